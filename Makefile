@@ -1,0 +1,40 @@
+# The commands of the project. `make help` lists them.
+SHELL := /bin/bash
+CARGO := cargo
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check bench fuzz cargo-is-here
+
+help: ## list the commands
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+cargo-is-here:
+	@command -v $(CARGO) >/dev/null || { echo "cargo is missing; install Rust with rustup (https://rustup.rs) or your distribution's package"; exit 1; }
+
+run: cargo-is-here ## build, and run three regions and a Walrus here; ARGS="--help" lists options
+	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
+	@exec target/release/wcdn-dev $(ARGS)
+
+build: cargo-is-here ## build the programs into target/release
+	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
+
+test: cargo-is-here ## install what tests need, and run all of them
+	@scripts/install test
+	$(CARGO) test --locked --workspace
+
+check: cargo-is-here ## formatting, lints, docs, licences, file lengths
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
+	@scripts/file-lengths
+	@scripts/deny
+
+bench: cargo-is-here ## micro benches, and the edge beside nginx, Varnish and HAProxy
+	@scripts/install bench
+	$(CARGO) bench --locked -p wcdn-bench
+	$(CARGO) build --release --locked -p wcdn-node -p wcdn-bench
+	target/release/wcdn-bench $(ARGS)
+
+fuzz: cargo-is-here ## the property tests of every parser, with many more cases
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked --release --lib -p wcdn-proto -p wcdn-walrus -p wcdn-daemon -p wcdn-node

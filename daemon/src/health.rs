@@ -1,0 +1,60 @@
+//! Whether a process should be sent work.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering::Relaxed},
+};
+
+/// The readiness of a process. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    state: Arc<AtomicU8>,
+}
+
+/// Readiness as operators see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readiness {
+    /// Not yet.
+    Starting,
+    /// Yes.
+    Ready,
+    /// No more.
+    Draining,
+}
+
+impl Health {
+    /// Starting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// From now on work is welcome.
+    pub fn ready(&self) {
+        self.state.store(Readiness::Ready as u8, Relaxed);
+    }
+
+    /// From now on it is not.
+    pub fn draining(&self) {
+        self.state.store(Readiness::Draining as u8, Relaxed);
+    }
+
+    /// How it stands.
+    pub fn readiness(&self) -> Readiness {
+        match self.state.load(Relaxed) {
+            0 => Readiness::Starting,
+            1 => Readiness::Ready,
+            _ => Readiness::Draining,
+        }
+    }
+}
+
+impl Readiness {
+    /// The word for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Ready => "ready",
+            Self::Draining => "draining",
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What every long-running WCDN process does alike: arguments, configuration, logs, signals,
+//! draining, and the port its operator looks at.
+//!
+//! The only place with process-wide state: subscriber, panic hook, signals. Nothing here knows
+//! what the process is for.
+
+pub mod admin;
+pub mod args;
+pub mod config;
+pub mod drain;
+mod failure;
+pub mod health;
+mod logs;
+mod panics;
+mod run;
+mod signals;
+
+pub use failure::Failure;
+pub use run::run;

@@ -1,0 +1,65 @@
+//! A program from its first argument to its exit code.
+
+use std::{future::Future, process::ExitCode};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{Failure, args::HasCommon, logs, panics, signals};
+
+/// Runs a program: parses its arguments, sets up logs, panics, signals and a runtime, and turns
+/// the outcome into an exit code: 0 fine, 2 usage or configuration, 1 anything else.
+///
+/// `main` gets the arguments and a token that SIGTERM and SIGINT cancel; it is to drain then. A
+/// second signal ends the process at once.
+pub fn run<A, F>(name: &'static str, main: impl FnOnce(A, CancellationToken) -> F) -> ExitCode
+where
+    A: HasCommon,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let args = A::parse();
+    let common = args.common();
+    if let Err(error) = logs::start(&common.log, common.log_format) {
+        eprintln!(
+            "{name}: --log {:?} cannot be understood: {error}",
+            common.log
+        );
+        return ExitCode::from(2);
+    }
+    panics::hook(name);
+    raise_file_limit();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = common.threads {
+        builder.worker_threads(threads.into());
+    }
+    let runtime = match builder.enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("{name}: cannot start threads: {error}");
+            return ExitCode::from(1);
+        }
+    };
+    let outcome = runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        signals::cancel_on_signal(shutdown.clone()).map_err(Failure::other)?;
+        main(args, shutdown).await
+    });
+    // Whatever still blocks a thread has been given its time to drain.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{name}: {}", failure.with_causes());
+            failure.exit_code()
+        }
+    }
+}
+
+/// Each connection takes a file descriptor, and the usual soft limit is 1,024.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "cannot raise the limit on open files");
+    }
+}

@@ -1,0 +1,167 @@
+//! Starts the whole system, and stops it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::Context;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use wcdn_node::{Doors, Node, config::OriginSpec};
+use wcdn_proto::Region;
+use wcdn_walrus::BaseUrl;
+
+use crate::{
+    standin::{self, Standin, StandinOptions},
+    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, Topology, WalrusNetwork},
+};
+
+/// A running system.
+#[derive(Debug)]
+pub struct Cluster {
+    standin: Option<Standin>,
+    edges: Vec<Edge>,
+    walrus_shutdown: CancellationToken,
+}
+
+/// A running edge of it.
+#[derive(Debug)]
+pub struct Edge {
+    /// Where it stands.
+    pub region: Region,
+    /// `http://…`, for viewers.
+    pub url: String,
+    /// `http://…`, for the operator.
+    pub admin_url: String,
+    shutdown: CancellationToken,
+    node: Node,
+}
+
+impl Cluster {
+    /// Starts the stand-in Walrus if the network is local, then every edge.
+    ///
+    /// # Errors
+    /// When a port is taken or a part cannot start; what had started is stopped.
+    pub async fn start(topology: &Topology) -> anyhow::Result<Self> {
+        let walrus_shutdown = CancellationToken::new();
+        let guard = walrus_shutdown.clone().drop_guard();
+        let standin = match topology.network {
+            WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
+            WalrusNetwork::Public(_) => None,
+        };
+        let mut edges = Vec::new();
+        for (region, number, port) in topology.edges() {
+            edges.push(start_edge(topology, standin.as_ref(), region, number, port).await?);
+        }
+        guard.disarm();
+        Ok(Self {
+            standin,
+            edges,
+            walrus_shutdown,
+        })
+    }
+
+    /// The stand-in Walrus, if there is one.
+    pub fn standin(&self) -> Option<&Standin> {
+        self.standin.as_ref()
+    }
+
+    /// Every edge, region by region.
+    pub fn edges(&self) -> &[Edge] {
+        &self.edges
+    }
+
+    /// Drains every edge, then stops the rest.
+    pub async fn stop(self) {
+        self.edges.iter().for_each(|edge| edge.shutdown.cancel());
+        for edge in self.edges {
+            edge.node.join().await;
+        }
+        self.walrus_shutdown.cancel();
+        if let Some(standin) = self.standin {
+            standin.join().await;
+        }
+    }
+}
+
+impl Edge {
+    /// Tells the edge to drain; [`Cluster::stop`] waits for it.
+    pub fn drain(&self) {
+        self.shutdown.cancel();
+    }
+}
+
+async fn start_standin(
+    topology: &Topology,
+    shutdown: CancellationToken,
+) -> anyhow::Result<Standin> {
+    let publisher = bind(topology.ports, PUBLISHER_PORT).await?;
+    let mut aggregators = Vec::new();
+    for n in 1..=AGGREGATORS {
+        aggregators.push(bind(topology.ports, PUBLISHER_PORT + n).await?);
+    }
+    let options = StandinOptions {
+        encoding: topology.encoding,
+        publisher,
+        aggregators,
+        dir: topology.data.as_ref().map(|data| data.join("walrus")),
+        visible_after: topology.visible_after,
+        max_body: topology.max_body,
+        max_quilt_body: standin::MAX_QUILT_BODY,
+    };
+    Standin::start(options, shutdown)
+        .await
+        .context("cannot start the stand-in Walrus")
+}
+
+async fn start_edge(
+    topology: &Topology,
+    standin: Option<&Standin>,
+    region: Region,
+    number: u16,
+    port: u16,
+) -> anyhow::Result<Edge> {
+    let mut config = topology.edge.clone();
+    config.node.id = format!("{region}-{number}").parse()?;
+    config.node.region = region.clone();
+    match topology.network {
+        WalrusNetwork::Public(network) => config.walrus.network = network,
+        WalrusNetwork::Local => config.walrus.n_shards = topology.encoding.n_shards(),
+    }
+    if let Some(standin) = standin
+        && config.origins.is_empty()
+    {
+        config.origins = origins(&standin.aggregator_urls)?;
+    }
+    let doors = Doors {
+        edge: bind(topology.ports, port).await?,
+        admin: bind(topology.ports, port + 1).await?,
+    };
+    let shutdown = CancellationToken::new();
+    let node = wcdn_node::start(config, doors, shutdown.clone())?;
+    Ok(Edge {
+        region,
+        url: format!("http://{}", node.edge_addr()),
+        admin_url: format!("http://{}", node.admin_addr()),
+        shutdown,
+        node,
+    })
+}
+
+fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
+    let named = urls.iter().enumerate().map(|(n, url)| {
+        Ok(OriginSpec {
+            name: format!("aggregator-{}", n + 1).parse()?,
+            url: url.clone(),
+        })
+    });
+    named.collect()
+}
+
+async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {
+    let port = match ports {
+        Ports::Documented => documented,
+        Ports::Any => 0,
+    };
+    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
+        .await
+        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; is `make run` running twice?"))
+}

@@ -1,0 +1,18 @@
+//! The whole of WCDN in one process, with a Walrus to go with it: for a first look, for work on
+//! it, and for tests.
+//!
+//! - [`standin`]: a Walrus that behaves like the real one, quirks included
+//! - [`topology`]: how many of what, and on which ports
+//! - [`cluster`]: starts and stops it all
+//! - [`seed`]: something to look at, stored through the publisher
+//! - [`banner`]: the table of URLs and the commands to try
+
+pub mod banner;
+pub mod cluster;
+pub mod reach;
+pub mod seed;
+pub mod standin;
+pub mod topology;
+
+pub use cluster::{Cluster, Edge};
+pub use topology::{Ports, Topology, WalrusNetwork};

@@ -1,0 +1,73 @@
+//! `wcdn-dev`: the whole system in one process.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use wcdn_daemon::args::{Common, HasCommon};
+use wcdn_dev::{Cluster, Topology, WalrusNetwork, banner, reach, seed};
+use wcdn_proto::Span;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs all of WCDN in one process: three regions, and a stand-in Walrus unless a public network
+/// is asked for.
+#[derive(Debug, Parser)]
+#[command(name = "wcdn-dev")]
+struct Args {
+    #[command(flatten)]
+    common: Common,
+    /// The Walrus behind the edges: local, testnet or mainnet.
+    #[arg(long, env = "WCDN_NETWORK", default_value = "local")]
+    network: WalrusNetwork,
+    /// Edges in each region.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    edges_per_region: u16,
+    /// Keep the stand-in's blobs in this folder; without it they are gone at the end.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How long the stand-in answers 404 for a blob just stored, as real aggregators may.
+    #[arg(long, value_name = "TIME", default_value = "0s")]
+    visible_after: Span,
+}
+
+impl HasCommon for Args {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+fn main() -> ExitCode {
+    wcdn_daemon::run("wcdn-dev", |args: Args, shutdown| async move {
+        let mut edge: wcdn_node::Config =
+            wcdn_daemon::config::load(args.common.config.as_deref(), std::env::vars())?;
+        if edge.access_log == wcdn_node::Config::default().access_log {
+            edge.access_log.to = "stdout".into();
+            edge.access_log.format = wcdn_node::config::LogFormat::Clf;
+        }
+        let topology = Topology {
+            network: args.network,
+            edges_per_region: args.edges_per_region,
+            data: args.data,
+            visible_after: args.visible_after.duration(),
+            edge,
+            ..Topology::default()
+        };
+        topology.edge.check()?;
+        if args.common.check_config {
+            return Ok(());
+        }
+        if let WalrusNetwork::Public(network) = topology.network {
+            reach::any_aggregator(network).await?;
+        }
+        let cluster = Cluster::start(&topology).await?;
+        let seeded = match cluster.standin() {
+            Some(standin) => Some(seed::through_publisher(&standin.publisher_url).await?),
+            None => None,
+        };
+        println!("{}", banner::text(&cluster, seeded.as_ref()));
+        shutdown.cancelled().await;
+        cluster.stop().await;
+        Ok(())
+    })
+}

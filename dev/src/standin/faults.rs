@@ -1,0 +1,211 @@
+//! How a daemon can be made to misbehave, and what it was asked.
+
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Request, State, rejection::JsonRejection},
+    middleware::Next,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, stream};
+use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Daemon,
+    answer::{Aip, internal, too_many},
+};
+
+/// The faults of one daemon; all of them together, if several are set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Faults {
+    /// Wait so long before the head.
+    pub latency_ms: u64,
+    /// Answer errors with this probability; 1 if only a status is given.
+    pub error_rate: Option<f64>,
+    /// The status of those errors; 500 if only a rate is given.
+    pub status: Option<u16>,
+    /// Flip a bit in every body.
+    pub corrupt: bool,
+    /// Close the connection after so many bytes of a body.
+    pub truncate_at: Option<usize>,
+    /// Send nothing more after so many bytes of a body, and keep the connection.
+    pub stall_at: Option<usize>,
+    /// Make every body longer by so many bytes, and say so.
+    pub extra_bytes: usize,
+    /// Answer 200 with a page.
+    pub html: bool,
+    /// Close every connection without an answer.
+    pub refuse: bool,
+    /// Refuse blobs beyond so many bytes.
+    pub max_body: Option<usize>,
+}
+
+/// What a daemon was asked for: blobs only, not `/_stats`, `/_faults` or `/status`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Stats {
+    requests: u64,
+    by_blob: BTreeMap<String, u64>,
+}
+
+/// Marks a response that is not to be sent: the connection is closed instead.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Refused;
+
+pub(super) fn routes() -> Router<Arc<Daemon>> {
+    let faults = get(shown).put(set).delete(cleared);
+    Router::new()
+        .route("/_faults", faults)
+        .route("/_stats", get(stats))
+}
+
+async fn shown(State(daemon): State<Arc<Daemon>>) -> Json<Faults> {
+    Json(daemon.faults.lock().clone())
+}
+
+/// Takes JSON whatever its `Content-Type`: curl's default is a form's.
+async fn set(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
+    match Json::<Faults>::from_bytes(&body) {
+        Ok(Json(faults))
+            if faults
+                .error_rate
+                .is_none_or(|rate| (0.0..=1.0).contains(&rate)) =>
+        {
+            *daemon.faults.lock() = faults.clone();
+            Json(faults).into_response()
+        }
+        Ok(_) => (StatusCode::BAD_REQUEST, "error_rate lies between 0 and 1\n").into_response(),
+        Err(rejection) => (StatusCode::BAD_REQUEST, told(&rejection)).into_response(),
+    }
+}
+
+fn told(rejection: &JsonRejection) -> String {
+    let cause = std::error::Error::source(rejection).map(ToString::to_string);
+    format!("{}\n", cause.unwrap_or_else(|| rejection.to_string()))
+}
+
+async fn cleared(State(daemon): State<Arc<Daemon>>) -> Json<Faults> {
+    *daemon.faults.lock() = Faults::default();
+    Json(Faults::default())
+}
+
+async fn stats(State(daemon): State<Arc<Daemon>>) -> Json<Stats> {
+    Json(daemon.stats.lock().clone())
+}
+
+/// Counts a request, and lets it misbehave as it should.
+pub(super) async fn before(
+    State(daemon): State<Arc<Daemon>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    daemon.stats.lock().count(request.uri().path());
+    let faults = daemon.faults.lock().clone();
+    tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    if faults.refuse {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(Refused);
+        return response;
+    }
+    let who = if request.method() == Method::PUT {
+        "publisher"
+    } else {
+        "aggregator"
+    };
+    if let Some(error) = faults.error(who) {
+        return error;
+    }
+    if faults.html {
+        let page = "<!doctype html><title>Welcome</title><h1>It works!</h1>\n";
+        return ([(header::CONTENT_TYPE, "text/html")], page).into_response();
+    }
+    let response = next.run(request).await;
+    if who == "aggregator" && response.status().is_success() {
+        faults.spoil(response).await
+    } else {
+        response
+    }
+}
+
+impl Faults {
+    fn error(&self, who: &str) -> Option<Response> {
+        let rate = self
+            .error_rate
+            .unwrap_or(if self.status.is_some() { 1.0 } else { 0.0 });
+        if rand::random::<f64>() >= rate {
+            return None;
+        }
+        Some(match self.status.unwrap_or(500) {
+            404 => Aip::BLOB_NOT_FOUND.into_response(),
+            403 => Aip::TOO_LARGE.into_response(),
+            429 => too_many(who),
+            451 => Aip::FORBIDDEN.into_response(),
+            500 => internal(),
+            503 => Aip::UNAVAILABLE.into_response(),
+            other => StatusCode::from_u16(other)
+                .unwrap_or(StatusCode::BAD_GATEWAY)
+                .into_response(),
+        })
+    }
+
+    /// Damages a body, and the length that is said of it.
+    async fn spoil(&self, response: Response) -> Response {
+        let (mut head, body) = response.into_parts();
+        let mut bytes = match body.collect().await {
+            Ok(body) => BytesMut::from(body.to_bytes()),
+            Err(_) => return internal(),
+        };
+        if self.corrupt {
+            let middle = bytes.len() / 2;
+            bytes
+                .get_mut(middle)
+                .into_iter()
+                .for_each(|byte| *byte ^= 1);
+        }
+        bytes.resize(bytes.len() + self.extra_bytes, b'!');
+        head.headers
+            .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        let cut = |at: usize| bytes.clone().freeze().slice(..at.min(bytes.len()));
+        let beginning = |at| stream::iter([Ok::<_, std::io::Error>(cut(at))]);
+        let body = match (self.truncate_at, self.stall_at) {
+            (Some(at), _) if at < bytes.len() => {
+                let error = std::io::Error::other("the connection is to be cut here");
+                Body::from_stream(beginning(at).chain(stream::iter([Err(error)])))
+            }
+            (_, Some(at)) if at < bytes.len() => {
+                Body::from_stream(beginning(at).chain(stream::pending()))
+            }
+            _ => Body::from(bytes.freeze()),
+        };
+        Response::from_parts(head, body)
+    }
+}
+
+impl Stats {
+    fn count(&mut self, path: &str) {
+        self.requests += 1;
+        let id = path
+            .split('/')
+            .find(|part| part.len() == wcdn_walrus::BlobId::TEXT_LEN);
+        if let Some(id) = id {
+            *self.by_blob.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+}
+
+/// Sends the response, or closes the connection where it is marked so.
+pub(super) fn unless_refused(
+    response: Result<Response, Infallible>,
+) -> Result<Response, std::io::Error> {
+    let Ok(response) = response;
+    match response.extensions().get::<Refused>() {
+        Some(Refused) => Err(std::io::ErrorKind::ConnectionAborted.into()),
+        None => Ok(response),
+    }
+}

@@ -1,0 +1,111 @@
+//! How many of what runs, and on which ports.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use wcdn_proto::Region;
+use wcdn_walrus::{Encoding, Network};
+
+/// What a [`Cluster`](crate::Cluster) consists of.
+#[derive(Debug, Clone)]
+pub struct Topology {
+    /// Which Walrus the edges fill from.
+    pub network: WalrusNetwork,
+    /// Edges in each region, 1 to 5.
+    pub edges_per_region: u16,
+    /// Which ports are taken.
+    pub ports: Ports,
+    /// Where the stand-in Walrus keeps its blobs; memory only if not given.
+    pub data: Option<PathBuf>,
+    /// Shards of the stand-in Walrus; fewer make ids cheap, for tests.
+    pub encoding: Encoding,
+    /// How long the stand-in answers 404 for a blob just stored, as real aggregators may.
+    pub visible_after: Duration,
+    /// The largest blob that the stand-in's publisher takes.
+    pub max_body: usize,
+    /// The configuration of every edge, before its own names, ports and origins are put in.
+    pub edge: wcdn_node::Config,
+}
+
+/// The Walrus behind the edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WalrusNetwork {
+    /// The stand-in, in this process.
+    Local,
+    /// A public one.
+    Public(Network),
+}
+
+/// A word that names no network.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no network: use local, testnet or mainnet")]
+pub struct UnknownNetwork(String);
+
+impl FromStr for WalrusNetwork {
+    type Err = UnknownNetwork;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "local" => Ok(Self::Local),
+            "testnet" => Ok(Self::Public(Network::Testnet)),
+            "mainnet" => Ok(Self::Public(Network::Mainnet)),
+            other => Err(UnknownNetwork(other.to_owned())),
+        }
+    }
+}
+
+/// Which ports are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ports {
+    /// Those that the documentation names.
+    Documented,
+    /// Whatever is free.
+    Any,
+}
+
+/// The stand-in's publisher; its aggregators follow.
+pub const PUBLISHER_PORT: u16 = 4590;
+
+/// Aggregators of the stand-in.
+pub const AGGREGATORS: u16 = 3;
+
+/// Regions, and the port of the first edge in each; its admin port is one above.
+pub const REGIONS: [(&str, u16); 3] =
+    [("us-west", 4510), ("eu-west", 4520), ("asia-pacific", 4530)];
+
+impl Default for Topology {
+    fn default() -> Self {
+        Self {
+            network: WalrusNetwork::Local,
+            edges_per_region: 1,
+            ports: Ports::Documented,
+            data: None,
+            encoding: Encoding::PUBLIC,
+            visible_after: Duration::ZERO,
+            max_body: crate::standin::MAX_BODY,
+            edge: wcdn_node::Config::default(),
+        }
+    }
+}
+
+impl Topology {
+    /// A small Walrus, ids that cost microseconds, and free ports: for tests.
+    ///
+    /// # Panics
+    /// Never: 100 shards are a valid number.
+    pub fn for_tests() -> Self {
+        let encoding = Encoding::new(100).expect("100 shards make a code");
+        Self {
+            ports: Ports::Any,
+            encoding,
+            ..Self::default()
+        }
+    }
+
+    /// Every edge: its region, its number in it from 1, and its port.
+    pub fn edges(&self) -> impl Iterator<Item = (Region, u16, u16)> + '_ {
+        REGIONS.into_iter().flat_map(move |(region, base)| {
+            let region: Region = region.parse().expect("regions are names");
+            (0..self.edges_per_region).map(move |n| (region.clone(), n + 1, base + 2 * n))
+        })
+    }
+}

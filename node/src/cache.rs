@@ -1,0 +1,104 @@
+//! What a node holds, and how it gets what it lacks.
+//!
+//! [`Cache::lookup`] answers at once: a hit, a recent refusal, or a miss. On a miss,
+//! [`Fills::join`](fill::Fills::join) gives the one fill of that key, begun or under way.
+
+pub mod budget;
+pub mod entry;
+pub mod fill;
+pub mod memory;
+pub mod negative;
+
+use std::sync::Arc;
+
+use wcdn_proto::BlobId;
+
+use self::{
+    budget::Budget,
+    entry::{Entry, Key},
+    memory::Memory,
+    negative::{Absence, Negative},
+};
+use crate::config;
+
+/// The answer to "do you have it?".
+#[derive(Debug)]
+pub enum Lookup {
+    /// Here it is.
+    Hit(Arc<Entry>),
+    /// Origins said no a moment ago.
+    Refused(Absence),
+    /// Nothing is known.
+    Miss,
+}
+
+/// Memory and what is known to be absent, under one byte budget.
+#[derive(Debug)]
+pub struct Cache {
+    memory: Memory,
+    negative: Negative,
+    budget: Budget,
+    /// Whether bytes are checked at all: if not, unchecked ones are as good as any.
+    checks: bool,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub fn new(config: &config::Cache, checks: bool) -> Self {
+        let budget = Budget::new(config.memory.bytes());
+        let memory = Memory::new(config.memory.bytes());
+        Self {
+            memory,
+            negative: Negative::new(config.negative_ttl.duration()),
+            budget,
+            checks,
+        }
+    }
+
+    /// What is known of `key`, now.
+    pub fn lookup(&self, key: &Key) -> Lookup {
+        if let Some(entry) = self.memory.get(key)
+            && (!self.checks || entry.is_fresh(key))
+        {
+            return Lookup::Hit(entry);
+        }
+        match self.negative.get(&key.id) {
+            Some(absence) => Lookup::Refused(absence),
+            None => Lookup::Miss,
+        }
+    }
+
+    /// Keeps an entry; the engine may decide that others are worth more.
+    pub fn admit(&self, key: Key, entry: Arc<Entry>) {
+        self.memory.insert(key, entry);
+    }
+
+    /// Drops an entry.
+    pub fn remove(&self, key: &Key) {
+        self.memory.remove(key);
+    }
+
+    /// Remembers for a moment that origins refused this id.
+    pub fn refuse(&self, id: BlobId, absence: Absence) {
+        self.negative.insert(id, absence);
+    }
+
+    /// Takes `bytes` of the budget, evicting entries if it must.
+    ///
+    /// `None` when what is free and what could be evicted do not suffice: shed now.
+    pub fn reserve(&self, bytes: u64) -> Option<budget::Reservation> {
+        self.budget
+            .reserve(bytes)
+            .or_else(|| self.memory.shrink(|| self.budget.reserve(bytes)))
+    }
+
+    /// The budget, for its gauges.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// The memory tier, for its gauges.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}

@@ -1,0 +1,236 @@
+//! One fetch per key at a time, shared by everybody who wants it.
+//!
+//! The first to miss begins the fill; the rest join it, and all read the bytes as they arrive. The
+//! fill is a task of its own: it outlives the viewer who began it as long as another reads along
+//! or little is left to fetch. Where it ends, what it got is in the cache, or what went wrong is
+//! told to everybody who waits.
+
+mod assemble;
+mod course;
+pub mod error;
+mod reader;
+mod state;
+mod task;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Acquire},
+    },
+};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{error::FillError, state::State, task::Task};
+pub use self::{
+    reader::{Reader, Ready},
+    state::Head,
+};
+use super::{
+    Cache,
+    entry::{Entry, Key},
+};
+use crate::{
+    config::{Config, Mode},
+    metrics::{Metrics, ShedReason},
+    origin::Pool,
+    verify::Verifier,
+};
+
+/// The fills under way.
+#[derive(Debug, Clone)]
+pub struct Fills {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    cache: Arc<Cache>,
+    pool: Pool,
+    verifier: Verifier,
+    limits: Limits,
+    table: Mutex<HashMap<Key, Arc<Fill>>>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    metrics: Arc<Metrics>,
+}
+
+/// The sizes that decide how a blob is fetched.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Up to here nothing leaves before the check.
+    hold: u64,
+    /// Up to here a blob is held as a whole.
+    whole: u64,
+    /// Larger ones come in slices of this.
+    slice: u64,
+    /// Whether the end of a response waits for the check.
+    checks: bool,
+    /// Whether what cannot be checked is refused.
+    strict: bool,
+    /// Fills at once.
+    fills: usize,
+}
+
+/// One fill. Its task writes the state; readers wait on it.
+#[derive(Debug)]
+struct Fill {
+    key: Key,
+    state: watch::Sender<State>,
+    /// Readers now; raised only under the table's lock.
+    readers: AtomicUsize,
+    /// Wakes the task when the last reader left.
+    left: Notify,
+}
+
+/// How a key that was missed can be had.
+#[derive(Debug)]
+pub enum Joined {
+    /// It has arrived in the meantime.
+    Hit(Arc<Entry>),
+    /// By reading along.
+    Reader {
+        /// The share in the fill.
+        reader: Reader,
+        /// Whether somebody else had begun it.
+        collapsed: bool,
+    },
+}
+
+/// Share of the memory budget that one blob may take.
+const WHOLE_SHARE: u64 = 4;
+
+impl Fills {
+    /// No fills yet. Their tasks run on `tasks` and end with `shutdown`.
+    pub fn new(
+        config: &Config,
+        cache: Arc<Cache>,
+        pool: Pool,
+        verifier: Verifier,
+        metrics: Arc<Metrics>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let checks = config.verify.mode != Mode::Off;
+        let share = config.cache.memory.bytes() / WHOLE_SHARE;
+        let limits = Limits {
+            hold: if checks {
+                config.verify.hold.bytes()
+            } else {
+                0
+            },
+            whole: if checks {
+                share.min(config.verify.max.bytes())
+            } else {
+                share
+            },
+            slice: config.fetch.slice.bytes(),
+            checks,
+            strict: config.verify.mode == Mode::Strict,
+            fills: config.fetch.max_fills,
+        };
+        let table = Mutex::default();
+        let shared = Shared {
+            cache,
+            pool,
+            verifier,
+            limits,
+            table,
+            tasks,
+            shutdown,
+            metrics,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Joins the fill of `key`, beginning it if nobody has. `total` is the length of the blob,
+    /// where it is known; slices need it.
+    ///
+    /// # Errors
+    /// [`FillError::Shed`] when too many fills are under way.
+    pub fn join(&self, key: Key, total: Option<u64>) -> Result<Joined, FillError> {
+        let mut table = self.shared.table.lock();
+        if let Some(fill) = table.get(&key) {
+            let reader = Reader::new(Arc::clone(fill));
+            return Ok(Joined::Reader {
+                reader,
+                collapsed: true,
+            });
+        }
+        // A fill admits its entry before it leaves the table, so looking again under the lock
+        // finds what arrived since the caller's miss.
+        if let super::Lookup::Hit(entry) = self.shared.cache.lookup(&key) {
+            return Ok(Joined::Hit(entry));
+        }
+        if table.len() >= self.shared.limits.fills {
+            self.shared.metrics.shed(ShedReason::Fills);
+            return Err(FillError::Shed(ShedReason::Fills));
+        }
+        let fill = Arc::new(Fill {
+            key,
+            state: watch::Sender::new(State::default()),
+            readers: AtomicUsize::new(0),
+            left: Notify::new(),
+        });
+        let reader = Reader::new(Arc::clone(&fill));
+        table.insert(key, Arc::clone(&fill));
+        let task = Task::new(Arc::clone(&self.shared), fill, total);
+        self.shared.tasks.spawn(task.run());
+        Ok(Joined::Reader {
+            reader,
+            collapsed: false,
+        })
+    }
+
+    /// Bytes of a slice of a blob too large to hold.
+    pub fn slice(&self) -> u64 {
+        self.shared.limits.slice
+    }
+
+    /// The largest blob that is held as a whole.
+    pub fn whole(&self) -> u64 {
+        self.shared.limits.whole
+    }
+
+    /// Whether a length may be taken from an origin's word, as slices of large blobs need it.
+    pub fn probes(&self) -> bool {
+        !self.shared.limits.strict
+    }
+
+    /// The origins.
+    pub fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+}
+
+impl Shared {
+    /// Takes a fill nobody reads out of the table; `false` if somebody does after all.
+    fn give_up(&self, fill: &Fill) -> bool {
+        let mut table = self.table.lock();
+        let idle = fill.readers.load(Acquire) == 0;
+        if idle {
+            remove(&mut table, fill);
+        }
+        idle
+    }
+
+    /// Takes a fill that has ended out of the table.
+    fn leave(&self, fill: &Fill) {
+        remove(&mut self.table.lock(), fill);
+    }
+}
+
+/// Removes `fill`, and not another one that was begun for the same key since.
+fn remove(table: &mut HashMap<Key, Arc<Fill>>, fill: &Fill) {
+    if table
+        .get(&fill.key)
+        .is_some_and(|there| std::ptr::eq(Arc::as_ptr(there), fill))
+    {
+        table.remove(&fill.key);
+    }
+}

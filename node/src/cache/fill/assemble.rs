@@ -1,0 +1,303 @@
+//! A body put together from as many origins as it takes.
+
+use std::{ops::Range, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{course::Course, error::FillError, state::Head, task::Task};
+use crate::{
+    cache::{
+        budget::Reservation,
+        entry::{self, Part, SLICE},
+    },
+    edge::media::{self, SNIFFED},
+    metrics::ShedReason,
+    origin::{
+        Origin,
+        attempt::{AttemptError, Download},
+    },
+};
+
+/// A complete body, whose slices are in the fill's state.
+pub(super) struct Assembly {
+    /// Who gave which part.
+    pub(super) sources: Vec<Source>,
+    pub(super) digest: blake3::Hash,
+    pub(super) held: Reservation,
+    /// Bytes of the whole blob.
+    pub(super) total: u64,
+}
+
+/// One origin's part of a body.
+#[derive(Clone)]
+pub(super) struct Source {
+    pub(super) origin: Arc<Origin>,
+    /// Where the part lies in the body.
+    pub(super) range: Range<u64>,
+    hasher: blake3::Hasher,
+}
+
+impl Source {
+    /// The digest of the part.
+    pub(super) fn digest(&self) -> blake3::Hash {
+        self.hasher.finalize()
+    }
+}
+
+/// Why there is no body.
+pub(super) enum Stop {
+    /// It is too large to hold.
+    Large { total: u64 },
+    /// It cannot be had.
+    Failed(FillError),
+}
+
+impl From<FillError> for Stop {
+    fn from(error: FillError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// A body so far.
+struct Growing {
+    /// Where in the blob the body begins.
+    base: u64,
+    length: u64,
+    total: u64,
+    got: u64,
+    held: Reservation,
+    hasher: blake3::Hasher,
+    sources: Vec<Source>,
+}
+
+impl Task {
+    /// Gets the body, continuing at the byte reached when an origin fails; or, if it must come
+    /// from one origin alone, beginning again.
+    pub(super) async fn assemble(&self, course: &mut Course) -> Result<Assembly, Stop> {
+        let mut growing: Option<Growing> = None;
+        loop {
+            let origin = course.next()?;
+            if course.is_alone() && growing.take().is_some() {
+                self.restart(course)?;
+            }
+            if let Err(trouble) = self.draw(&origin, &mut growing).await {
+                self.note_trouble(trouble, &origin, course, &growing)?;
+            }
+            if let Some(whole) = growing.take_if(|growing| growing.got == growing.length) {
+                let Growing {
+                    sources,
+                    hasher,
+                    held,
+                    total,
+                    ..
+                } = whole;
+                return Ok(Assembly {
+                    sources,
+                    digest: hasher.finalize(),
+                    held,
+                    total,
+                });
+            }
+        }
+    }
+
+    /// Notes what an origin did wrong; stops when no other could do better.
+    fn note_trouble(
+        &self,
+        trouble: Trouble,
+        origin: &Arc<Origin>,
+        course: &mut Course,
+        growing: &Option<Growing>,
+    ) -> Result<(), Stop> {
+        let error = match trouble {
+            Trouble::Stop(stop) => return Err(stop),
+            Trouble::Attempt(error) => error,
+        };
+        course.failed(origin, &error);
+        let tried = course.tried().clone();
+        self.fill.state.send_modify(|state| state.tried = tried);
+        if matches!(error, AttemptError::OtherLength { .. }) && !self.streams() {
+            // One of the two lengths is wrong and nobody knows which.
+            let began = growing.iter().flat_map(|growing| &growing.sources);
+            let began = began.map(|source| Arc::clone(&source.origin));
+            course.alone(began.chain([Arc::clone(origin)]));
+        }
+        Ok(())
+    }
+
+    /// Reads from one origin until the body is complete or the origin fails.
+    async fn draw(
+        &self,
+        origin: &Arc<Origin>,
+        growing: &mut Option<Growing>,
+    ) -> Result<(), Trouble> {
+        let wanted = match growing {
+            Some(growing) => Some(growing.base + growing.got..=growing.base + growing.length - 1),
+            None => self.slice().map(|slice| slice.start..=slice.end - 1),
+        };
+        let fetch = self.shared.pool.fetch();
+        let mut download = Download::open(origin, &self.fill.key.id, wanted, fetch).await?;
+        let growing = match growing {
+            Some(growing) if growing.total != download.total() => {
+                let (says, began) = (download.total(), growing.total);
+                return Err(AttemptError::OtherLength { says, began }.into());
+            }
+            Some(growing) => growing,
+            none => none.insert(self.begin(download.total())?),
+        };
+        let at = growing.got;
+        growing.sources.push(Source {
+            origin: Arc::clone(download.origin()),
+            range: at..at,
+            hasher: blake3::Hasher::new(),
+        });
+        if growing.length == 0 {
+            self.publish_head(growing);
+        }
+        while let Some(bytes) = download.next().await? {
+            self.append(growing, &bytes);
+        }
+        Ok(())
+    }
+
+    /// The bytes of the blob that are wanted, if not all.
+    fn slice(&self) -> Option<Range<u64>> {
+        match self.fill.key.part {
+            Part::Probe => Some(0..1),
+            Part::Slice(n) => {
+                let total = self
+                    .total
+                    .expect("a slice is asked for when the length is known");
+                let start = u64::from(n) * self.shared.limits.slice;
+                Some(start..(start + self.shared.limits.slice).min(total))
+            }
+            Part::Whole | Part::Patch { .. } => None,
+        }
+    }
+
+    /// Makes room for a body, now that its length is known.
+    fn begin(&self, total: u64) -> Result<Growing, Trouble> {
+        let limits = &self.shared.limits;
+        let (base, length) = match self.slice() {
+            Some(_) if self.total.is_some_and(|began| began != total) => {
+                let began = self.total.unwrap_or_default();
+                return Err(AttemptError::OtherLength { says: total, began }.into());
+            }
+            Some(slice) => (slice.start, slice.end - slice.start),
+            None => (0, total),
+        };
+        if length > limits.whole && limits.strict {
+            return Err(FillError::Unverifiable { total }.into());
+        }
+        if length > limits.whole {
+            return Err(Trouble::Stop(Stop::Large { total }));
+        }
+        let held = self
+            .shared
+            .cache
+            .reserve(entry::cost(length))
+            .ok_or(FillError::Shed(ShedReason::Memory))?;
+        let hasher = blake3::Hasher::new();
+        Ok(Growing {
+            base,
+            length,
+            total,
+            got: 0,
+            held,
+            hasher,
+            sources: Vec::new(),
+        })
+    }
+
+    /// Adds bytes and shows them to readers.
+    ///
+    /// The bytes are copied: as they come they are windows into the connection's read buffer, and
+    /// keeping a small one would keep the whole buffer.
+    fn append(&self, growing: &mut Growing, bytes: &[u8]) {
+        self.shared.metrics.origin_bytes.inc_by(bytes.len() as u64);
+        growing.hasher.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = SLICE - usize::try_from(growing.got % SLICE as u64).expect("below SLICE");
+            let (now, later) = rest.split_at(room.min(rest.len()));
+            growing.got += now.len() as u64;
+            self.show(growing, Bytes::copy_from_slice(now));
+            rest = later;
+        }
+        let source = growing
+            .sources
+            .last_mut()
+            .expect("bytes come from a source");
+        source.hasher.update(bytes);
+        source.range.end = growing.got;
+        if growing.got >= growing.length.min(SNIFFED as u64) {
+            self.publish_head(growing);
+        }
+    }
+
+    /// Shows one piece; joins the pieces of a slice once it is full.
+    fn show(&self, growing: &Growing, piece: Bytes) {
+        let full = growing.got % SLICE as u64 == 0 || growing.got == growing.length;
+        let joined = full.then(|| join(&self.fill.state.borrow().pieces, &piece));
+        self.fill.state.send_modify(|state| {
+            state.got = growing.got;
+            match joined {
+                Some(slice) => {
+                    state.slices.push(slice);
+                    state.pieces.clear();
+                }
+                None => state.pieces.push(piece),
+            }
+        });
+    }
+
+    fn publish_head(&self, growing: &Growing) {
+        if self.fill.state.borrow().head.is_some() {
+            return;
+        }
+        let limits = &self.shared.limits;
+        let is_slice = self.slice().is_some();
+        self.fill.state.send_modify(|state| {
+            state.head = Some(Head {
+                total: growing.total,
+                media: media::sniff(state.beginning(), None),
+                streams: is_slice || growing.length > limits.hold,
+                holds_tail: limits.checks && !is_slice,
+            });
+        });
+    }
+}
+
+/// One contiguous slice of pieces and the last one.
+fn join(pieces: &[Bytes], last: &Bytes) -> Bytes {
+    if pieces.is_empty() {
+        return last.clone();
+    }
+    let len = pieces.iter().map(Bytes::len).sum::<usize>() + last.len();
+    let mut slice = BytesMut::with_capacity(len);
+    pieces
+        .iter()
+        .chain([last])
+        .for_each(|piece| slice.extend_from_slice(piece));
+    slice.freeze()
+}
+
+/// What ends the reading from one origin.
+enum Trouble {
+    /// This origin is at its end; another may go on.
+    Attempt(AttemptError),
+    /// The fill is at its end.
+    Stop(Stop),
+}
+
+impl From<AttemptError> for Trouble {
+    fn from(error: AttemptError) -> Self {
+        Self::Attempt(error)
+    }
+}
+
+impl From<FillError> for Trouble {
+    fn from(error: FillError) -> Self {
+        Self::Stop(Stop::Failed(error))
+    }
+}

@@ -1,0 +1,308 @@
+//! A fill from its beginning to its outcome.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+use http::HeaderValue;
+use wcdn_proto::{BlobId, Position};
+
+use super::{
+    Fill, Shared,
+    assemble::{Assembly, Source, Stop},
+    course::Course,
+    error::FillError,
+    state::{Outcome, State},
+};
+use crate::{
+    cache::{
+        budget::Reservation,
+        entry::{Entry, Level, Part, Record},
+        negative::Absence,
+    },
+    edge::{media, validator},
+    metrics::{FillResult, ShedReason},
+    origin::Origin,
+    verify::Verdict,
+};
+
+/// The work of one fill.
+pub(super) struct Task {
+    pub(super) shared: Arc<Shared>,
+    pub(super) fill: Arc<Fill>,
+    /// Length of the blob, where it was known before.
+    pub(super) total: Option<u64>,
+    /// The position applied when the fill began.
+    token: Position,
+}
+
+/// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
+const LITTLE: u64 = 1 << 20;
+
+/// A part of a body that several origins together gave and that was not the blob: whose part
+/// differs from the truth is known once there is a truth to compare with.
+struct Suspect {
+    origin: Arc<Origin>,
+    source: Source,
+}
+
+impl Task {
+    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, total: Option<u64>) -> Self {
+        shared.metrics.fills.inc();
+        Self {
+            shared,
+            fill,
+            total,
+            token: Position::ORIGIN,
+        }
+    }
+
+    /// Runs the fill, tells its readers the outcome, and leaves the table.
+    pub(super) async fn run(self) {
+        let outcome = tokio::select! {
+            outcome = self.fetch() => outcome,
+            () = self.abandoned() => Err(Stop::Failed(FillError::Abandoned)),
+            () = self.shared.shutdown.cancelled() => Err(Stop::Failed(FillError::Abandoned)),
+        };
+        let (outcome, result) = match outcome {
+            Ok(entry) => (Outcome::Done(entry), "filled"),
+            Err(Stop::Large { total }) => (Outcome::Large { total }, "large"),
+            Err(Stop::Failed(error)) => {
+                let result = self.note(&error);
+                (Outcome::Failed(Arc::new(error)), result)
+            }
+        };
+        self.fill
+            .state
+            .send_modify(|state| state.outcome = Some(outcome));
+        self.shared.leave(&self.fill);
+        self.shared
+            .metrics
+            .fills_total
+            .get_or_create(&FillResult { result })
+            .inc();
+    }
+
+    /// Remembers and logs a failure; says under which word it counts.
+    fn note(&self, error: &FillError) -> &'static str {
+        let id = self.fill.key.id;
+        match error {
+            FillError::NotFound => {
+                self.shared.cache.refuse(id, Absence::NotFound);
+                "not_found"
+            }
+            FillError::Blocked => {
+                self.shared.cache.refuse(id, Absence::Blocked);
+                "blocked"
+            }
+            FillError::Abandoned => "abandoned",
+            FillError::Shed(reason) => {
+                self.shared.metrics.shed(*reason);
+                "shed"
+            }
+            error => {
+                tracing::warn!(blob = %id, error = error as &dyn std::error::Error, "fill failed");
+                "failed"
+            }
+        }
+    }
+
+    /// Ends when nobody reads and more than a little is left to fetch.
+    async fn abandoned(&self) {
+        loop {
+            self.fill.left.notified().await;
+            // A length not known yet is waited for: otherwise a slow origin and an impatient
+            // viewer who tries again and again would never meet.
+            let much_left = {
+                let state = self.fill.state.borrow();
+                state
+                    .head
+                    .as_ref()
+                    .is_some_and(|head| head.total.saturating_sub(state.got) > LITTLE)
+            };
+            if much_left && self.shared.give_up(&self.fill) {
+                return;
+            }
+        }
+    }
+
+    async fn fetch(&self) -> Result<Arc<Entry>, Stop> {
+        let id = self.fill.key.id;
+        let pool = &self.shared.pool;
+        let mut course = Course::new(pool.ranked(&id), pool.fetch().tries);
+        let mut suspects = Vec::new();
+        loop {
+            let assembly = self.assemble(&mut course).await?;
+            match self.judge(id, assembly).await? {
+                Judged::Kept(entry, sources) => {
+                    acquit_or_accuse(&id, &entry, suspects);
+                    sources.iter().for_each(|source| source.origin.served());
+                    self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
+                    return Ok(entry);
+                }
+                Judged::Wrong(sources) => {
+                    self.accuse(&id, &mut course, &mut suspects, sources);
+                    self.restart(&course)?;
+                }
+            }
+        }
+    }
+
+    /// Forgets the bytes so far.
+    ///
+    /// # Errors
+    /// [`FillError::Corrupt`] when readers have some of them already.
+    pub(super) fn restart(&self, course: &Course) -> Result<(), FillError> {
+        if self.streams() {
+            return Err(FillError::Corrupt {
+                tried: course.tried().clone(),
+            });
+        }
+        self.fill.state.send_modify(State::restart);
+        Ok(())
+    }
+
+    /// Whether readers may have bytes already.
+    pub(super) fn streams(&self) -> bool {
+        self.fill
+            .state
+            .borrow()
+            .head
+            .as_ref()
+            .is_some_and(|head| head.streams)
+    }
+
+    /// Checks an assembled body, and makes an entry of it.
+    async fn judge(&self, id: BlobId, assembly: Assembly) -> Result<Judged, FillError> {
+        let Assembly {
+            sources,
+            digest,
+            held,
+            total,
+        } = assembly;
+        let slices = self.fill.state.borrow().slices.clone();
+        let verdict = match self.fill.key.part {
+            Part::Whole => self.shared.verifier.check(id, slices.clone()).await,
+            _ => Verdict::Skipped,
+        };
+        let level = match &verdict {
+            Verdict::Match => Level::Full,
+            Verdict::Mismatch => return Ok(Judged::Wrong(sources)),
+            Verdict::Busy if self.shared.limits.strict => {
+                return Err(FillError::Shed(ShedReason::Verify));
+            }
+            Verdict::Skipped | Verdict::Late(_) | Verdict::Busy => Level::Origin,
+        };
+        let entry = Arc::new(self.entry(level, total, digest, slices, held));
+        if let Verdict::Late(finding) = verdict {
+            self.check_later(finding, Arc::clone(&entry), sources.clone());
+        }
+        Ok(Judged::Kept(entry, sources))
+    }
+
+    fn entry(
+        &self,
+        level: Level,
+        total: u64,
+        digest: blake3::Hash,
+        slices: Vec<Bytes>,
+        held: Reservation,
+    ) -> Entry {
+        let length = slices.iter().map(|slice| slice.len() as u64).sum();
+        let media = media::sniff(self.fill.state.borrow().beginning(), None);
+        let inserted = SystemTime::now();
+        let record = Record {
+            length,
+            total,
+            media,
+            level,
+            digest,
+            token: self.token,
+            inserted,
+        };
+        let etag: HeaderValue = validator::etag(&self.fill.key.id);
+        Entry::new(record, etag, slices, held)
+    }
+
+    /// Raises or removes an entry when its late check ends.
+    fn check_later(
+        &self,
+        finding: tokio::sync::oneshot::Receiver<bool>,
+        entry: Arc<Entry>,
+        sources: Vec<Source>,
+    ) {
+        let (shared, key) = (Arc::clone(&self.shared), self.fill.key);
+        let shutdown = self.shared.shutdown.clone();
+        self.shared.tasks.spawn(async move {
+            let found = tokio::select! {
+                found = finding => found,
+                () = shutdown.cancelled() => return,
+            };
+            match found {
+                Ok(true) => shared.cache.admit(key, Arc::new(entry.verified())),
+                Ok(false) => {
+                    shared.cache.remove(&key);
+                    if let [source] = &sources[..] {
+                        source.origin.lied(&key.id);
+                    }
+                }
+                Err(_stopped) => {}
+            }
+        });
+    }
+
+    /// Blames the one origin that gave the wrong bytes; or, if there were several, has each asked
+    /// again for the whole.
+    fn accuse(
+        &self,
+        id: &BlobId,
+        course: &mut Course,
+        suspects: &mut Vec<Suspect>,
+        sources: Vec<Source>,
+    ) {
+        if let [source] = &sources[..] {
+            source.origin.lied(id);
+            course.lied(&source.origin);
+            return;
+        }
+        // The last one in a row of origins is the least likely to have broken off.
+        course.alone(
+            sources
+                .iter()
+                .rev()
+                .map(|source| Arc::clone(&source.origin)),
+        );
+        suspects.extend(sources.into_iter().map(|source| Suspect {
+            origin: Arc::clone(&source.origin),
+            source,
+        }));
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.shared.metrics.fills.dec();
+    }
+}
+
+enum Judged {
+    Kept(Arc<Entry>, Vec<Source>),
+    Wrong(Vec<Source>),
+}
+
+/// Compares the parts of a body that was wrong with the true one.
+fn acquit_or_accuse(id: &BlobId, truth: &Entry, suspects: Vec<Suspect>) {
+    if !truth.record().level.is_verified() {
+        return;
+    }
+    for Suspect { origin, source } in suspects {
+        let mut hasher = blake3::Hasher::new();
+        let mut range = source.range.clone();
+        while let Some(piece) = truth.piece(&range) {
+            hasher.update(&piece);
+            range.start += piece.len() as u64;
+        }
+        if hasher.finalize() != source.digest() {
+            origin.lied(id);
+        }
+    }
+}

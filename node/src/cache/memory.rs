@@ -1,0 +1,68 @@
+//! The memory tier: entries by key, the least useful evicted first.
+
+use std::sync::Arc;
+
+use super::entry::{Entry, Key};
+
+/// A moka cache (TinyLFU), weighed in bytes.
+///
+/// moka evicts in batches after the fact, so its own limit is soft. The hard one is the
+/// [`Budget`](super::budget::Budget); this tier aims for [`SHARE`] of it and leaves the rest to
+/// fills in flight and to the overshoot, and [`Memory::shrink`] makes it catch up when the budget
+/// runs dry. No expiry is set: freshness lives in the entry.
+#[derive(Debug)]
+pub struct Memory {
+    entries: moka::sync::Cache<Key, Arc<Entry>, foldhash::fast::RandomState>,
+}
+
+/// moka weighs in 32 bits; counting in these units lets an entry be 256 GiB.
+const WEIGHT_UNIT: u64 = 64;
+
+/// Quarters of the budget that entries may fill.
+const SHARE: (u64, u64) = (3, 4);
+
+/// Rounds of eviction before a reservation is refused. Each one runs the engine's maintenance and
+/// advances its deferred reclamation, which takes up to three rounds to let go of an entry.
+const SHRINK_ROUNDS: usize = 8;
+
+impl Memory {
+    /// An empty tier within a budget of `budget` bytes.
+    pub fn new(budget: u64) -> Self {
+        let capacity = budget / SHARE.1 * SHARE.0 / WEIGHT_UNIT;
+        let entries = moka::sync::Cache::builder()
+            .max_capacity(capacity)
+            .weigher(|_, entry: &Arc<Entry>| {
+                u32::try_from(entry.weight().div_ceil(WEIGHT_UNIT)).unwrap_or(u32::MAX)
+            })
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self { entries }
+    }
+
+    /// The entry at `key`, counted as a use of it.
+    pub fn get(&self, key: &Key) -> Option<Arc<Entry>> {
+        self.entries.get(key)
+    }
+
+    /// Offers an entry.
+    pub fn insert(&self, key: Key, entry: Arc<Entry>) {
+        self.entries.insert(key, entry);
+    }
+
+    /// Drops an entry.
+    pub fn remove(&self, key: &Key) {
+        self.entries.invalidate(key);
+    }
+
+    /// Evicts what is over capacity until `enough` gives something.
+    pub fn shrink<T>(&self, mut enough: impl FnMut() -> Option<T>) -> Option<T> {
+        (0..SHRINK_ROUNDS).find_map(|_| {
+            self.entries.run_pending_tasks();
+            enough()
+        })
+    }
+
+    /// Entries held, roughly: maintenance may be pending.
+    pub fn entries(&self) -> u64 {
+        self.entries.entry_count()
+    }
+}

@@ -1,0 +1,187 @@
+//! The body of a response, and what is noted when it ends.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body::{Frame, SizeHint};
+
+use super::watch::{Phase, Standing};
+use crate::{
+    access_log::Pending,
+    cache::{entry::Entry, fill::error::FillError},
+    metrics::Metrics,
+};
+
+/// A body of known length.
+pub struct Body {
+    bytes: Content,
+    /// Bytes yet to come.
+    left: u64,
+    end: Option<End>,
+}
+
+/// Where the bytes come from. An entry's are sent as they lie in memory, without a copy.
+pub(super) enum Content {
+    /// These.
+    Bytes(Bytes),
+    /// A part of an entry.
+    Entry(Arc<Entry>, Range<u64>),
+    /// Several parts of an entry, with what stands between them.
+    Parts(Arc<Entry>, VecDeque<Part>),
+    /// Whatever arrives.
+    Stream(BoxStream),
+    /// Nothing, of a length that a HEAD asked for.
+    Nothing,
+}
+
+/// Bytes as they arrive.
+pub(super) type BoxStream =
+    Pin<Box<dyn Stream<Item = Result<Bytes, Arc<FillError>>> + Send + 'static>>;
+
+/// A piece of a multipart body.
+#[derive(Debug)]
+pub(super) enum Part {
+    /// Framing.
+    Bytes(Bytes),
+    /// A range of the entry.
+    Range(Range<u64>),
+}
+
+/// What is done once a body has ended, however it ends.
+pub(super) struct End {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) standing: Arc<Standing>,
+    pub(super) log: Option<Box<Pending>>,
+    /// Bytes handed to the connection.
+    pub(super) sent: u64,
+}
+
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body")
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Body {
+    pub(super) fn new(bytes: Content, length: u64) -> Self {
+        Self {
+            bytes,
+            left: length,
+            end: None,
+        }
+    }
+
+    pub(super) fn bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let length = bytes.len() as u64;
+        Self::new(Content::Bytes(bytes), length)
+    }
+
+    pub(super) fn empty() -> Self {
+        Self::bytes(Bytes::new())
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.left
+    }
+
+    pub(super) fn when_ended(mut self, end: End) -> Self {
+        self.end = Some(end);
+        self
+    }
+}
+
+impl Content {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Arc<FillError>>>> {
+        let piece = match self {
+            Self::Bytes(bytes) if bytes.is_empty() => None,
+            Self::Bytes(bytes) => Some(std::mem::take(bytes)),
+            Self::Entry(entry, range) => next_of(entry, range),
+            Self::Parts(entry, parts) => next_part(entry, parts),
+            Self::Nothing => None,
+            Self::Stream(stream) => return stream.as_mut().poll_next(cx),
+        };
+        Poll::Ready(piece.map(Ok))
+    }
+}
+
+fn next_of(entry: &Entry, range: &mut Range<u64>) -> Option<Bytes> {
+    let piece = entry.piece(range)?;
+    range.start += piece.len() as u64;
+    Some(piece)
+}
+
+fn next_part(entry: &Entry, parts: &mut VecDeque<Part>) -> Option<Bytes> {
+    loop {
+        match parts.front_mut()? {
+            Part::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                parts.pop_front();
+                return Some(bytes);
+            }
+            Part::Range(range) => match next_of(entry, range) {
+                Some(piece) => return Some(piece),
+                None => parts.pop_front(),
+            },
+        };
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Arc<FillError>;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let Some(piece) = ready!(self.bytes.poll(cx)) else {
+            return Poll::Ready(None);
+        };
+        let piece = piece?;
+        self.left = self.left.saturating_sub(piece.len() as u64);
+        if let Some(end) = &mut self.end {
+            end.sent += piece.len() as u64;
+        }
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let Some(End {
+            metrics,
+            standing,
+            log,
+            sent,
+        }) = self.end.take()
+        else {
+            return;
+        };
+        standing.enter(Phase::Idle);
+        metrics.response_bytes.inc_by(sent);
+        if self.left > 0 {
+            metrics.responses_cut.inc();
+        }
+        if let Some(log) = log {
+            log.ended(sent, self.left == 0);
+        }
+    }
+}

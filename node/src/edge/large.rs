@@ -1,0 +1,99 @@
+//! Blobs too large to hold: read slice by slice, each slice a fill of its own.
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, stream};
+use wcdn_proto::BlobId;
+
+use super::body::BoxStream;
+use crate::{
+    cache::{
+        Cache, Lookup,
+        entry::{Entry, Key, Part},
+        fill::{Fills, Joined, Ready, error::FillError},
+    },
+    edge::Edge,
+};
+
+/// A range of a large blob, read with one slice fetched ahead: memory stays at two slices a
+/// viewer, viewers who watch the same scene share them, and an origin that fails costs one slice.
+struct Reading {
+    cache: Arc<Cache>,
+    fills: Fills,
+    patience: Duration,
+    id: BlobId,
+    total: u64,
+    range: Range<u64>,
+    ahead: Option<(u32, Joined)>,
+}
+
+/// The bytes of `range` of a blob of `total` bytes.
+pub(super) fn stream(edge: &Edge, id: BlobId, total: u64, range: Range<u64>) -> BoxStream {
+    let reading = Reading {
+        cache: Arc::clone(&edge.cache),
+        fills: edge.fills.clone(),
+        patience: edge.patience,
+        id,
+        total,
+        range,
+        ahead: None,
+    };
+    let slices = stream::try_unfold(reading, |mut reading| async move {
+        Ok::<_, Arc<FillError>>(reading.next().await?.map(|slice| (slice, reading)))
+    });
+    Box::pin(futures_util::TryStreamExt::try_flatten(slices))
+}
+
+impl Reading {
+    /// The part of the next slice that is in the range.
+    async fn next(&mut self) -> Result<Option<BoxStream>, Arc<FillError>> {
+        if self.range.is_empty() {
+            return Ok(None);
+        }
+        let size = self.fills.slice();
+        let number = self.range.start / size;
+        let base = number * size;
+        let within = self.range.start - base..(self.range.end - base).min(size);
+        self.range.start = base + within.end;
+        let n = u32::try_from(number).map_err(|_| Arc::new(FillError::Abandoned))?;
+        let joined = match self.ahead.take() {
+            Some((ready, joined)) if ready == n => joined,
+            _ => self.join(n)?,
+        };
+        self.ahead = match n.checked_add(1) {
+            Some(after) if !self.range.is_empty() => self.join(after).ok().map(|it| (after, it)),
+            _ => None,
+        };
+        match joined {
+            Joined::Hit(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
+            Joined::Reader { mut reader, .. } => match reader.ready(self.patience).await? {
+                Ready::Entry(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
+                Ready::Streaming(_) => Ok(Some(Box::pin(reader.stream(within)))),
+                Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
+            },
+        }
+    }
+
+    fn join(&self, n: u32) -> Result<Joined, Arc<FillError>> {
+        let key = Key {
+            id: self.id,
+            part: Part::Slice(n),
+        };
+        if let Lookup::Hit(entry) = self.cache.lookup(&key) {
+            return Ok(Joined::Hit(entry));
+        }
+        self.fills.join(key, Some(self.total)).map_err(Arc::new)
+    }
+}
+
+fn of_entry(
+    entry: Arc<Entry>,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, Arc<FillError>>> + Send + 'static {
+    stream::unfold((entry, range), |(entry, mut range)| async move {
+        let piece = entry.piece(&range)?;
+        range.start += piece.len() as u64;
+        Some((Ok(piece), (entry, range)))
+    })
+}

@@ -1,0 +1,244 @@
+//! The headers of a response: what the bytes are, where they came from, how long they hold.
+
+use std::time::Duration;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        ACCEPT_RANGES, AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use wcdn_proto::NodeId;
+
+use super::{cors, media::MediaType};
+use crate::cache::entry::Level;
+
+/// Where the bytes of a response came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The memory of this node.
+    Memory = 0,
+    /// An aggregator.
+    Walrus = 1,
+    /// No bytes were needed: the edge answered by itself.
+    Edge = 2,
+}
+
+impl Source {
+    /// Every source, in the order of their numbers.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Walrus, Self::Edge];
+
+    /// The word viewers and metrics see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Walrus => "walrus",
+            Self::Edge => "edge",
+        }
+    }
+}
+
+/// How a response relates to the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheResult {
+    /// The bytes were in memory.
+    Hit(Level),
+    /// They were fetched for this request, and checked.
+    Miss(Level),
+    /// They were fetched for another request that this one joined.
+    Collapsed(Level),
+}
+
+impl CacheResult {
+    /// `HIT` or `MISS`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit(_) => "HIT",
+            Self::Miss(_) | Self::Collapsed(_) => "MISS",
+        }
+    }
+
+    /// How far the bytes were checked.
+    pub const fn level(self) -> Level {
+        match self {
+            Self::Hit(level) | Self::Miss(level) | Self::Collapsed(level) => level,
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Hit(level) => level as usize,
+            Self::Miss(level) => 3 + level as usize,
+            Self::Collapsed(level) => 6 + level as usize,
+        }
+    }
+}
+
+/// Header values that are the same for every response of a node, made once.
+#[derive(Debug)]
+pub struct Labels {
+    /// `Cache-Status` (RFC 9211), by [`CacheResult::index`].
+    cache_status: [HeaderValue; 9],
+}
+
+impl Labels {
+    /// The labels of a node.
+    pub fn new(node: &NodeId) -> Self {
+        let forms = [
+            "hit",
+            "fwd=miss; fwd-status=200; stored",
+            "fwd=miss; collapsed",
+        ];
+        let value = |index: usize| {
+            let (form, level) = (forms[index / 3], Level::ALL[index % 3].as_str());
+            HeaderValue::try_from(format!("\"{node}\"; {form}; detail={level}"))
+                .expect("names and words are visible ASCII")
+        };
+        Self {
+            cache_status: std::array::from_fn(value),
+        }
+    }
+
+    fn cache_status(&self, result: CacheResult) -> HeaderValue {
+        self.cache_status[result.index()].clone()
+    }
+}
+
+/// What is said of a body.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// The validator, quoted; `None` where the body has none.
+    pub etag: Option<HeaderValue>,
+    /// What the bytes are; `None` where no byte has been seen.
+    pub media: Option<MediaType>,
+    /// The name of a file within its quilt.
+    pub identifier: Option<HeaderValue>,
+    /// How the response relates to the cache.
+    pub result: CacheResult,
+    /// Where the bytes came from.
+    pub source: Source,
+    /// How long they have been here.
+    pub age: Duration,
+    /// Whether the name in the URL leads to these bytes for ever.
+    pub name_is_immutable: bool,
+}
+
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
+const X_SOURCE: HeaderName = HeaderName::from_static("x-source");
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const X_QUILT_PATCH_IDENTIFIER: HeaderName = HeaderName::from_static("x-quilt-patch-identifier");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Verified bytes are the blob for ever.
+const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// Unverified bytes are looked at again; [`UNCHECKED_TTL`](crate::cache::entry::UNCHECKED_TTL).
+const MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60");
+
+/// Headers on every response.
+pub fn every(headers: &mut HeaderMap, request_id: HeaderValue) {
+    cors::allow(headers);
+    headers.insert(X_REQUEST_ID, request_id);
+}
+
+/// How long the edge took to have the head ready.
+pub fn timing(headers: &mut HeaderMap, elapsed: Duration) {
+    let mut text = [0; 24];
+    headers.insert(SERVER_TIMING, timing_value(elapsed, &mut text));
+}
+
+/// `edge;dur=` and milliseconds to three places, without going through a formatter.
+fn timing_value(elapsed: Duration, text: &mut [u8; 24]) -> HeaderValue {
+    const PREFIX: &[u8] = b"edge;dur=";
+    let mut micros = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
+    let mut at = text.len();
+    for place in 0.. {
+        if place == 3 {
+            at -= 1;
+            text[at] = b'.';
+        }
+        if place > 3 && micros == 0 {
+            break;
+        }
+        at -= 1;
+        text[at] = b'0' + u8::try_from(micros % 10).expect("one digit");
+        micros /= 10;
+    }
+    at -= PREFIX.len();
+    text[at..at + PREFIX.len()].copy_from_slice(PREFIX);
+    HeaderValue::from_bytes(&text[at..]).expect("digits are visible ASCII")
+}
+
+/// Headers on every response that has, or stands for, a body.
+pub fn content(headers: &mut HeaderMap, labels: &Labels, facts: &Facts) {
+    validators(headers, facts.etag.clone(), facts.lasts());
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if let Some(media) = &facts.media {
+        headers.insert(CONTENT_TYPE, media.header_value());
+        if media.is_active() {
+            headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        }
+    }
+    if let Some(identifier) = &facts.identifier {
+        headers.insert(X_QUILT_PATCH_IDENTIFIER, identifier.clone());
+    }
+    headers.insert(X_CACHE, HeaderValue::from_static(facts.result.as_str()));
+    headers.insert(X_SOURCE, HeaderValue::from_static(facts.source.as_str()));
+    headers.insert(CACHE_STATUS, labels.cache_status(facts.result));
+    headers.insert(AGE, HeaderValue::from(facts.age.as_secs()));
+}
+
+/// The headers by which a cache keeps a response, as a 304 repeats them.
+pub fn validators(headers: &mut HeaderMap, etag: Option<HeaderValue>, lasts: bool) {
+    if let Some(etag) = etag {
+        headers.insert(ETAG, etag);
+    }
+    headers.insert(CACHE_CONTROL, if lasts { IMMUTABLE } else { MINUTE });
+}
+
+impl Facts {
+    fn lasts(&self) -> bool {
+        self.name_is_immutable && self.result.level().is_verified()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_names_the_node_the_way_and_the_level() {
+        let labels = Labels::new(&"eu-west-1".parse().unwrap());
+        let status = |result| labels.cache_status(result).to_str().unwrap().to_owned();
+        assert_eq!(
+            status(CacheResult::Hit(Level::Full)),
+            "\"eu-west-1\"; hit; detail=full"
+        );
+        assert_eq!(
+            status(CacheResult::Miss(Level::Origin)),
+            "\"eu-west-1\"; fwd=miss; fwd-status=200; stored; detail=origin"
+        );
+        assert_eq!(
+            status(CacheResult::Collapsed(Level::Attested)),
+            "\"eu-west-1\"; fwd=miss; collapsed; detail=attested"
+        );
+    }
+
+    #[test]
+    fn timing_is_milliseconds_to_the_microsecond() {
+        for (micros, text) in [
+            (0, "0.000"),
+            (7, "0.007"),
+            (1_234, "1.234"),
+            (1_000_000, "1000.000"),
+        ] {
+            let value = timing_value(Duration::from_micros(micros), &mut [0; 24]);
+            assert_eq!(value, format!("edge;dur={text}"));
+        }
+        let longest = timing_value(Duration::MAX, &mut [0; 24]);
+        assert_eq!(longest, "edge;dur=4294967.295");
+    }
+}

@@ -1,0 +1,437 @@
+//! One request, through the gates in their order.
+//!
+//! What can be answered from memory or from the URL alone is answered without a future of its own
+//! ([`Answer::Ready`]); only what must wait is boxed.
+
+use std::{
+    future::Future,
+    ops::Range,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+use wcdn_proto::{BlobId, QuiltPatchId};
+
+use super::{
+    Edge,
+    body::{Body, End},
+    connection::Connection,
+    cors,
+    error::{Code, ServeError},
+    path::{self, Family, Target},
+    range,
+    respond::{Found, Held, Reply, respond},
+    response::{self, CacheResult, Facts, Source},
+    validator::{self, Match},
+    watch::Standing,
+};
+use crate::{
+    access_log::Pending,
+    cache::{
+        Lookup,
+        entry::{Entry, Key, Level, Part},
+        fill::{Joined, Ready, error::FillError},
+    },
+    quilt,
+};
+
+/// A request, as far as the answer depends on it.
+pub(super) struct Asked {
+    pub(super) headers: HeaderMap,
+    pub(super) is_head: bool,
+    /// The range of the aggregator's byte-range route.
+    pub(super) byte_range: Option<Range<u64>>,
+    family: Family,
+    id: HeaderValue,
+    began: Instant,
+    standing: Arc<Standing>,
+    log: Option<Box<Pending>>,
+}
+
+/// A response, now or later.
+pub(super) enum Answer {
+    /// Now.
+    Ready(Option<Response<Body>>),
+    /// Once bytes have come.
+    Waiting(Pin<Box<dyn Future<Output = Response<Body>> + Send>>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Body>, std::convert::Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Ready(response) => {
+                Poll::Ready(Ok(response.take().expect("polled once after it was ready")))
+            }
+            Self::Waiting(response) => response.as_mut().poll(cx).map(Ok),
+        }
+    }
+}
+
+/// Answers a request.
+pub(super) fn serve(
+    edge: &Arc<Edge>,
+    connection: &Connection,
+    request: Request<Incoming>,
+) -> Answer {
+    let began = Instant::now();
+    let (head, _unread) = request.into_parts();
+    let id = connection.ids.of(&head.headers);
+    let log = Pending::begin(&edge.access_log, connection.peer, &head, &id, began);
+    let mut asked = Asked {
+        is_head: head.method == Method::HEAD,
+        headers: head.headers,
+        byte_range: None,
+        family: Family::of(head.uri.path()),
+        id,
+        began,
+        standing: Arc::clone(&connection.standing),
+        log,
+    };
+    match head.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return ready(edge, asked, Ok(preflight().into())),
+        _ => return ready(edge, asked, Err(method_not_allowed(&head.method))),
+    }
+    let target = match path::parse(head.uri.path()) {
+        Ok(target) => target,
+        Err(error) => return ready(edge, asked, Err(error.into())),
+    };
+    if let Target::ByteRange(_) = target {
+        match path::byte_range_query(head.uri.query().unwrap_or_default()) {
+            Ok(range) => asked.byte_range = Some(range),
+            Err(error) => {
+                let error = ServeError::new(Code::InvalidByteRange, error.to_string());
+                return ready(edge, asked, Err(error));
+            }
+        }
+    }
+    match quickly(edge, &asked, &target) {
+        Some(result) => ready(edge, asked, result),
+        None => {
+            let edge = Arc::clone(edge);
+            Answer::Waiting(Box::pin(async move {
+                let result = slowly(&edge, &asked, target).await;
+                finish(&edge, asked, result)
+            }))
+        }
+    }
+}
+
+fn ready(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Answer {
+    Answer::Ready(Some(finish(edge, asked, result)))
+}
+
+/// What can be answered without waiting.
+fn quickly(edge: &Edge, asked: &Asked, target: &Target) -> Option<Result<Reply, ServeError>> {
+    match target {
+        Target::Status => Some(Ok(status().into())),
+        Target::Blob(id) => known(edge, asked, &blob_key(*id), id),
+        Target::ByteRange(id) => held(edge, asked, &blob_key(*id)),
+        Target::Patch(id) => known(edge, asked, &quilt::key(*id), id),
+        Target::QuiltFile { quilt, identifier } => match edge.quilts.known(*quilt, identifier)? {
+            Ok(id) => known(edge, asked, &quilt::key(id), &id),
+            Err(error) => Some(Err(error.into())),
+        },
+        Target::Object(_) | Target::QuiltPatches(_) => None,
+    }
+}
+
+/// A body whose validator is in the URL: a viewer who has it needs no look at the cache.
+fn known(
+    edge: &Edge,
+    asked: &Asked,
+    key: &Key,
+    id: &impl std::fmt::Display,
+) -> Option<Result<Reply, ServeError>> {
+    if asked.headers.contains_key(header::IF_NONE_MATCH) {
+        let etag = validator::etag(id);
+        if validator::if_none_match(&asked.headers, Some(&etag)) == Match::Listed {
+            return Some(Ok(unchanged(edge, key, etag).into()));
+        }
+    }
+    held(edge, asked, key)
+}
+
+fn held(edge: &Edge, asked: &Asked, key: &Key) -> Option<Result<Reply, ServeError>> {
+    match edge.cache.lookup(key) {
+        Lookup::Hit(entry) => {
+            let result = CacheResult::Hit(entry.record().level);
+            Some(respond(edge, asked, Found::entry(entry, result)))
+        }
+        Lookup::Refused(absence) => Some(Err(absence.into())),
+        Lookup::Miss => None,
+    }
+}
+
+/// A 304 from the URL alone. The viewer's copy is as good as the one here, if there is one.
+fn unchanged(edge: &Edge, key: &Key, etag: HeaderValue) -> Response<Body> {
+    let verified = match edge.cache.lookup(key) {
+        Lookup::Hit(entry) => entry.record().level.is_verified(),
+        Lookup::Refused(_) | Lookup::Miss => false,
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response::validators(response.headers_mut(), Some(etag), verified);
+    response
+}
+
+/// What must be fetched first.
+async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
+    match target {
+        Target::Blob(id) | Target::ByteRange(id) => {
+            respond(edge, asked, blob(edge, asked, id).await?)
+        }
+        Target::Patch(id) => respond(edge, asked, patch(edge, id).await?),
+        Target::QuiltFile { quilt, identifier } => {
+            let id = edge
+                .quilts
+                .resolve(quilt, &identifier, edge.patience)
+                .await?;
+            respond(edge, asked, patch(edge, id).await?)
+        }
+        Target::Object(object) => {
+            let id = edge
+                .objects
+                .resolve(object)
+                .await
+                .map_err(|error| ServeError::from(&*error))?;
+            let mut found = blob(edge, asked, id).await?;
+            found.facts.name_is_immutable = false;
+            respond(edge, asked, found)
+        }
+        Target::QuiltPatches(quilt) => {
+            let list = edge.quilts.list(quilt, edge.patience).await?;
+            Ok(json(&list).into())
+        }
+        Target::Status => Ok(status().into()),
+    }
+}
+
+/// Finds a blob: in memory, by a fill, or slice by slice.
+async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeError> {
+    if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
+        let result = CacheResult::Hit(entry.record().level);
+        return Ok(Found::entry(entry, result));
+    }
+    let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
+    if (asked.is_head || in_part)
+        && edge.fills.probes()
+        && let Some(found) = probe(edge, asked, id).await?
+    {
+        return Ok(found);
+    }
+    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None) {
+        Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
+        Ok(Joined::Hit(entry)) => {
+            let result = CacheResult::Hit(entry.record().level);
+            return Ok(Found::entry(entry, result));
+        }
+        Err(error) => return Err(ServeError::from(&error)),
+    };
+    let result = |level| match collapsed {
+        true => CacheResult::Collapsed(level),
+        false => CacheResult::Miss(level),
+    };
+    match reader
+        .ready(edge.patience)
+        .await
+        .map_err(|error| ServeError::from(&*error))?
+    {
+        Ready::Entry(entry) => {
+            let result = result(entry.record().level);
+            Ok(Found::entry(entry, result))
+        }
+        Ready::Streaming(head) => {
+            let mut facts = arriving(&id, result(Level::Origin));
+            facts.media = Some(head.media);
+            Ok(Found {
+                facts,
+                length: head.total,
+                held: Held::Reader(reader),
+            })
+        }
+        Ready::Large { total } => Ok(sliced(id, total, result(Level::Origin))),
+    }
+}
+
+/// Learns the length first, where fetching the whole might be a waste: for HEAD, which needs no
+/// more, and for ranges, which decides how they are fetched. `None` if the whole is to be fetched.
+async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, ServeError> {
+    let key = Key {
+        id,
+        part: Part::Probe,
+    };
+    let total = match edge.cache.lookup(&key) {
+        Lookup::Hit(entry) => entry.record().total,
+        Lookup::Refused(absence) => return Err(absence.into()),
+        Lookup::Miss => match measure(edge, key).await {
+            Ok(total) => total,
+            Err(error) => match &*error {
+                FillError::NotFound | FillError::Blocked | FillError::Shed(_) => {
+                    return Err(ServeError::from(&*error));
+                }
+                // An empty blob has no first byte; and if origins are at fault, the fill of the
+                // whole tells it better.
+                _ => return Ok(None),
+            },
+        },
+    };
+    let result = CacheResult::Miss(Level::Origin);
+    if total > edge.fills.whole() {
+        return Ok(Some(sliced(id, total, result)));
+    }
+    let facts = arriving(&id, result);
+    Ok(asked.is_head.then_some(Found {
+        facts,
+        length: total,
+        held: Held::Nothing,
+    }))
+}
+
+async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
+    match edge.fills.join(key, None).map_err(Arc::new)? {
+        Joined::Hit(entry) => Ok(entry.record().total),
+        Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
+            Ready::Entry(entry) => Ok(entry.record().total),
+            Ready::Streaming(head) => Ok(head.total),
+            Ready::Large { total } => Ok(total),
+        },
+    }
+}
+
+async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
+    if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
+        let result = CacheResult::Hit(entry.record().level);
+        return Ok(Found::entry(entry, result));
+    }
+    let entry: Arc<Entry> = edge.quilts.patch(id, edge.patience).await?;
+    let result = CacheResult::Miss(entry.record().level);
+    Ok(Found::entry(entry, result))
+}
+
+fn sliced(id: BlobId, total: u64, result: CacheResult) -> Found {
+    Found {
+        facts: arriving(&id, result),
+        length: total,
+        held: Held::Large(id),
+    }
+}
+
+fn arriving(id: &BlobId, result: CacheResult) -> Facts {
+    Facts {
+        etag: Some(validator::etag(id)),
+        media: None,
+        identifier: None,
+        result,
+        source: Source::Walrus,
+        age: Duration::ZERO,
+        name_is_immutable: true,
+    }
+}
+
+fn blob_key(id: BlobId) -> Key {
+    Key {
+        id,
+        part: Part::Whole,
+    }
+}
+
+fn preflight() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    cors::preflight(response.headers_mut());
+    response
+}
+
+fn method_not_allowed(method: &Method) -> ServeError {
+    ServeError::new(
+        Code::MethodNotAllowed,
+        format!("{method} is not served here; an edge answers GET, HEAD and OPTIONS"),
+    )
+}
+
+fn status() -> Response<Body> {
+    let mut response = Response::new(Body::bytes("OK"));
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    response
+}
+
+fn json(value: &serde_json::Value) -> Response<Body> {
+    let mut response = Response::new(Body::bytes(value.to_string()));
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
+}
+
+/// Makes an error a response, adds what every response has, and notes that it began.
+fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Response<Body> {
+    let Reply {
+        mut response,
+        source,
+        result,
+    } = result.unwrap_or_else(|error| failure(&asked, &error).into());
+    let elapsed = asked.began.elapsed();
+    let status = response.status();
+    edge.metrics
+        .responded(source, status, elapsed.as_secs_f64());
+    response::timing(response.headers_mut(), elapsed);
+    response::every(response.headers_mut(), asked.id);
+    let log = asked.log.and_then(|log| {
+        Some(log.answered(status, result.map(CacheResult::as_str), source.as_str()))
+    });
+    let end = End {
+        metrics: Arc::clone(&edge.metrics),
+        standing: asked.standing,
+        log,
+        sent: 0,
+    };
+    response.map(|body| body.when_ended(end))
+}
+
+fn failure(asked: &Asked, error: &ServeError) -> Response<Body> {
+    let text = error.body(asked.family, asked.id.to_str().unwrap_or_default());
+    let mut headers = HeaderMap::with_capacity(12);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    if let Some(seconds) = error.retry_after() {
+        headers.insert(header::RETRY_AFTER, seconds);
+    }
+    match error.code() {
+        Code::MethodNotAllowed => {
+            headers.insert(
+                header::ALLOW,
+                HeaderValue::from_static("GET, HEAD, OPTIONS"),
+            );
+        }
+        Code::RangeNotSatisfiable => {
+            let length = error.length().unwrap_or_default();
+            headers.insert(header::CONTENT_RANGE, range::unsatisfied(length));
+        }
+        _ => {}
+    }
+    let body = if asked.is_head {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
+        Body::empty()
+    } else {
+        Body::bytes(text)
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = error.code().status();
+    *response.headers_mut() = headers;
+    response
+}

@@ -1,0 +1,304 @@
+//! Where a connection stands, and how long it may stand there.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use tokio::time::Instant;
+
+use crate::config::Limits;
+
+/// What a connection is doing. Written by its own task only, so that every access is relaxed.
+///
+/// Each change gives a new number whose two low bits are the phase; a watcher that sees the same
+/// number twice knows that nothing happened in between. No clock is read on the path of a hit.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    step: AtomicU32,
+    written: AtomicU64,
+    blocked: AtomicBool,
+}
+
+/// The phases of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Connected; not a byte has come.
+    Silent = 0,
+    /// In the middle of a request head.
+    Head = 1,
+    /// A request is being answered.
+    Answering = 2,
+    /// Between two requests.
+    Idle = 3,
+}
+
+impl Standing {
+    /// Notes that a phase begins.
+    pub(super) fn enter(&self, phase: Phase) {
+        let next = (self.step.load(Relaxed) | 3).wrapping_add(1) | phase as u32;
+        self.step.store(next, Relaxed);
+    }
+
+    fn phase(step: u32) -> Phase {
+        match step & 3 {
+            0 => Phase::Silent,
+            1 => Phase::Head,
+            2 => Phase::Answering,
+            _ => Phase::Idle,
+        }
+    }
+
+    fn received(&self) {
+        if matches!(
+            Self::phase(self.step.load(Relaxed)),
+            Phase::Silent | Phase::Idle
+        ) {
+            self.enter(Phase::Head);
+        }
+    }
+}
+
+/// What is to be done about a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// Nothing.
+    Fine,
+    /// Close it politely: it is merely idle.
+    Close,
+    /// Cut it: it is stuck.
+    Cut,
+}
+
+/// Looks at a connection from time to time and finds what has overstayed.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    seen: u32,
+    since: Instant,
+    /// Since when the viewer is slow to take bytes, and how many it had taken by then.
+    slow: Option<(Instant, u64)>,
+}
+
+impl Watcher {
+    /// Looks for the first time.
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            seen: 0,
+            since: now,
+            slow: None,
+        }
+    }
+
+    /// How often to look: often enough that no limit is overrun by more than a quarter.
+    pub(super) fn interval(limits: &Limits) -> Duration {
+        let least = [
+            limits.first_byte_timeout,
+            limits.head_timeout,
+            limits.idle_timeout,
+            limits.send_timeout,
+        ]
+        .into_iter()
+        .min()
+        .expect("the list is not empty");
+        (least.duration() / 4).clamp(Duration::from_millis(20), Duration::from_secs(5))
+    }
+
+    /// Looks again.
+    pub(super) fn look(&mut self, at: &Standing, limits: &Limits, now: Instant) -> Finding {
+        let step = at.step.load(Relaxed);
+        let phase = Standing::phase(step);
+        if step != self.seen {
+            (self.seen, self.since, self.slow) = (step, now, None);
+        }
+        let stood = now - self.since;
+        match phase {
+            Phase::Silent if stood >= limits.first_byte_timeout.duration() => Finding::Cut,
+            Phase::Head if stood >= limits.head_timeout.duration() => Finding::Cut,
+            Phase::Idle if stood >= limits.idle_timeout.duration() => Finding::Close,
+            Phase::Answering => self.look_at_sending(at, limits, now),
+            _ => Finding::Fine,
+        }
+    }
+
+    fn look_at_sending(&mut self, at: &Standing, limits: &Limits, now: Instant) -> Finding {
+        if !at.blocked.load(Relaxed) {
+            self.slow = None;
+            return Finding::Fine;
+        }
+        let written = at.written.load(Relaxed);
+        let (since, before) = *self.slow.get_or_insert((now, written));
+        let window = now - since;
+        if window < limits.send_timeout.duration() {
+            return Finding::Fine;
+        }
+        self.slow = Some((now, written));
+        let least = u128::from(limits.min_send_rate.bytes()) * window.as_millis() / 1_000;
+        if u128::from(written - before) < least.max(1) {
+            Finding::Cut
+        } else {
+            Finding::Fine
+        }
+    }
+}
+
+/// A stream that notes in a [`Standing`] what passes through it.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    standing: Arc<Standing>,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, standing: Arc<Standing>) -> Self {
+        Self { stream, standing }
+    }
+
+    fn wrote(&self, written: &Poll<io::Result<usize>>) {
+        match written {
+            Poll::Ready(Ok(bytes)) => {
+                self.standing.written.fetch_add(*bytes as u64, Relaxed);
+                self.standing.blocked.store(false, Relaxed);
+            }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.standing.blocked.store(true, Relaxed),
+        }
+    }
+}
+
+impl<S: Read + Unpin> Read for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.standing.received();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: Write + Unpin> Write for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.wrote(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bytes);
+        self.wrote(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start() -> (Standing, Watcher, Limits, Instant) {
+        let now = Instant::now();
+        (
+            Standing::default(),
+            Watcher::new(now),
+            Limits::default(),
+            now,
+        )
+    }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_says_nothing_is_cut() {
+        let (standing, mut watcher, limits, now) = start();
+        assert_eq!(
+            watcher.look(&standing, &limits, now + 9 * SECOND),
+            Finding::Fine
+        );
+        assert_eq!(
+            watcher.look(&standing, &limits, now + 10 * SECOND),
+            Finding::Cut
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_comes_byte_by_byte_is_cut_all_the_same() {
+        let (standing, mut watcher, limits, now) = start();
+        let mut found = Finding::Fine;
+        for second in 0..=10 {
+            standing.received();
+            found = watcher.look(&standing, &limits, now + second * SECOND);
+        }
+        assert_eq!(found, Finding::Cut);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_and_a_busy_one_kept() {
+        let (standing, mut watcher, limits, now) = start();
+        for second in 0..600 {
+            standing.enter(Phase::Answering);
+            standing.enter(Phase::Idle);
+            assert_eq!(
+                watcher.look(&standing, &limits, now + second * SECOND),
+                Finding::Fine
+            );
+        }
+        assert_eq!(
+            watcher.look(&standing, &limits, now + 659 * SECOND),
+            Finding::Close
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_takes_hardly_a_byte_is_cut_and_a_slow_one_is_not() {
+        for (bytes_a_second, expected) in [(10, Finding::Cut), (5_000, Finding::Fine)] {
+            let (standing, mut watcher, limits, now) = start();
+            standing.enter(Phase::Answering);
+            standing.blocked.store(true, Relaxed);
+            let mut worst = Finding::Fine;
+            for second in 0..120 {
+                standing.written.fetch_add(bytes_a_second, Relaxed);
+                if watcher.look(&standing, &limits, now + second * SECOND) == Finding::Cut {
+                    worst = Finding::Cut;
+                }
+            }
+            assert_eq!(worst, expected, "{bytes_a_second} bytes a second");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn waiting_for_an_origin_is_not_the_viewers_fault() {
+        let (standing, mut watcher, limits, now) = start();
+        standing.enter(Phase::Answering);
+        assert_eq!(
+            watcher.look(&standing, &limits, now + 300 * SECOND),
+            Finding::Fine
+        );
+    }
+}

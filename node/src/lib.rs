@@ -1,0 +1,28 @@
+//! The edge: serves verified Walrus blobs, fast, from memory or from the best origin.
+//!
+//! A request goes [`edge`] → [`cache`] → [`origin`] → [`verify`], and back the same way:
+//!
+//! - [`edge`]: connections, the gates a request passes, the response it gets
+//! - [`cache`]: memory under a byte budget, and fills that many readers share
+//! - [`origin`]: which aggregator to ask, and what its failures mean
+//! - [`verify`]: whether bytes are the blob they claim to be
+//! - [`quilt`], [`object`]: names that lead to a blob
+//!
+//! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else: several
+//! edges run in one process without knowing of each other.
+
+pub mod access_log;
+pub mod cache;
+pub mod config;
+mod doors;
+pub mod edge;
+pub mod metrics;
+mod node;
+pub mod object;
+pub mod origin;
+pub mod quilt;
+pub mod verify;
+
+pub use config::Config;
+pub use doors::Doors;
+pub use node::{Node, StartError, start};

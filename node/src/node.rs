@@ -1,0 +1,199 @@
+//! An edge put together from its parts, and taken apart again.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health};
+use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
+
+use crate::{
+    access_log::AccessLog,
+    cache::{Cache, fill::Fills},
+    config::{Config, Mode},
+    doors::Doors,
+    edge::{self, Edge, response::Labels},
+    metrics::{self, Metrics},
+    object::Objects,
+    origin::Pool,
+    quilt::Quilts,
+    verify::Verifier,
+};
+
+/// A running edge.
+#[derive(Debug)]
+pub struct Node {
+    edge: SocketAddr,
+    admin: SocketAddr,
+    health: Health,
+    /// Viewers' connections.
+    connections: TaskTracker,
+    /// Fills and late checks.
+    work: TaskTracker,
+    services: TaskTracker,
+    /// Stops accepting, and connections once they have answered.
+    shutdown: CancellationToken,
+    /// Stops what connections might still wait for.
+    cut: CancellationToken,
+    /// Stops the admin port, last of all.
+    close: CancellationToken,
+    drain_timeout: Duration,
+    access_log: AccessLog,
+}
+
+/// Why an edge cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error("the configuration cannot be used")]
+    Config(#[source] Problems),
+    /// The system refuses something.
+    #[error("cannot start {what}")]
+    System {
+        /// What was being started.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// How long an idle connection to an origin is kept: shorter than what origins usually allow, so
+/// that a request rarely meets a connection that is just being closed.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// Idle connections kept to one origin.
+const POOL_PER_ORIGIN: usize = 32;
+
+/// Starts an edge on bound sockets; it runs until `shutdown`, then drains.
+///
+/// # Errors
+/// [`StartError`], before anything runs.
+pub fn start(
+    config: Config,
+    doors: Doors,
+    shutdown: CancellationToken,
+) -> Result<Node, StartError> {
+    config.check().map_err(StartError::Config)?;
+    let system = |what| move |cause| StartError::System { what, cause };
+    let addresses = (
+        doors.edge.local_addr().map_err(system("the edge port"))?,
+        doors.admin.local_addr().map_err(system("the admin port"))?,
+    );
+    let (work, connections, services) =
+        (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
+    let (cut, close) = (CancellationToken::new(), CancellationToken::new());
+    let (metrics, mut registry) =
+        Metrics::new(config.node.region.as_str(), config.node.id.as_str());
+    let metrics = Arc::new(metrics);
+    let access_log = AccessLog::start(config.access_log.settings(), metrics.log_dropped.clone())
+        .map_err(system("the access log"))?;
+    let edge = assemble(&config, &metrics, &access_log, work.clone(), cut.clone())
+        .map_err(system("the verifying threads"))?;
+    metrics::register_cache(&mut registry, &edge.cache);
+    let health = Health::new();
+    services.spawn(admin::serve(
+        doors.admin,
+        admin::Admin::new(registry, health.clone()),
+        close.clone(),
+    ));
+    services.spawn(edge::accept(
+        doors.edge,
+        Arc::new(edge),
+        connections.clone(),
+        shutdown.clone(),
+    ));
+    health.ready();
+    let node = Node {
+        edge: addresses.0,
+        admin: addresses.1,
+        health,
+        connections,
+        work,
+        services,
+        shutdown,
+        cut,
+        close,
+        drain_timeout: config.limits.drain_timeout.duration(),
+        access_log,
+    };
+    tracing::info!(
+        region = %config.node.region, node = %config.node.id,
+        edge = %node.edge, admin = %node.admin, origins = config.origins().len(),
+        "edge serves"
+    );
+    Ok(node)
+}
+
+/// The parts of an edge, in the order in which they need each other.
+fn assemble(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+    access_log: &AccessLog,
+    work: TaskTracker,
+    cut: CancellationToken,
+) -> io::Result<Edge> {
+    let encoding = Encoding::new(config.walrus.n_shards)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let http = HttpClient::new(HttpOptions {
+        connect_timeout: config.fetch.connect_timeout.duration(),
+        pool_idle_timeout: POOL_IDLE,
+        max_idle_per_host: POOL_PER_ORIGIN,
+        ..HttpOptions::default()
+    });
+    let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));
+    let pool = Pool::new(config.origins(), &http, config.fetch.clone(), metrics);
+    let verifier = Verifier::start(&config.verify, encoding, metrics)?;
+    let fills = Fills::new(
+        config,
+        Arc::clone(&cache),
+        pool,
+        verifier,
+        Arc::clone(metrics),
+        work,
+        cut,
+    );
+    Ok(Edge {
+        quilts: Quilts::new(encoding, Arc::clone(&cache), fills.clone()),
+        objects: Objects::new(fills.clone()),
+        cache,
+        fills,
+        metrics: Arc::clone(metrics),
+        access_log: access_log.clone(),
+        labels: Labels::new(&config.node.id),
+        patience: config.fetch.first_byte_timeout.duration(),
+        limits: config.limits.clone(),
+    })
+}
+
+impl Node {
+    /// Where viewers are served.
+    pub fn edge_addr(&self) -> SocketAddr {
+        self.edge
+    }
+
+    /// Where the operator looks.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// Waits for shutdown, then drains: nothing new is accepted, what runs may finish until the
+    /// deadline, the rest is cut. The admin port answers to the end.
+    pub async fn join(self) {
+        self.shutdown.cancelled().await;
+        self.health.draining();
+        let connections = drain::finish(&self.connections, self.drain_timeout).await;
+        if connections.cut > 0 {
+            tracing::warn!(
+                connections = connections.cut,
+                after = ?self.drain_timeout,
+                "drain deadline passed; connections cut"
+            );
+        }
+        self.cut.cancel();
+        drain::finish(&self.work, Duration::from_secs(1)).await;
+        self.close.cancel();
+        drain::finish(&self.services, Duration::from_secs(1)).await;
+        self.access_log.close();
+        tracing::info!(finished = connections.finished, "edge stopped");
+    }
+}

@@ -1,0 +1,109 @@
+//! Sui objects that hold blobs: which blob an object id leads to.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use wcdn_proto::{BlobId, ObjectId};
+
+use crate::{
+    cache::fill::{
+        Fills,
+        error::{Exhaustion, FillError, Tried},
+    },
+    origin::attempt::in_time,
+};
+
+/// What object ids lead to, as origins say.
+///
+/// Nothing in an answer proves that an object holds a blob, so two origins must agree (or the one
+/// there is), and what they say is believed for a minute: an object can be burned.
+#[derive(Debug)]
+pub struct Objects {
+    fills: Fills,
+    known: Mutex<HashMap<ObjectId, (Instant, BlobId)>>,
+}
+
+/// How long an answer is believed.
+const TTL: Duration = Duration::from_secs(60);
+
+/// Objects remembered; beyond it the expired ones are dropped, then nothing is added.
+const MAX_OBJECTS: usize = 16_384;
+
+/// Origins that must agree.
+const WITNESSES: usize = 2;
+
+impl Objects {
+    /// No objects yet.
+    pub fn new(fills: Fills) -> Self {
+        Self {
+            fills,
+            known: Mutex::default(),
+        }
+    }
+
+    /// The blob of an object, if it was asked for within the last minute.
+    pub fn known(&self, object: &ObjectId) -> Option<BlobId> {
+        let known = self.known.lock();
+        let (end, blob) = known.get(object)?;
+        (Instant::now() < *end).then_some(*blob)
+    }
+
+    /// The blob of an object.
+    ///
+    /// # Errors
+    /// [`FillError`], `NotFound` where origins agree that there is no such object.
+    pub async fn resolve(&self, object: ObjectId) -> Result<BlobId, Arc<FillError>> {
+        if let Some(blob) = self.known(&object) {
+            return Ok(blob);
+        }
+        let blob = self.ask(object).await.map_err(Arc::new)?;
+        let now = Instant::now();
+        let mut known = self.known.lock();
+        if known.len() >= MAX_OBJECTS {
+            known.retain(|_, (end, _)| now < *end);
+        }
+        if known.len() < MAX_OBJECTS {
+            known.insert(object, (now + TTL, blob));
+        }
+        Ok(blob)
+    }
+
+    async fn ask(&self, object: ObjectId) -> Result<BlobId, FillError> {
+        let pool = self.fills.pool();
+        // Ranked as if the object were a blob: the same origins know the same objects.
+        let origins = pool.ranked(&BlobId::from_bytes(*object.as_bytes()));
+        let needed = WITNESSES.min(origins.len());
+        let mut votes: HashMap<Option<BlobId>, usize> = HashMap::new();
+        let mut tried = Tried::default();
+        let most = pool.fetch().tries.max(needed);
+        for origin in origins.iter().take(most) {
+            let answer = in_time(pool.fetch(), origin.aggregator().resolve_object(&object)).await;
+            let vote = match answer {
+                Ok(resolved) => {
+                    origin.served();
+                    Some(resolved.blob)
+                }
+                Err(error) => {
+                    origin.failed(&error);
+                    tried.push(origin.name().clone(), &error);
+                    if !matches!(&error, crate::origin::attempt::AttemptError::Refused(refused)
+                        if refused.is_not_found())
+                    {
+                        continue;
+                    }
+                    None
+                }
+            };
+            let count = votes.entry(vote).or_default();
+            *count += 1;
+            if *count >= needed {
+                return vote.ok_or(FillError::NotFound);
+            }
+        }
+        Err(FillError::Exhausted {
+            tried,
+            kind: Exhaustion::Broken,
+        })
+    }
+}

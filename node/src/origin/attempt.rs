@@ -1,0 +1,238 @@
+//! One try at one origin, with its deadlines.
+
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout};
+use wcdn_proto::BlobId;
+use wcdn_walrus::{AggregatorError, BlobResponse, BodyError};
+
+use super::Origin;
+use crate::{config::Fetch, metrics::Outcome};
+
+/// Why a try at an origin gave no (further) bytes.
+#[derive(Debug, thiserror::Error)]
+pub enum AttemptError {
+    /// It answered something else than the blob, or could not be reached.
+    #[error(transparent)]
+    Refused(#[from] AggregatorError),
+    /// It did not begin to answer.
+    #[error("no answer for {0:?}")]
+    Silent(Duration),
+    /// It stopped sending.
+    #[error("no byte for {0:?}")]
+    Stalled(Duration),
+    /// It sends, but hardly.
+    #[error("fewer than {least} bytes a second for {window:?}")]
+    Trickling {
+        /// The least rate.
+        least: u64,
+        /// How long it was measured.
+        window: Duration,
+    },
+    /// The body broke off.
+    #[error(transparent)]
+    Broken(#[from] BodyError),
+    /// It says that the blob has another length than the bytes so far came with.
+    #[error("says the blob has {says} bytes; it began with {began}")]
+    OtherLength {
+        /// The length said now.
+        says: u64,
+        /// The length said first.
+        began: u64,
+    },
+    /// Its bytes are not the blob.
+    #[error("its bytes are not the blob")]
+    Lied,
+}
+
+impl AttemptError {
+    /// Whether the origin should be asked last for a while.
+    pub fn is_fault_of_origin(&self) -> bool {
+        match self {
+            Self::Refused(error) => error.is_fault_of_origin(),
+            _ => true,
+        }
+    }
+
+    /// When the origin wishes to be asked again.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(error) => error.retry_after(),
+            _ => None,
+        }
+    }
+
+    /// Whether waiting, rather than an answer, ended the try.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Silent(_) | Self::Stalled(_) | Self::Trickling { .. }
+        )
+    }
+
+    /// Whether the origin is there but has no room for us now.
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(
+                AggregatorError::TooManyRequests { .. } | AggregatorError::Unavailable { .. }
+            )
+        )
+    }
+
+    /// The label to count it under.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::Refused(error) if error.is_not_found() => Outcome::NotFound,
+            Self::Refused(AggregatorError::Connect { .. }) => Outcome::Unreachable,
+            _ if self.is_busy() => Outcome::Busy,
+            Self::Refused(_) => Outcome::Refused,
+            _ if self.is_timeout() => Outcome::TimedOut,
+            Self::Broken(_) | Self::OtherLength { .. } => Outcome::Broken,
+            _ => Outcome::Lied,
+        }
+    }
+}
+
+/// A response being read, under the deadlines of [`Fetch`].
+#[derive(Debug)]
+pub struct Download {
+    origin: Arc<Origin>,
+    response: BlobResponse,
+    idle: Duration,
+    meter: Meter,
+}
+
+impl Download {
+    /// Asks `origin` for a blob, or for `range` of it.
+    ///
+    /// # Errors
+    /// Those of the origin's answer, and [`AttemptError::Silent`] when there is none in time.
+    pub async fn open(
+        origin: &Arc<Origin>,
+        id: &BlobId,
+        range: Option<RangeInclusive<u64>>,
+        fetch: &Fetch,
+    ) -> Result<Self, AttemptError> {
+        let aggregator = origin.aggregator();
+        let response = in_time(fetch, async {
+            match range {
+                None => aggregator.blob(id).await,
+                Some(range) => aggregator.blob_range(id, range).await,
+            }
+        })
+        .await?;
+        let meter = Meter::new(fetch.min_rate.bytes(), fetch.min_rate_window.duration());
+        let idle = fetch.idle_timeout.duration();
+        Ok(Self {
+            origin: Arc::clone(origin),
+            response,
+            idle,
+            meter,
+        })
+    }
+
+    /// Bytes of the whole blob, as this origin says.
+    pub fn total(&self) -> u64 {
+        self.response.total()
+    }
+
+    /// Who is asked.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    /// The next piece of the body; `None` at its proper end.
+    ///
+    /// # Errors
+    /// When the body stalls, trickles or breaks off.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: no byte is lost.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, AttemptError> {
+        let piece = timeout(self.idle, self.response.chunk())
+            .await
+            .map_err(|_| AttemptError::Stalled(self.idle))??;
+        self.meter
+            .count(piece.as_ref().map_or(0, Bytes::len), Instant::now())?;
+        Ok(piece)
+    }
+}
+
+/// Runs one request up to its response head under the head deadline.
+///
+/// # Errors
+/// The request's own, and [`AttemptError::Silent`].
+pub async fn in_time<T>(
+    fetch: &Fetch,
+    request: impl Future<Output = Result<T, AggregatorError>>,
+) -> Result<T, AttemptError> {
+    let head = fetch.head_timeout.duration();
+    timeout(head, request)
+        .await
+        .map_err(|_| AttemptError::Silent(head))?
+        .map_err(Into::into)
+}
+
+/// Sees that a body arrives at a least rate over each window.
+#[derive(Debug)]
+struct Meter {
+    least: u64,
+    window: Duration,
+    began: Instant,
+    bytes: u64,
+}
+
+impl Meter {
+    fn new(least: u64, window: Duration) -> Self {
+        Self {
+            least,
+            window,
+            began: Instant::now(),
+            bytes: 0,
+        }
+    }
+
+    fn count(&mut self, bytes: usize, now: Instant) -> Result<(), AttemptError> {
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+        let elapsed = now - self.began;
+        if elapsed < self.window {
+            return Ok(());
+        }
+        let Self { least, window, .. } = *self;
+        if u128::from(self.bytes) * 1_000 < u128::from(least) * elapsed.as_millis() {
+            return Err(AttemptError::Trickling { least, window });
+        }
+        (self.began, self.bytes) = (now, 0);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_given_up_only_after_a_whole_window_below_the_least_rate() {
+        let window = Duration::from_secs(30);
+        let mut meter = Meter::new(100, window);
+        let start = meter.began;
+        for second in 1..30 {
+            assert!(meter.count(1, start + Duration::from_secs(second)).is_ok());
+        }
+        assert!(matches!(
+            meter.count(1, start + window),
+            Err(AttemptError::Trickling { least: 100, .. })
+        ));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fast_beginning_does_not_excuse_a_slow_end() {
+        let window = Duration::from_secs(30);
+        let mut meter = Meter::new(100, window);
+        let start = meter.began;
+        assert!(meter.count(1_000_000, start + window).is_ok());
+        assert!(meter.count(10, start + 2 * window).is_err());
+    }
+}

@@ -1,0 +1,276 @@
+//! Files of quilts, cut out of the verified quilt.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use tokio::sync::Semaphore;
+use wcdn_proto::{BlobId, QuiltPatchId};
+use wcdn_walrus::{
+    Encoding,
+    quilt::{self, QuiltError, QuiltIndex},
+};
+
+use crate::{
+    cache::{
+        Cache, Lookup,
+        budget::Reservation,
+        entry::{self, Entry, Key, Part, Record, SLICE},
+        fill::{Fills, Joined, Ready, error::FillError},
+    },
+    edge::{media, validator},
+};
+
+/// Names and files of quilts.
+///
+/// A file fetched on its own could not be checked against anything. So the whole quilt is fetched
+/// and verified like every blob, and its files are cut out of it and kept as entries.
+#[derive(Debug)]
+pub struct Quilts {
+    encoding: Encoding,
+    cache: Arc<Cache>,
+    fills: Fills,
+    indexes: moka::sync::Cache<BlobId, Arc<Indexed>, foldhash::fast::RandomState>,
+    /// Cutting takes a core for milliseconds, and its output memory: a few at a time, and whoever
+    /// waited looks again first.
+    cutting: Semaphore,
+}
+
+/// An index with the memory it takes.
+#[derive(Debug)]
+struct Indexed {
+    index: QuiltIndex,
+    _held: Reservation,
+}
+
+/// Why a file of a quilt is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum QuiltServeError {
+    /// The quilt could not be had.
+    #[error(transparent)]
+    Fill(#[from] Arc<FillError>),
+    /// It has no such file.
+    #[error("no such file")]
+    NoSuchPatch,
+    /// The blob is not a quilt, or not where the columns say.
+    #[error("not a quilt")]
+    NotAQuilt(#[source] QuiltError),
+    /// It cannot be held as a whole.
+    #[error("the quilt has {total} bytes; the most is {most}")]
+    TooLarge {
+        /// Bytes of the quilt.
+        total: u64,
+        /// The most that can be held.
+        most: u64,
+    },
+    /// The memory budget has no room for the file.
+    #[error("no room")]
+    NoRoom,
+}
+
+/// Indexes kept in parsed form.
+const MAX_INDEXES: u64 = 1_024;
+
+impl Quilts {
+    /// No quilts yet.
+    pub fn new(encoding: Encoding, cache: Arc<Cache>, fills: Fills) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let indexes = moka::sync::Cache::builder()
+            .max_capacity(MAX_INDEXES)
+            .build_with_hasher(foldhash::fast::RandomState::default());
+        Self {
+            encoding,
+            cache,
+            fills,
+            indexes,
+            cutting: Semaphore::new(cores.div_ceil(2)),
+        }
+    }
+
+    /// The file of this name, if the quilt's index is in memory; `None` if it must be fetched.
+    pub fn known(
+        &self,
+        quilt: BlobId,
+        identifier: &str,
+    ) -> Option<Result<QuiltPatchId, QuiltServeError>> {
+        let indexed = self.indexes.get(&quilt)?;
+        Some(find(&indexed.index, quilt, identifier))
+    }
+
+    /// The file of this name.
+    ///
+    /// # Errors
+    /// [`QuiltServeError`], with `NoSuchPatch` only where the verified index has no such name.
+    pub async fn resolve(
+        &self,
+        quilt: BlobId,
+        identifier: &str,
+        patience: Duration,
+    ) -> Result<QuiltPatchId, QuiltServeError> {
+        self.with_index(quilt, patience, |index| find(index, quilt, identifier))
+            .await?
+    }
+
+    /// The list of files, as the aggregator gives it.
+    ///
+    /// # Errors
+    /// [`QuiltServeError`].
+    pub async fn list(
+        &self,
+        quilt: BlobId,
+        patience: Duration,
+    ) -> Result<serde_json::Value, QuiltServeError> {
+        self.with_index(quilt, patience, |index| listing(index, quilt))
+            .await
+    }
+
+    /// The entry of a file, cut out of its quilt if need be.
+    ///
+    /// # Errors
+    /// [`QuiltServeError`].
+    pub async fn patch(
+        &self,
+        id: QuiltPatchId,
+        patience: Duration,
+    ) -> Result<Arc<Entry>, QuiltServeError> {
+        let key = key(id);
+        let quilt = self.quilt(id.quilt(), patience).await?;
+        let _turn = self
+            .cutting
+            .acquire()
+            .await
+            .map_err(|_| QuiltServeError::NoRoom)?;
+        if let Lookup::Hit(entry) = self.cache.lookup(&key) {
+            return Ok(entry);
+        }
+        // A file is no longer than its quilt; what is too much is given back once it is cut.
+        let held = self
+            .cache
+            .reserve(entry::cost(quilt.record().length))
+            .ok_or(QuiltServeError::NoRoom)?;
+        let encoding = self.encoding;
+        let cut = tokio::task::spawn_blocking(move || cut(encoding, id, &quilt, held));
+        let entry = Arc::new(cut.await.map_err(|_| QuiltServeError::NoRoom)??);
+        self.cache.admit(key, Arc::clone(&entry));
+        Ok(entry)
+    }
+
+    async fn with_index<T>(
+        &self,
+        id: BlobId,
+        patience: Duration,
+        read: impl FnOnce(&QuiltIndex) -> T,
+    ) -> Result<T, QuiltServeError> {
+        if let Some(indexed) = self.indexes.get(&id) {
+            return Ok(read(&indexed.index));
+        }
+        let quilt = self.quilt(id, patience).await?;
+        let index =
+            QuiltIndex::read(self.encoding, quilt.slices()).map_err(QuiltServeError::NotAQuilt)?;
+        let result = read(&index);
+        // Kept only where verified: the index of an unverified quilt goes with its quilt.
+        if quilt.record().level.is_verified()
+            && let Some(held) = self.cache.reserve(weight(&index))
+        {
+            self.indexes
+                .insert(id, Arc::new(Indexed { index, _held: held }));
+        }
+        Ok(result)
+    }
+
+    async fn quilt(&self, id: BlobId, patience: Duration) -> Result<Arc<Entry>, QuiltServeError> {
+        let key = Key {
+            id,
+            part: Part::Whole,
+        };
+        if let Lookup::Hit(entry) = self.cache.lookup(&key) {
+            return Ok(entry);
+        }
+        let mut reader = match self.fills.join(key, None).map_err(Arc::new)? {
+            Joined::Hit(entry) => return Ok(entry),
+            Joined::Reader { reader, .. } => reader,
+        };
+        match reader.entry(patience).await? {
+            Ready::Entry(entry) => Ok(entry),
+            Ready::Large { total } => Err(QuiltServeError::TooLarge {
+                total,
+                most: self.fills.whole(),
+            }),
+            Ready::Streaming(_) => Err(Arc::new(FillError::Abandoned).into()),
+        }
+    }
+}
+
+/// What a file is kept under.
+pub fn key(id: QuiltPatchId) -> Key {
+    Key {
+        id: id.quilt(),
+        part: Part::Patch {
+            start: id.start(),
+            end: id.end(),
+        },
+    }
+}
+
+fn find(
+    index: &QuiltIndex,
+    quilt: BlobId,
+    identifier: &str,
+) -> Result<QuiltPatchId, QuiltServeError> {
+    let patch = index.find(identifier).ok_or(QuiltServeError::NoSuchPatch)?;
+    Ok(patch.id(quilt))
+}
+
+fn listing(index: &QuiltIndex, quilt: BlobId) -> serde_json::Value {
+    let files = index.patches().iter().map(|patch| {
+        serde_json::json!({
+            "identifier": patch.identifier,
+            "patch_id": patch.id(quilt).to_string(),
+            "tags": patch.tags,
+        })
+    });
+    files.collect()
+}
+
+/// Bytes a parsed index takes, roughly.
+fn weight(index: &QuiltIndex) -> u64 {
+    let text = |text: &String| text.len() as u64 + 64;
+    let patches = index.patches().iter().map(|patch| {
+        let tags: u64 = patch
+            .tags
+            .iter()
+            .map(|(key, value)| text(key) + text(value))
+            .sum();
+        text(&patch.identifier) + tags + 64
+    });
+    patches.sum()
+}
+
+/// Copies a file out of the quilt's columns.
+fn cut(
+    encoding: Encoding,
+    id: QuiltPatchId,
+    quilt: &Entry,
+    held: Reservation,
+) -> Result<Entry, QuiltServeError> {
+    let patch = quilt::read_patch(encoding, quilt.slices(), id.start(), id.end())
+        .map_err(QuiltServeError::NotAQuilt)?;
+    let declared = patch.tags.get("content-type").map(String::as_str);
+    let media = media::sniff(&patch.data, declared);
+    let length = patch.data.len() as u64;
+    let record = Record {
+        length,
+        total: length,
+        media,
+        level: quilt.record().level,
+        digest: blake3::hash(&patch.data),
+        token: quilt.record().token,
+        inserted: quilt.record().inserted,
+    };
+    let mut rest = patch.data;
+    let mut slices = Vec::with_capacity(rest.len().div_ceil(SLICE));
+    while !rest.is_empty() {
+        slices.push(rest.split_to(rest.len().min(SLICE)));
+    }
+    let identifier = HeaderValue::from_str(&patch.identifier).ok();
+    Ok(Entry::new(record, validator::etag(&id), slices, held).named(identifier))
+}

@@ -1,0 +1,192 @@
+//! A whole system under test.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use wcdn_dev::{Cluster, Topology};
+use wcdn_proto::BlobId;
+
+use crate::client::{Client, Reply};
+
+/// A system on free ports, driven through the doors its users have.
+#[derive(Debug)]
+pub struct Fleet {
+    /// A viewer.
+    pub client: Client,
+    /// The system.
+    pub cluster: Cluster,
+    _home: TempDir,
+}
+
+/// `length` bytes that do not repeat, different for each `seed`.
+pub fn bytes(seed: u64, length: usize) -> Bytes {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let byte = |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[7]
+    };
+    (0..length).map(byte).collect()
+}
+
+impl Fleet {
+    /// Three regions and a small Walrus.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with something else about it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn with(change: impl FnOnce(&mut Topology)) -> Self {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let mut topology = Topology::for_tests();
+        change(&mut topology);
+        let cluster = Cluster::start(&topology).await.expect("the system starts");
+        Self {
+            client: Client::default(),
+            cluster,
+            _home: home,
+        }
+    }
+
+    /// Stores a blob through the publisher.
+    ///
+    /// # Panics
+    /// When the publisher refuses.
+    pub async fn store(&self, body: Bytes) -> BlobId {
+        let url = format!("{}/v1/blobs", self.publisher());
+        let reply = self
+            .client
+            .request(Method::PUT, &url)
+            .body(body)
+            .send()
+            .await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let stored = reply.json();
+        let id = stored["newlyCreated"]["blobObject"]["blobId"]
+            .as_str()
+            .or(stored["alreadyCertified"]["blobId"].as_str());
+        id.expect("a blob id").parse().expect("a valid blob id")
+    }
+
+    /// Stores a quilt of `(name, content, content type)` through the publisher.
+    ///
+    /// # Panics
+    /// When the publisher refuses.
+    pub async fn store_quilt(&self, files: &[(&str, Bytes, &str)]) -> (BlobId, Value) {
+        let url = format!("{}/v1/quilts", self.publisher());
+        let metadata: Vec<Value> = files
+            .iter()
+            .map(|(name, _, media)| json!({"identifier": name, "tags": {"content-type": media}}))
+            .collect();
+        let mut form = Vec::new();
+        let mut part = |name: &str, content: &[u8]| {
+            let head =
+                format!("--frontier\r\ncontent-disposition: form-data; name=\"{name}\"\r\n\r\n");
+            form.extend_from_slice(head.as_bytes());
+            form.extend_from_slice(content);
+            form.extend_from_slice(b"\r\n");
+        };
+        files
+            .iter()
+            .for_each(|(name, content, _)| part(name, content));
+        part("_metadata", Value::from(metadata).to_string().as_bytes());
+        form.extend_from_slice(b"--frontier--\r\n");
+        let reply = self
+            .client
+            .request(Method::PUT, &url)
+            .header("content-type", "multipart/form-data; boundary=frontier")
+            .body(form)
+            .send()
+            .await;
+        assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
+        let stored = reply.json();
+        let id = stored["blobStoreResult"]["newlyCreated"]["blobObject"]["blobId"].as_str();
+        (id.expect("a quilt id").parse().expect("a valid id"), stored)
+    }
+
+    /// `http://…` of the publisher.
+    pub fn publisher(&self) -> String {
+        let standin = self.cluster.standin().expect("a stand-in Walrus");
+        standin
+            .publisher_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned()
+    }
+
+    /// `http://…` of an aggregator, from 0.
+    pub fn aggregator(&self, n: usize) -> String {
+        let standin = self.cluster.standin().expect("a stand-in Walrus");
+        standin.aggregator_urls[n]
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned()
+    }
+
+    /// `http://…` of a path on an edge, from 0.
+    pub fn edge(&self, n: usize, path: &str) -> String {
+        format!("{}{path}", self.cluster.edges()[n].url)
+    }
+
+    /// GET of a path on the first edge.
+    pub async fn get(&self, path: &str) -> Reply {
+        self.client.get(&self.edge(0, path)).await
+    }
+
+    /// Makes an aggregator misbehave; `{}` heals it.
+    ///
+    /// # Panics
+    /// When the stand-in does not know the fault.
+    pub async fn fault(&self, aggregator: usize, faults: Value) {
+        let url = format!("{}/_faults", self.aggregator(aggregator));
+        let asking = self.client.request(Method::PUT, &url);
+        let asking = asking.header("content-type", "application/json");
+        let reply = asking.body(faults.to_string()).send().await;
+        assert!(reply.status.is_success(), "{reply:?}");
+    }
+
+    /// Makes every aggregator misbehave alike.
+    pub async fn fault_all(&self, faults: Value) {
+        for aggregator in 0..3 {
+            self.fault(aggregator, faults.clone()).await;
+        }
+    }
+
+    /// How often a blob was fetched from aggregators, all together.
+    pub async fn fetches(&self, id: &BlobId) -> u64 {
+        let mut sum = 0;
+        for aggregator in 0..3 {
+            let stats = self
+                .client
+                .get(&format!("{}/_stats", self.aggregator(aggregator)))
+                .await;
+            sum += stats.json()["by_blob"][id.to_string()]
+                .as_u64()
+                .unwrap_or(0);
+        }
+        sum
+    }
+
+    /// The sum of all lines of a metric of the first edge whose labels contain `labels`.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let url = format!("{}/metrics", self.cluster.edges()[0].admin_url);
+        let text = self.client.get(&url).await.body;
+        let text = String::from_utf8_lossy(&text);
+        let lines = text
+            .lines()
+            .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(labels));
+        lines
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+            .sum()
+    }
+
+    /// Drains and stops everything.
+    pub async fn stop(self) {
+        self.cluster.stop().await;
+    }
+}

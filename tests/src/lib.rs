@@ -1,0 +1,14 @@
+//! Doubt: what fleet tests stand on.
+//!
+//! - [`Fleet`]: the whole system on free ports, with the doors users have
+//! - [`client`]: requests, and what came back, even if it was cut
+//! - [`script`]: an origin that says whatever a test makes it say
+//! - [`eventually`]: the only waiting there is
+
+pub mod client;
+mod eventually;
+mod fleet;
+pub mod script;
+
+pub use eventually::eventually;
+pub use fleet::{Fleet, bytes};

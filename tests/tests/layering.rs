@@ -1,0 +1,73 @@
+//! Dependencies between our crates go one way.
+
+use cargo_metadata::MetadataCommand;
+
+/// Which of our crates each one may depend on. Dependencies of tests count too.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("wcdn-proto", &[]),
+    ("wcdn-walrus", &["wcdn-proto"]),
+    ("wcdn-daemon", &["wcdn-proto"]),
+    ("wcdn-node", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon"]),
+    (
+        "wcdn-dev",
+        &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node"],
+    ),
+    (
+        "wcdn-tests",
+        &[
+            "wcdn-proto",
+            "wcdn-walrus",
+            "wcdn-daemon",
+            "wcdn-node",
+            "wcdn-dev",
+        ],
+    ),
+    (
+        "wcdn-bench",
+        &[
+            "wcdn-proto",
+            "wcdn-walrus",
+            "wcdn-daemon",
+            "wcdn-node",
+            "wcdn-dev",
+        ],
+    ),
+];
+
+fn metadata() -> cargo_metadata::Metadata {
+    let mut command = MetadataCommand::new();
+    command.manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    command.no_deps().other_options(["--locked".to_owned()]);
+    command.exec().expect("cargo metadata")
+}
+
+#[test]
+fn crates_depend_on_those_below_them_only() {
+    for package in metadata().packages {
+        let name = package.name.to_string();
+        let (_, allowed) = ARROWS
+            .iter()
+            .find(|(ours, _)| *ours == name)
+            .unwrap_or_else(|| panic!("{name} has no place in the layering; give it one here"));
+        for dependency in package.dependencies {
+            let ours = dependency.name.starts_with("wcdn");
+            assert!(
+                !ours || allowed.contains(&dependency.name.as_str()),
+                "{name} must not depend on {}",
+                dependency.name
+            );
+        }
+    }
+}
+
+#[test]
+fn no_crate_has_a_feature_for_tests() {
+    for package in metadata().packages {
+        for feature in package.features.keys() {
+            let for_tests = ["test", "mock", "dev"]
+                .iter()
+                .any(|word| feature.starts_with(word));
+            assert!(!for_tests, "{} has the feature {feature}", package.name);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The HTTP client that aggregators and publishers are asked with.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::legacy::{Client, Error, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+/// A pool of connections. Cheap to clone; clones share the pool.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    user_agent: HeaderValue,
+}
+
+/// How connections are made and kept.
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    /// To connect, over all addresses of a host.
+    pub connect_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub pool_idle_timeout: Duration,
+    /// Idle connections kept to one host.
+    pub max_idle_per_host: usize,
+    /// Who we say we are.
+    pub user_agent: &'static str,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(2),
+            pool_idle_timeout: Duration::from_secs(15),
+            max_idle_per_host: 32,
+            user_agent: concat!("wcdn/", env!("CARGO_PKG_VERSION")),
+        }
+    }
+}
+
+/// Bytes of an error's body that are read: the rest would only cost.
+const MAX_ERROR_BODY: usize = 16 << 10;
+
+impl HttpClient {
+    /// A pool without connections.
+    ///
+    /// # Panics
+    /// Never: the cryptography that is compiled in supports the protocol versions asked for.
+    pub fn new(options: HttpOptions) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(options.connect_timeout));
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_webpki_roots(provider)
+            .expect("the provider supports TLS 1.2 and 1.3")
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(options.pool_idle_timeout)
+            .pool_max_idle_per_host(options.max_idle_per_host)
+            .build(connector);
+        Self {
+            client,
+            user_agent: HeaderValue::from_static(options.user_agent),
+        }
+    }
+
+    /// Sends a request; resolves with the response head.
+    pub(crate) async fn send(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Error> {
+        let headers = request.headers_mut();
+        headers.insert(header::USER_AGENT, self.user_agent.clone());
+        // Aggregators copy Accept into Content-Type unless it has an asterisk.
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        self.client.request(request).await
+    }
+}
+
+/// The beginning of an error's body, as text.
+pub(crate) async fn error_text(body: Incoming) -> String {
+    match Limited::new(body, MAX_ERROR_BODY).collect().await {
+        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
+        Err(_) => String::new(),
+    }
+}
