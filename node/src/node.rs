@@ -24,7 +24,6 @@ use crate::{
 pub struct Node {
     edge: SocketAddr,
     admin: SocketAddr,
-    health: Health,
     /// Viewers' connections.
     connections: TaskTracker,
     /// Fills and late checks.
@@ -103,10 +102,14 @@ pub fn start(
         shutdown.clone(),
     ));
     health.ready();
+    let (draining, stop) = (health.clone(), shutdown.clone());
+    services.spawn(async move {
+        stop.cancelled().await;
+        draining.draining();
+    });
     let node = Node {
         edge: addresses.0,
         admin: addresses.1,
-        health,
         connections,
         work,
         services,
@@ -180,7 +183,6 @@ impl Node {
     /// deadline, the rest is cut. The admin port answers to the end.
     pub async fn join(self) {
         self.shutdown.cancelled().await;
-        self.health.draining();
         let connections = drain::finish(&self.connections, self.drain_timeout).await;
         if connections.cut > 0 {
             tracing::warn!(

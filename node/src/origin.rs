@@ -122,6 +122,12 @@ impl Origin {
         tracing::warn!(origin = %self.name, blob = %id, "origin sent bytes that are not the blob");
     }
 
+    /// It broke off, and with what others added its bytes were not the blob. Nobody knows whose
+    /// fault that is; asked last, it does no harm, and another that lies is found out alone.
+    pub fn suspected(&self) {
+        self.standing.lock().lied(Instant::now());
+    }
+
     fn count(&self, outcome: Outcome) {
         let label = OriginOutcome {
             origin: self.name.to_string(),

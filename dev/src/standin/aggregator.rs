@@ -43,21 +43,44 @@ pub(super) fn routes() -> Router<Arc<Daemon>> {
 #[derive(Debug, Clone, Copy)]
 struct Id<T>(T);
 
-macro_rules! ids {
-    ($($id:ident: $what:literal;)*) => {$(
-        impl<'de> Deserialize<'de> for Id<$id> {
-            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(from)?;
-                text.parse().map(Id).map_err(|_| serde::de::Error::custom(concat!("failed to parse ", $what)))
-            }
-        }
-    )*};
+/// What a malformed id is called.
+trait Named: std::str::FromStr {
+    const NAME: &'static str;
 }
 
-ids! {
-    BlobId: "a blob ID";
-    ObjectId: "an object ID";
-    QuiltPatchId: "a quilt patch ID";
+impl Named for BlobId {
+    const NAME: &'static str = "a blob ID";
+}
+
+impl Named for ObjectId {
+    const NAME: &'static str = "an object ID";
+}
+
+impl Named for QuiltPatchId {
+    const NAME: &'static str = "a quilt patch ID";
+}
+
+struct IdVisitor<T>(std::marker::PhantomData<T>);
+
+/// The framework names parameter and value only for errors that come from within a visitor.
+impl<T: Named> serde::de::Visitor<'_> for IdVisitor<T> {
+    type Value = Id<T>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(T::NAME)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        text.parse()
+            .map(Id)
+            .map_err(|_| E::custom(format_args!("failed to parse {}", T::NAME)))
+    }
+}
+
+impl<'de, T: Named> Deserialize<'de> for Id<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_str(IdVisitor(std::marker::PhantomData))
+    }
 }
 
 /// The only parameters there are; any other is refused.

@@ -264,7 +264,12 @@ impl Task {
             course.lied(&source.origin);
             return;
         }
-        // The last one in a row of origins is the least likely to have broken off.
+        if let Some((_, broke_off)) = sources.split_last() {
+            broke_off
+                .iter()
+                .for_each(|source| source.origin.suspected());
+        }
+        // The last one did not break off, so it is the likeliest to give the whole.
         course.alone(
             sources
                 .iter()
