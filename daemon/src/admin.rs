@@ -44,19 +44,14 @@ impl Admin {
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
         }
         match path {
             "/livez" => text(StatusCode::OK, "alive\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
-            _ => text(
-                StatusCode::NOT_FOUND,
-                "there are /livez, /readyz and /metrics\n",
-            ),
+            _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
         }
     }
 
@@ -72,16 +67,11 @@ impl Admin {
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut metrics = String::new();
         if encode(&mut metrics, &self.registry).is_err() {
-            return text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the metrics cannot be written\n",
-            );
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n");
         }
         let mut response = text(StatusCode::OK, metrics);
         let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
         response
     }
 }
@@ -96,11 +86,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
 
 /// Serves the admin port until `shutdown`.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
-    let (admin, room, tasks) = (
-        Arc::new(admin),
-        Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        TaskTracker::new(),
-    );
+    let (admin, room, tasks) =
+        (Arc::new(admin), Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
@@ -154,9 +141,7 @@ mod tests {
 
     async fn ask(admin: Admin, request: &str) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap())
-            .await
-            .unwrap();
+        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let shutdown = CancellationToken::new();
         let client = async {
             let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
@@ -179,35 +164,20 @@ mod tests {
     #[tokio::test]
     async fn readiness_follows_the_life_of_the_process() {
         let health = Health::new();
-        assert!(
-            ask(admin(&health), "GET /readyz")
-                .await
-                .starts_with("HTTP/1.1 503")
-        );
+        assert!(ask(admin(&health), "GET /readyz").await.starts_with("HTTP/1.1 503"));
         health.ready();
-        assert!(
-            ask(admin(&health), "GET /readyz")
-                .await
-                .starts_with("HTTP/1.1 200")
-        );
+        assert!(ask(admin(&health), "GET /readyz").await.starts_with("HTTP/1.1 200"));
         health.draining();
         let draining = ask(admin(&health), "GET /readyz").await;
         assert!(draining.starts_with("HTTP/1.1 503") && draining.ends_with("draining\n"));
-        assert!(
-            ask(admin(&health), "GET /livez")
-                .await
-                .starts_with("HTTP/1.1 200")
-        );
+        assert!(ask(admin(&health), "GET /livez").await.starts_with("HTTP/1.1 200"));
     }
 
     #[tokio::test]
     async fn metrics_are_told_in_the_format_that_scrapers_ask_for() {
         let told = ask(admin(&Health::new()), "GET /metrics").await;
         assert!(told.contains("content-type: application/openmetrics-text; version=1.0.0"));
-        assert!(
-            told.contains("\nthings_total 7\n") && told.ends_with("# EOF\n"),
-            "{told}"
-        );
+        assert!(told.contains("\nthings_total 7\n") && told.ends_with("# EOF\n"), "{told}");
     }
 
     #[tokio::test]

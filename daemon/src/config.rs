@@ -53,11 +53,7 @@ impl Problems {
     /// # Errors
     /// Itself.
     pub fn into_result(self) -> Result<(), Self> {
-        if self.problems.is_empty() {
-            Ok(())
-        } else {
-            Err(self)
-        }
+        if self.problems.is_empty() { Ok(()) } else { Err(self) }
     }
 }
 
@@ -91,9 +87,8 @@ pub fn load<T: DeserializeOwned>(
         let Some(key) = name.strip_prefix(PREFIX).filter(|key| key.contains("__")) else {
             continue;
         };
-        overlay(&mut table, &key.to_lowercase(), &value).ok_or_else(|| ConfigError::Variables {
-            problem: format!("{name} names no key"),
-        })?;
+        overlay(&mut table, &key.to_lowercase(), &value)
+            .ok_or_else(|| ConfigError::Variables { problem: format!("{name} names no key") })?;
         names.push(name);
     }
     let whole = Value::Table(table).try_into();
@@ -104,10 +99,8 @@ pub fn load<T: DeserializeOwned>(
 
 /// Reads a file; proves that it stands on its own, so that errors name its lines.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read {
-        path: path.to_owned(),
-        cause,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|cause| ConfigError::Read { path: path.to_owned(), cause })?;
     let failed = |error: toml::de::Error| ConfigError::File {
         path: path.to_owned(),
         problem: error.to_string().trim_end().to_owned(),
@@ -125,9 +118,7 @@ fn overlay(table: &mut Table, key: &str, value: &str) -> Option<()> {
             Some(())
         }
         Some((section, rest)) => {
-            let below = table
-                .entry(section)
-                .or_insert_with(|| Value::Table(Table::new()));
+            let below = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
             overlay(below.as_table_mut()?, rest, value)
         }
     }
@@ -163,9 +154,7 @@ mod tests {
     fn with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).into(), (*value).into()));
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         load(Some(file.path()), variables.collect::<Vec<_>>())
     }
 
@@ -173,43 +162,23 @@ mod tests {
     fn variables_lie_over_the_file() {
         let config = with(
             "[cache]\nmemory = \"1 GiB\"\nentries = 1\n",
-            &[
-                ("WCDN_CACHE__ENTRIES", "5"),
-                ("WCDN_LOG", "debug"),
-                ("PATH", "/bin"),
-            ],
+            &[("WCDN_CACHE__ENTRIES", "5"), ("WCDN_LOG", "debug"), ("PATH", "/bin")],
         );
-        let expected = Cache {
-            memory: "1 GiB".into(),
-            entries: 5,
-        };
+        let expected = Cache { memory: "1 GiB".into(), entries: 5 };
         assert_eq!(config.unwrap(), Config { cache: expected });
     }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line() {
-        let error = with("[cache]\nmemroy = \"1 GiB\"\n", &[])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("line 2") && error.contains("memroy"),
-            "{error}"
-        );
+        let error = with("[cache]\nmemroy = \"1 GiB\"\n", &[]).unwrap_err().to_string();
+        assert!(error.contains("line 2") && error.contains("memroy"), "{error}");
     }
 
     #[test]
     fn a_variable_that_names_no_key_is_an_error() {
-        let error = with("", &[("WCDN_CACHE__MEMROY", "x")])
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("WCDN_CACHE__MEMROY") && error.contains("memroy"),
-            "{error}"
-        );
-        let error = with(
-            "",
-            &[("WCDN_CACHE__MEMORY__X", "x"), ("WCDN_CACHE__MEMORY", "1")],
-        );
+        let error = with("", &[("WCDN_CACHE__MEMROY", "x")]).unwrap_err().to_string();
+        assert!(error.contains("WCDN_CACHE__MEMROY") && error.contains("memroy"), "{error}");
+        let error = with("", &[("WCDN_CACHE__MEMORY__X", "x"), ("WCDN_CACHE__MEMORY", "1")]);
         assert!(error.is_err());
     }
 

@@ -21,10 +21,7 @@ pub async fn finish(tasks: &TaskTracker, deadline: Duration) -> Drained {
     let running = tasks.len();
     let _late = timeout(deadline, tasks.wait()).await.is_err();
     let cut = tasks.len();
-    Drained {
-        finished: running.saturating_sub(cut),
-        cut,
-    }
+    Drained { finished: running.saturating_sub(cut), cut }
 }
 
 #[cfg(test)]
@@ -37,26 +34,14 @@ mod tests {
         tasks.spawn(tokio::time::sleep(Duration::from_secs(1)));
         tasks.spawn(tokio::time::sleep(Duration::from_secs(60)));
         let drained = finish(&tasks, Duration::from_secs(30)).await;
-        assert_eq!(
-            drained,
-            Drained {
-                finished: 1,
-                cut: 1
-            }
-        );
+        assert_eq!(drained, Drained { finished: 1, cut: 1 });
     }
 
     #[tokio::test(start_paused = true)]
     async fn nothing_to_wait_for_takes_no_time() {
         let start = tokio::time::Instant::now();
         let drained = finish(&TaskTracker::new(), Duration::from_secs(30)).await;
-        assert_eq!(
-            drained,
-            Drained {
-                finished: 0,
-                cut: 0
-            }
-        );
+        assert_eq!(drained, Drained { finished: 0, cut: 0 });
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
 }

@@ -17,11 +17,7 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Auto => is_terminal,
     };
     if text {
-        builder
-            .with_ansi(is_terminal)
-            .with_target(false)
-            .finish()
-            .try_init()?;
+        builder.with_ansi(is_terminal).with_target(false).finish().try_init()?;
     } else {
         builder.json().flatten_event(true).finish().try_init()?;
     }

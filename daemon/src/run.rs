@@ -19,10 +19,7 @@ where
     let args = A::parse();
     let common = args.common();
     if let Err(error) = logs::start(&common.log, common.log_format) {
-        eprintln!(
-            "{name}: --log {:?} cannot be understood: {error}",
-            common.log
-        );
+        eprintln!("{name}: --log {:?} cannot be understood: {error}", common.log);
         return ExitCode::from(2);
     }
     panics::hook(name);

@@ -52,11 +52,7 @@ impl Cluster {
             edges.push(start_edge(topology, standin.as_ref(), region, number, port).await?);
         }
         guard.disarm();
-        Ok(Self {
-            standin,
-            edges,
-            walrus_shutdown,
-        })
+        Ok(Self { standin, edges, walrus_shutdown })
     }
 
     /// The stand-in Walrus, if there is one.
@@ -107,9 +103,7 @@ async fn start_standin(
         max_body: topology.max_body,
         max_quilt_body: standin::MAX_QUILT_BODY,
     };
-    Standin::start(options, shutdown)
-        .await
-        .context("cannot start the stand-in Walrus")
+    Standin::start(options, shutdown).await.context("cannot start the stand-in Walrus")
 }
 
 async fn start_edge(
@@ -148,10 +142,7 @@ async fn start_edge(
 
 fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
     let named = urls.iter().enumerate().map(|(n, url)| {
-        Ok(OriginSpec {
-            name: format!("aggregator-{}", n + 1).parse()?,
-            url: url.clone(),
-        })
+        Ok(OriginSpec { name: format!("aggregator-{}", n + 1).parse()?, url: url.clone() })
     });
     named.collect()
 }

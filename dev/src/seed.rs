@@ -42,11 +42,7 @@ pub async fn through_publisher(publisher: &BaseUrl) -> anyhow::Result<Seeded> {
     let parts = vec![
         part("hello.txt", "Hello from a quilt.\n", "text/plain"),
         part("walrus.svg", PICTURE, "image/svg+xml"),
-        part(
-            "about.json",
-            "{\"files\":3,\"in\":\"one quilt\"}\n",
-            "application/json",
-        ),
+        part("about.json", "{\"files\":3,\"in\":\"one quilt\"}\n", "application/json"),
     ];
     let (blob, quilt) = tokio::join!(
         publisher.store(Bytes::from_static(TEXT.as_bytes()), StoreOptions::default()),

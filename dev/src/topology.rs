@@ -94,11 +94,7 @@ impl Topology {
     /// Never: 100 shards are a valid number.
     pub fn for_tests() -> Self {
         let encoding = Encoding::new(100).expect("100 shards make a code");
-        Self {
-            ports: Ports::Any,
-            encoding,
-            ..Self::default()
-        }
+        Self { ports: Ports::Any, encoding, ..Self::default() }
     }
 
     /// Every edge: its region, its number in it from 1, and its port.

@@ -118,9 +118,7 @@ impl AccessLog {
             dropped,
             sample: settings.sample,
         };
-        Ok(Self {
-            shared: Some(Arc::new(shared)),
-        })
+        Ok(Self { shared: Some(Arc::new(shared)) })
     }
 
     /// Whether nothing is logged at all.
@@ -134,11 +132,7 @@ impl AccessLog {
         if record.status < 500 && shared.sample < 1.0 && rand::random::<f64>() >= shared.sample {
             return;
         }
-        let sent = shared
-            .queue
-            .lock()
-            .as_ref()
-            .map(|queue| queue.try_send(record));
+        let sent = shared.queue.lock().as_ref().map(|queue| queue.try_send(record));
         if !matches!(sent, Some(Ok(()))) {
             shared.dropped.inc();
         }
@@ -179,10 +173,7 @@ impl Pending {
             time: SystemTime::now(),
             client: client.ip(),
             method: head.method.to_string(),
-            path: line::bounded(
-                head.uri.path_and_query().map_or("", |path| path.as_str()),
-                1_024,
-            ),
+            path: line::bounded(head.uri.path_and_query().map_or("", |path| path.as_str()), 1_024),
             protocol: format!("{:?}", head.version),
             status: 0,
             bytes: 0,
@@ -201,11 +192,7 @@ impl Pending {
             ),
             completed: false,
         };
-        Some(Box::new(Self {
-            log: log.clone(),
-            record,
-            began,
-        }))
+        Some(Box::new(Self { log: log.clone(), record, began }))
     }
 
     /// Notes what the response is.

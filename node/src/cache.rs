@@ -47,12 +47,7 @@ impl Cache {
     pub fn new(config: &config::Cache, checks: bool) -> Self {
         let budget = Budget::new(config.memory.bytes());
         let memory = Memory::new(config.memory.bytes());
-        Self {
-            memory,
-            negative: Negative::new(config.negative_ttl.duration()),
-            budget,
-            checks,
-        }
+        Self { memory, negative: Negative::new(config.negative_ttl.duration()), budget, checks }
     }
 
     /// What is known of `key`, now.
@@ -87,9 +82,7 @@ impl Cache {
     ///
     /// `None` when what is free and what could be evicted do not suffice: shed now.
     pub fn reserve(&self, bytes: u64) -> Option<budget::Reservation> {
-        self.budget
-            .reserve(bytes)
-            .or_else(|| self.memory.shrink(|| self.budget.reserve(bytes)))
+        self.budget.reserve(bytes).or_else(|| self.memory.shrink(|| self.budget.reserve(bytes)))
     }
 
     /// The budget, for its gauges.

@@ -177,37 +177,25 @@ pub struct AccessLog {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self {
-            id: "edge-1".parse().expect("a name"),
-            region: "local".parse().expect("a name"),
-        }
+        Self { id: "edge-1".parse().expect("a name"), region: "local".parse().expect("a name") }
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
-        Self {
-            edge: ([127, 0, 0, 1], 4510).into(),
-            admin: ([127, 0, 0, 1], 4511).into(),
-        }
+        Self { edge: ([127, 0, 0, 1], 4510).into(), admin: ([127, 0, 0, 1], 4511).into() }
     }
 }
 
 impl Default for Walrus {
     fn default() -> Self {
-        Self {
-            network: Network::Mainnet,
-            n_shards: Encoding::PUBLIC.n_shards(),
-        }
+        Self { network: Network::Mainnet, n_shards: Encoding::PUBLIC.n_shards() }
     }
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self {
-            memory: ByteSize::mib(1024),
-            negative_ttl: Span::secs(2),
-        }
+        Self { memory: ByteSize::mib(1024), negative_ttl: Span::secs(2) }
     }
 }
 
@@ -258,11 +246,7 @@ impl Default for Limits {
 
 impl Default for AccessLog {
     fn default() -> Self {
-        Self {
-            to: "off".into(),
-            format: LogFormat::Json,
-            sample: 1.0,
-        }
+        Self { to: "off".into(), format: LogFormat::Json, sample: 1.0 }
     }
 }
 
@@ -290,10 +274,7 @@ impl Config {
         }
         if !(0.0..=1.0).contains(&self.access_log.sample) {
             let sample = self.access_log.sample;
-            problems.push(
-                "access_log.sample",
-                format!("is {sample}; it lies between 0 and 1"),
-            );
+            problems.push("access_log.sample", format!("is {sample}; it lies between 0 and 1"));
         }
         problems.into_result()
     }
@@ -305,18 +286,8 @@ impl Config {
             }
         };
         least(problems, "cache.memory", self.cache.memory, LEAST_MEMORY);
-        least(
-            problems,
-            "limits.max_head",
-            self.limits.max_head,
-            LEAST_HEAD,
-        );
-        least(
-            problems,
-            "fetch.slice",
-            self.fetch.slice,
-            ByteSize::new(64 << 10),
-        );
+        least(problems, "limits.max_head", self.limits.max_head, LEAST_HEAD);
+        least(problems, "fetch.slice", self.fetch.slice, ByteSize::new(64 << 10));
         if self.fetch.slice.bytes() > self.cache.memory.bytes() / 16 {
             let (slice, memory) = (self.fetch.slice, self.cache.memory);
             problems.push(
@@ -326,10 +297,7 @@ impl Config {
         }
         if self.verify.max < self.verify.hold {
             let (max, hold) = (self.verify.max, self.verify.hold);
-            problems.push(
-                "verify.max",
-                format!("is {max}; the least is verify.hold ({hold})"),
-            );
+            problems.push("verify.max", format!("is {max}; the least is verify.hold ({hold})"));
         }
         let counts = [
             ("limits.max_connections", self.limits.max_connections),
@@ -355,14 +323,8 @@ impl Config {
             ("limits.idle_timeout", self.limits.idle_timeout),
             ("limits.send_timeout", self.limits.send_timeout),
         ];
-        for (key, _) in positive
-            .into_iter()
-            .filter(|(_, span)| span.duration().is_zero())
-        {
-            problems.push(
-                key,
-                "is 0; waiting for no time at all would refuse everything",
-            );
+        for (key, _) in positive.into_iter().filter(|(_, span)| span.duration().is_zero()) {
+            problems.push(key, "is 0; waiting for no time at all would refuse everything");
         }
         if self.cache.negative_ttl > Span::secs(2) {
             let ttl = self.cache.negative_ttl;
@@ -376,13 +338,7 @@ impl Config {
             return self.origins.clone();
         }
         let operators = self.walrus.network.aggregators();
-        operators
-            .into_iter()
-            .map(|one| OriginSpec {
-                name: one.name,
-                url: one.url,
-            })
-            .collect()
+        operators.into_iter().map(|one| OriginSpec { name: one.name, url: one.url }).collect()
     }
 }
 
@@ -394,10 +350,9 @@ impl AccessLog {
             Some("stdout") => access_log::Target::Stdout,
             _ => access_log::Target::File(self.to.clone()),
         };
-        access_log::Settings {
-            target,
-            format: self.format,
-            sample: self.sample,
-        }
+        access_log::Settings { target, format: self.format, sample: self.sample }
     }
 }
+
+#[cfg(test)]
+mod tests;

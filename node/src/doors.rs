@@ -39,9 +39,5 @@ impl Doors {
 }
 
 async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|cause| BindError {
-        key,
-        address,
-        cause,
-    })
+    TcpListener::bind(address).await.map_err(|cause| BindError { key, address, cause })
 }

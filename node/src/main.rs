@@ -39,10 +39,7 @@ fn main() -> ExitCode {
             return Ok(());
         }
         let doors = Doors::bind(&config.listen).await.map_err(Failure::other)?;
-        start(config, doors, shutdown)
-            .map_err(Failure::other)?
-            .join()
-            .await;
+        start(config, doors, shutdown).map_err(Failure::other)?.join().await;
         Ok(())
     })
 }

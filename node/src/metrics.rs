@@ -155,10 +155,8 @@ pub struct Checked {
 impl Metrics {
     /// Metrics and the registry that renders them, every line labelled with node and region.
     pub fn new(region: &str, node: &str) -> (Self, Registry) {
-        let (requests, seconds) = (
-            Family::<Responded, Counter>::default(),
-            Family::<From, Histogram>::default(),
-        );
+        let (requests, seconds) =
+            (Family::<Responded, Counter>::default(), Family::<From, Histogram>::default());
         let metrics = Self {
             requests: Source::ALL.map(Source::as_str).map(|source| {
                 CLASSES.map(|status| requests.get_or_create_owned(&Responded { source, status }))
@@ -197,31 +195,19 @@ impl Metrics {
             "Responses begun, by where the bytes came from and class of status",
             requests,
         );
-        to.register(
-            "response_head_seconds",
-            "From request head to response head",
-            seconds,
-        );
+        to.register("response_head_seconds", "From request head to response head", seconds);
         to.register(
             "access_log_dropped",
             "Lines of the access log that could not be written",
             self.log_dropped.clone(),
         );
-        to.register(
-            "response_bytes",
-            "Body bytes sent to viewers",
-            self.response_bytes.clone(),
-        );
+        to.register("response_bytes", "Body bytes sent to viewers", self.response_bytes.clone());
         to.register(
             "responses_cut",
             "Responses that ended before their last byte",
             self.responses_cut.clone(),
         );
-        to.register(
-            "connections",
-            "Connections of viewers open",
-            self.connections.clone(),
-        );
+        to.register("connections", "Connections of viewers open", self.connections.clone());
         to.register("shed", "Work refused for lack of room", self.shed.clone());
         to.register("fills_in_flight", "Fills under way", self.fills.clone());
         to.register("fills", "Fills ended, by result", self.fills_total.clone());
@@ -230,44 +216,26 @@ impl Metrics {
             "Requests to origins, by outcome",
             self.origin_requests.clone(),
         );
-        to.register(
-            "origin_bytes",
-            "Body bytes received from origins",
-            self.origin_bytes.clone(),
-        );
-        to.register(
-            "verifications",
-            "Checks of bytes against their id",
-            self.verified.clone(),
-        );
+        to.register("origin_bytes", "Body bytes received from origins", self.origin_bytes.clone());
+        to.register("verifications", "Checks of bytes against their id", self.verified.clone());
         to.register(
             "verify_seconds",
             "How long one check took once begun",
             self.verify_seconds.clone(),
         );
-        to.register(
-            "verify_queue",
-            "Checks waiting for a worker",
-            self.verify_queue.clone(),
-        );
+        to.register("verify_queue", "Checks waiting for a worker", self.verify_queue.clone());
     }
 
     /// Counts a response whose head is ready, `seconds` after its request.
     pub fn responded(&self, source: Source, status: http::StatusCode, seconds: f64) {
-        let class = usize::from(status.as_u16() / 100)
-            .saturating_sub(2)
-            .min(CLASSES.len() - 1);
+        let class = usize::from(status.as_u16() / 100).saturating_sub(2).min(CLASSES.len() - 1);
         self.requests[source as usize][class].inc();
         self.head_seconds[source as usize].observe(seconds);
     }
 
     /// Counts work refused.
     pub fn shed(&self, reason: ShedReason) {
-        self.shed
-            .get_or_create(&Shed {
-                reason: reason.as_str(),
-            })
-            .inc();
+        self.shed.get_or_create(&Shed { reason: reason.as_str() }).inc();
     }
 }
 
@@ -290,21 +258,9 @@ impl prometheus_client::collector::Collector for CacheGauges {
         };
         let budget = self.0.budget();
         let gauges = [
-            (
-                "cache_bytes",
-                "Bytes held by entries, fills and responses",
-                budget.used(),
-            ),
-            (
-                "cache_limit_bytes",
-                "Bytes that may be held",
-                budget.limit(),
-            ),
-            (
-                "cache_entries",
-                "Entries in memory",
-                self.0.memory().entries(),
-            ),
+            ("cache_bytes", "Bytes held by entries, fills and responses", budget.used()),
+            ("cache_limit_bytes", "Bytes that may be held", budget.limit()),
+            ("cache_entries", "Entries in memory", self.0.memory().entries()),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));

@@ -95,12 +95,7 @@ pub fn start(
         admin::Admin::new(registry, health.clone()),
         close.clone(),
     ));
-    services.spawn(edge::accept(
-        doors.edge,
-        Arc::new(edge),
-        connections.clone(),
-        shutdown.clone(),
-    ));
+    services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), shutdown.clone()));
     health.ready();
     let (draining, stop) = (health.clone(), shutdown.clone());
     services.spawn(async move {
@@ -148,6 +143,7 @@ fn assemble(
     let verifier = Verifier::start(&config.verify, encoding, metrics)?;
     let fills = Fills::new(
         config,
+        encoding,
         Arc::clone(&cache),
         pool,
         verifier,

@@ -36,10 +36,7 @@ const WITNESSES: usize = 2;
 impl Objects {
     /// No objects yet.
     pub fn new(fills: Fills) -> Self {
-        Self {
-            fills,
-            known: Mutex::default(),
-        }
+        Self { fills, known: Mutex::default() }
     }
 
     /// The blob of an object, if it was asked for within the last minute.
@@ -101,9 +98,6 @@ impl Objects {
                 return vote.ok_or(FillError::NotFound);
             }
         }
-        Err(FillError::Exhausted {
-            tried,
-            kind: Exhaustion::Broken,
-        })
+        Err(FillError::Exhausted { tried, kind: Exhaustion::Broken })
     }
 }

@@ -48,10 +48,7 @@ impl Pool {
                 metrics: Arc::clone(metrics),
             })
         });
-        Self {
-            origins: origins.collect(),
-            fetch,
-        }
+        Self { origins: origins.collect(), fetch }
     }
 
     /// The origins in the order in which they should be asked for `id`.
@@ -63,10 +60,7 @@ impl Pool {
         let now = Instant::now();
         let mut ranked = self.origins.clone();
         ranked.sort_by_cached_key(|origin| {
-            (
-                origin.standing.lock().away(now),
-                Reverse(affinity(id, &origin.name)),
-            )
+            (origin.standing.lock().away(now), Reverse(affinity(id, &origin.name)))
         });
         ranked
     }
@@ -80,9 +74,7 @@ impl Pool {
 /// How strongly a blob belongs to an origin; stable across nodes, versions and restarts.
 fn affinity(id: &BlobId, origin: &OriginName) -> u64 {
     let mut hasher = blake3::Hasher::new();
-    hasher
-        .update(id.as_bytes())
-        .update(origin.as_str().as_bytes());
+    hasher.update(id.as_bytes()).update(origin.as_str().as_bytes());
     let mut score = [0; 8];
     hasher.finalize_xof().fill(&mut score);
     u64::from_le_bytes(score)
@@ -109,9 +101,7 @@ impl Origin {
     pub fn failed(&self, error: &AttemptError) {
         self.count(error.outcome());
         if error.is_fault_of_origin() {
-            self.standing
-                .lock()
-                .failed(Instant::now(), error.retry_after());
+            self.standing.lock().failed(Instant::now(), error.retry_after());
         }
     }
 
@@ -129,10 +119,7 @@ impl Origin {
     }
 
     fn count(&self, outcome: Outcome) {
-        let label = OriginOutcome {
-            origin: self.name.to_string(),
-            outcome: outcome.as_str(),
-        };
+        let label = OriginOutcome { origin: self.name.to_string(), outcome: outcome.as_str() };
         self.metrics.origin_requests.get_or_create(&label).inc();
     }
 }
@@ -174,10 +161,7 @@ mod tests {
             let first = (0..90)
                 .filter(|n| pool.ranked(&BlobId::from_bytes([*n; 32]))[0].name.as_str() == name)
                 .count();
-            assert!(
-                (15..=45).contains(&first),
-                "{name} comes first for {first} of 90"
-            );
+            assert!((15..=45).contains(&first), "{name} comes first for {first} of 90");
         }
     }
 

@@ -77,13 +77,7 @@ impl Quilts {
         let indexes = moka::sync::Cache::builder()
             .max_capacity(MAX_INDEXES)
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self {
-            encoding,
-            cache,
-            fills,
-            indexes,
-            cutting: Semaphore::new(cores.div_ceil(2)),
-        }
+        Self { encoding, cache, fills, indexes, cutting: Semaphore::new(cores.div_ceil(2)) }
     }
 
     /// The file of this name, if the quilt's index is in memory; `None` if it must be fetched.
@@ -106,8 +100,7 @@ impl Quilts {
         identifier: &str,
         patience: Duration,
     ) -> Result<QuiltPatchId, QuiltServeError> {
-        self.with_index(quilt, patience, |index| find(index, quilt, identifier))
-            .await?
+        self.with_index(quilt, patience, |index| find(index, quilt, identifier)).await?
     }
 
     /// The list of files, as the aggregator gives it.
@@ -119,8 +112,7 @@ impl Quilts {
         quilt: BlobId,
         patience: Duration,
     ) -> Result<serde_json::Value, QuiltServeError> {
-        self.with_index(quilt, patience, |index| listing(index, quilt))
-            .await
+        self.with_index(quilt, patience, |index| listing(index, quilt)).await
     }
 
     /// The entry of a file, cut out of its quilt if need be.
@@ -134,11 +126,7 @@ impl Quilts {
     ) -> Result<Arc<Entry>, QuiltServeError> {
         let key = key(id);
         let quilt = self.quilt(id.quilt(), patience).await?;
-        let _turn = self
-            .cutting
-            .acquire()
-            .await
-            .map_err(|_| QuiltServeError::NoRoom)?;
+        let _turn = self.cutting.acquire().await.map_err(|_| QuiltServeError::NoRoom)?;
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
@@ -171,17 +159,13 @@ impl Quilts {
         if quilt.record().level.is_verified()
             && let Some(held) = self.cache.reserve(weight(&index))
         {
-            self.indexes
-                .insert(id, Arc::new(Indexed { index, _held: held }));
+            self.indexes.insert(id, Arc::new(Indexed { index, _held: held }));
         }
         Ok(result)
     }
 
     async fn quilt(&self, id: BlobId, patience: Duration) -> Result<Arc<Entry>, QuiltServeError> {
-        let key = Key {
-            id,
-            part: Part::Whole,
-        };
+        let key = Key { id, part: Part::Whole };
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
@@ -191,10 +175,9 @@ impl Quilts {
         };
         match reader.entry(patience).await? {
             Ready::Entry(entry) => Ok(entry),
-            Ready::Large { total } => Err(QuiltServeError::TooLarge {
-                total,
-                most: self.fills.whole(),
-            }),
+            Ready::Large { total } => {
+                Err(QuiltServeError::TooLarge { total, most: self.fills.whole() })
+            }
             Ready::Streaming(_) => Err(Arc::new(FillError::Abandoned).into()),
         }
     }
@@ -202,13 +185,7 @@ impl Quilts {
 
 /// What a file is kept under.
 pub fn key(id: QuiltPatchId) -> Key {
-    Key {
-        id: id.quilt(),
-        part: Part::Patch {
-            start: id.start(),
-            end: id.end(),
-        },
-    }
+    Key { id: id.quilt(), part: Part::Patch { start: id.start(), end: id.end() } }
 }
 
 fn find(
@@ -235,11 +212,7 @@ fn listing(index: &QuiltIndex, quilt: BlobId) -> serde_json::Value {
 fn weight(index: &QuiltIndex) -> u64 {
     let text = |text: &String| text.len() as u64 + 64;
     let patches = index.patches().iter().map(|patch| {
-        let tags: u64 = patch
-            .tags
-            .iter()
-            .map(|(key, value)| text(key) + text(value))
-            .sum();
+        let tags: u64 = patch.tags.iter().map(|(key, value)| text(key) + text(value)).sum();
         text(&patch.identifier) + tags + 64
     });
     patches.sum()

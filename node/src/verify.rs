@@ -66,22 +66,15 @@ impl Verifier {
         let queue = Arc::new(Mutex::new(queue));
         for n in 0..workers(config) {
             let (queue, metrics) = (Arc::clone(&queue), Arc::clone(metrics));
-            std::thread::Builder::new()
-                .name(format!("verify-{n}"))
-                .spawn(move || {
-                    if let Err(error) = rustix::process::nice(NICENESS) {
-                        tracing::warn!(%error, "cannot lower the priority of a verifying thread");
-                    }
-                    work(&queue, encoding, &metrics);
-                })?;
+            std::thread::Builder::new().name(format!("verify-{n}")).spawn(move || {
+                if let Err(error) = rustix::process::nice(NICENESS) {
+                    tracing::warn!(%error, "cannot lower the priority of a verifying thread");
+                }
+                work(&queue, encoding, &metrics);
+            })?;
         }
         let wait = config.wait.duration();
-        Ok(Self {
-            jobs,
-            mode: config.mode,
-            wait,
-            metrics: Arc::clone(metrics),
-        })
+        Ok(Self { jobs, mode: config.mode, wait, metrics: Arc::clone(metrics) })
     }
 
     /// Checks `slices`, which follow each other, against `id`.
@@ -92,16 +85,7 @@ impl Verifier {
         }
         let (begun, begins) = oneshot::channel();
         let (found, mut finds) = oneshot::channel();
-        if self
-            .jobs
-            .try_send(Job {
-                id,
-                slices,
-                begun,
-                found,
-            })
-            .is_err()
-        {
+        if self.jobs.try_send(Job { id, slices, begun, found }).is_err() {
             self.count("skipped");
             return Verdict::Busy;
         }
@@ -122,18 +106,13 @@ impl Verifier {
     }
 
     fn count(&self, result: &'static str) {
-        self.metrics
-            .verified
-            .get_or_create(&Checked { result })
-            .inc();
+        self.metrics.verified.get_or_create(&Checked { result }).inc();
     }
 }
 
 fn workers(config: &config::Verify) -> usize {
     match config.workers {
-        0 => std::thread::available_parallelism()
-            .map_or(1, |cores| cores.get() / 2)
-            .max(1),
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get() / 2).max(1),
         given => given,
     }
 }
@@ -151,9 +130,7 @@ fn work(queue: &Mutex<mpsc::Receiver<Job>>, encoding: Encoding, metrics: &Metric
         let _late = job.begun.send(()).is_err();
         let start = Instant::now();
         let matches = blob_id(encoding, &job.slices).is_ok_and(|id| id == job.id);
-        metrics
-            .verify_seconds
-            .observe(start.elapsed().as_secs_f64());
+        metrics.verify_seconds.observe(start.elapsed().as_secs_f64());
         let result = if matches { "match" } else { "mismatch" };
         metrics.verified.get_or_create(&Checked { result }).inc();
         drop(job.slices);
@@ -167,17 +144,9 @@ mod tests {
 
     fn verifier(mode: Mode, workers: usize) -> (Verifier, Encoding) {
         let encoding = Encoding::new(10).unwrap();
-        let config = config::Verify {
-            mode,
-            workers,
-            max_queue: 2,
-            ..Default::default()
-        };
+        let config = config::Verify { mode, workers, max_queue: 2, ..Default::default() };
         let (metrics, _) = Metrics::new("test", "test");
-        (
-            Verifier::start(&config, encoding, &Arc::new(metrics)).unwrap(),
-            encoding,
-        )
+        (Verifier::start(&config, encoding, &Arc::new(metrics)).unwrap(), encoding)
     }
 
     #[tokio::test]
@@ -187,10 +156,7 @@ mod tests {
         let id = blob_id(encoding, &body).unwrap();
         assert!(matches!(verifier.check(id, body).await, Verdict::Match));
         let flipped = vec![Bytes::from_static(b"some bytez")];
-        assert!(matches!(
-            verifier.check(id, flipped).await,
-            Verdict::Mismatch
-        ));
+        assert!(matches!(verifier.check(id, flipped).await, Verdict::Mismatch));
     }
 
     #[tokio::test]

@@ -68,9 +68,7 @@ impl TryFrom<&[u8]> for BlobId {
     fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
         match bytes.try_into() {
             Ok(bytes) => Ok(Self(bytes)),
-            Err(_) => Err(InvalidBlobId::Bytes {
-                length: bytes.len(),
-            }),
+            Err(_) => Err(InvalidBlobId::Bytes { length: bytes.len() }),
         }
     }
 }
@@ -78,9 +76,8 @@ impl TryFrom<&[u8]> for BlobId {
 impl fmt::Display for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [0; Self::TEXT_LEN];
-        let written = URL_SAFE_NO_PAD
-            .encode_slice(self.0, &mut text)
-            .expect("43 characters hold 32 bytes");
+        let written =
+            URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).expect("43 characters hold 32 bytes");
         f.pad(std::str::from_utf8(&text[..written]).expect("base64 is ASCII"))
     }
 }
@@ -127,15 +124,9 @@ mod tests {
 
     #[test]
     fn padding_the_standard_alphabet_and_wrong_lengths_are_refused() {
-        assert_eq!(
-            "".parse::<BlobId>(),
-            Err(InvalidBlobId::Length { length: 0 })
-        );
+        assert_eq!("".parse::<BlobId>(), Err(InvalidBlobId::Length { length: 0 }));
         let padded = "M4hsZGQ1oCktdzegB6HnI6Mi28S2nqOPHxK-W7_4BUk=";
-        assert_eq!(
-            padded.parse::<BlobId>(),
-            Err(InvalidBlobId::Length { length: 44 })
-        );
+        assert_eq!(padded.parse::<BlobId>(), Err(InvalidBlobId::Length { length: 44 }));
         let standard = "M4hsZGQ1oCktdzegB6HnI6Mi28S2nqOPHxK+W7/4BUk";
         assert_eq!(standard.parse::<BlobId>(), Err(InvalidBlobId::Text));
     }

@@ -19,16 +19,8 @@ fn checked(text: &str) -> Result<Arc<str>, InvalidName> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let fits = (1..=MAX_LEN).contains(&text.len())
         && text.starts_with(plain)
-        && text
-            .chars()
-            .all(|c| plain(c) || matches!(c, '.' | '-' | '_'));
-    if fits {
-        Ok(text.into())
-    } else {
-        Err(InvalidName {
-            text: text.chars().take(80).collect(),
-        })
-    }
+        && text.chars().all(|c| plain(c) || matches!(c, '.' | '-' | '_'));
+    if fits { Ok(text.into()) } else { Err(InvalidName { text: text.chars().take(80).collect() }) }
 }
 
 macro_rules! name {

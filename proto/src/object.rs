@@ -76,14 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_not_hexadecimal_is_refused() {
-        for text in [
-            "",
-            "0x",
-            "2a",
-            "0xg1",
-            "0x+1",
-            &format!("0x{}", "0".repeat(65)),
-        ] {
+        for text in ["", "0x", "2a", "0xg1", "0x+1", &format!("0x{}", "0".repeat(65))] {
             assert_eq!(text.parse::<ObjectId>(), Err(InvalidObjectId), "{text}");
         }
     }

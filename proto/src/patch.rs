@@ -22,10 +22,7 @@ pub struct QuiltPatchId {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPatchId {
     /// The text has the wrong number of characters.
-    #[error(
-        "a quilt patch id has {} characters, not {length}",
-        QuiltPatchId::TEXT_LEN
-    )]
+    #[error("a quilt patch id has {} characters, not {length}", QuiltPatchId::TEXT_LEN)]
     Length {
         /// Bytes of text given.
         length: usize,

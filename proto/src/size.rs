@@ -19,13 +19,8 @@ pub struct InvalidByteSize {
     text: String,
 }
 
-const UNITS: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const UNITS: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl ByteSize {
     /// This many bytes.
@@ -48,9 +43,7 @@ impl FromStr for ByteSize {
     type Err = InvalidByteSize;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidByteSize {
-            text: text.chars().take(80).collect(),
-        };
+        let invalid = || InvalidByteSize { text: text.chars().take(80).collect() };
         let (number, unit) = UNITS
             .iter()
             .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
@@ -82,9 +75,7 @@ impl Serialize for ByteSize {
 
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -104,16 +95,7 @@ mod tests {
 
     #[test]
     fn sizes_without_unit_with_sign_or_too_large_are_refused() {
-        for text in [
-            "",
-            "5",
-            "-1 B",
-            "+1 B",
-            "1.5 MiB",
-            "1 MB",
-            "MiB",
-            "99999999 TiB",
-        ] {
+        for text in ["", "5", "-1 B", "+1 B", "1.5 MiB", "1 MB", "MiB", "99999999 TiB"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
         assert_eq!("64MiB".parse(), Ok(ByteSize::mib(64)));

@@ -20,13 +20,8 @@ pub struct InvalidSpan {
 }
 
 // "ms" stands before "m" and "s" in parsing, since it ends like one and begins like the other.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("ms", 1),
-    ("m", 60_000),
-    ("s", 1_000),
-];
+const UNITS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("ms", 1), ("m", 60_000), ("s", 1_000)];
 
 impl Span {
     /// This many milliseconds.
@@ -49,9 +44,7 @@ impl FromStr for Span {
     type Err = InvalidSpan;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || InvalidSpan {
-            text: text.chars().take(80).collect(),
-        };
+        let invalid = || InvalidSpan { text: text.chars().take(80).collect() };
         let (number, unit) = UNITS
             .iter()
             .find_map(|(name, unit)| Some((text.strip_suffix(name)?, *unit)))
@@ -61,25 +54,17 @@ impl FromStr for Span {
             return Err(invalid());
         }
         let number: u64 = number.parse().map_err(|_| invalid())?;
-        number
-            .checked_mul(unit)
-            .map(Self::millis)
-            .ok_or_else(invalid)
+        number.checked_mul(unit).map(Self::millis).ok_or_else(invalid)
     }
 }
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let millis = self.0.as_millis();
-        let (name, unit) = [
-            ("d", 86_400_000),
-            ("h", 3_600_000),
-            ("m", 60_000),
-            ("s", 1_000),
-        ]
-        .into_iter()
-        .find(|(_, unit)| millis >= *unit && millis % unit == 0)
-        .unwrap_or(("ms", 1));
+        let (name, unit) = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
+            .into_iter()
+            .find(|(_, unit)| millis >= *unit && millis % unit == 0)
+            .unwrap_or(("ms", 1));
         write!(f, "{}{name}", millis / unit)
     }
 }
@@ -92,9 +77,7 @@ impl Serialize for Span {
 
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 

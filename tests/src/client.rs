@@ -25,9 +25,7 @@ pub struct Reply {
 impl Reply {
     /// A header as text; empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers
-            .get(name)
-            .map_or("", |value| value.to_str().expect("headers are text"))
+        self.headers.get(name).map_or("", |value| value.to_str().expect("headers are text"))
     }
 
     /// The body as JSON.
@@ -41,10 +39,7 @@ impl Reply {
 
     /// The code of an error of the `/cdn` family.
     pub fn code(&self) -> String {
-        self.json()["error"]["code"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -56,9 +51,7 @@ pub struct Client {
 
 impl Default for Client {
     fn default() -> Self {
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .build_http();
+        let pool = Pool::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build_http();
         Self { pool }
     }
 }
@@ -75,11 +68,7 @@ impl Client {
     /// A request with this method.
     pub fn request(&self, method: Method, url: &str) -> Asking<'_> {
         let request = Request::builder().method(method).uri(url);
-        Asking {
-            client: self,
-            request,
-            body: Bytes::new(),
-        }
+        Asking { client: self, request, body: Bytes::new() }
     }
 
     /// GET.
@@ -94,10 +83,7 @@ impl Client {
 
     /// GET with a `Range`.
     pub async fn range(&self, url: &str, range: &str) -> Reply {
-        self.request(Method::GET, url)
-            .header("range", range)
-            .send()
-            .await
+        self.request(Method::GET, url).header("range", range).send().await
     }
 }
 
@@ -129,12 +115,7 @@ impl Asking<'_> {
                 Err(_) => complete = false,
             }
         }
-        Reply {
-            status,
-            headers,
-            body: body.freeze(),
-            complete,
-        }
+        Reply { status, headers, body: body.freeze(), complete }
     }
 
     /// Sends it and leaves the body unread.
@@ -144,10 +125,7 @@ impl Asking<'_> {
     pub async fn open(
         self,
     ) -> Result<(StatusCode, HeaderMap, Incoming), hyper_util::client::legacy::Error> {
-        let request = self
-            .request
-            .body(Full::new(self.body))
-            .expect("a test's request is valid");
+        let request = self.request.body(Full::new(self.body)).expect("a test's request is valid");
         let (head, body) = self.client.pool.request(request).await?.into_parts();
         Ok((head.status, head.headers, body))
     }

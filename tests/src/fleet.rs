@@ -46,11 +46,7 @@ impl Fleet {
         let mut topology = Topology::for_tests();
         change(&mut topology);
         let cluster = Cluster::start(&topology).await.expect("the system starts");
-        Self {
-            client: Client::default(),
-            cluster,
-            _home: home,
-        }
+        Self { client: Client::default(), cluster, _home: home }
     }
 
     /// Stores a blob through the publisher.
@@ -59,12 +55,7 @@ impl Fleet {
     /// When the publisher refuses.
     pub async fn store(&self, body: Bytes) -> BlobId {
         let url = format!("{}/v1/blobs", self.publisher());
-        let reply = self
-            .client
-            .request(Method::PUT, &url)
-            .body(body)
-            .send()
-            .await;
+        let reply = self.client.request(Method::PUT, &url).body(body).send().await;
         assert_eq!(reply.status, StatusCode::OK, "{reply:?}");
         let stored = reply.json();
         let id = stored["newlyCreated"]["blobObject"]["blobId"]
@@ -91,9 +82,7 @@ impl Fleet {
             form.extend_from_slice(content);
             form.extend_from_slice(b"\r\n");
         };
-        files
-            .iter()
-            .for_each(|(name, content, _)| part(name, content));
+        files.iter().for_each(|(name, content, _)| part(name, content));
         part("_metadata", Value::from(metadata).to_string().as_bytes());
         form.extend_from_slice(b"--frontier--\r\n");
         let reply = self
@@ -112,20 +101,13 @@ impl Fleet {
     /// `http://…` of the publisher.
     pub fn publisher(&self) -> String {
         let standin = self.cluster.standin().expect("a stand-in Walrus");
-        standin
-            .publisher_url
-            .to_string()
-            .trim_end_matches('/')
-            .to_owned()
+        standin.publisher_url.to_string().trim_end_matches('/').to_owned()
     }
 
     /// `http://…` of an aggregator, from 0.
     pub fn aggregator(&self, n: usize) -> String {
         let standin = self.cluster.standin().expect("a stand-in Walrus");
-        standin.aggregator_urls[n]
-            .to_string()
-            .trim_end_matches('/')
-            .to_owned()
+        standin.aggregator_urls[n].to_string().trim_end_matches('/').to_owned()
     }
 
     /// `http://…` of a path on an edge, from 0.
@@ -161,13 +143,8 @@ impl Fleet {
     pub async fn fetches(&self, id: &BlobId) -> u64 {
         let mut sum = 0;
         for aggregator in 0..3 {
-            let stats = self
-                .client
-                .get(&format!("{}/_stats", self.aggregator(aggregator)))
-                .await;
-            sum += stats.json()["by_blob"][id.to_string()]
-                .as_u64()
-                .unwrap_or(0);
+            let stats = self.client.get(&format!("{}/_stats", self.aggregator(aggregator))).await;
+            sum += stats.json()["by_blob"][id.to_string()].as_u64().unwrap_or(0);
         }
         sum
     }
@@ -180,9 +157,7 @@ impl Fleet {
         let lines = text
             .lines()
             .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(labels));
-        lines
-            .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
-            .sum()
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
     /// Drains and stops everything.

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -29,10 +30,23 @@ impl ScriptedOrigin {
     /// # Panics
     /// When there is none.
     pub async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Self::with_pace(answer, None).await
+    }
+
+    /// Starts an origin that gives the same answer to all, pausing after each byte of it.
+    ///
+    /// # Panics
+    /// When there is no free port.
+    pub async fn trickling(answer: Vec<u8>, pause: Duration) -> Self {
+        Self::with_pace(move |_| answer.clone(), Some(pause)).await
+    }
+
+    async fn with_pace(
+        answer: impl Fn(&str) -> Vec<u8> + Send + Sync + 'static,
+        pause: Option<Duration>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener
-            .local_addr()
-            .expect("a bound socket has an address");
+        let address = listener.local_addr().expect("a bound socket has an address");
         let (requests, shutdown) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
         let (answer, tasks) = (Arc::new(answer), TaskTracker::new());
         let (counter, stop) = (Arc::clone(&requests), shutdown.clone());
@@ -42,15 +56,11 @@ impl ScriptedOrigin {
                 let answer = Arc::clone(&answer);
                 tasks.spawn(async move {
                     // A client that hangs up early is part of many scripts.
-                    let _hung_up = converse(stream, &*answer).await.is_err();
+                    let _hung_up = converse(stream, &*answer, pause).await.is_err();
                 });
             }
         });
-        Self {
-            address,
-            requests,
-            shutdown,
-        }
+        Self { address, requests, shutdown }
     }
 
     /// `http://…`.
@@ -73,14 +83,22 @@ impl Drop for ScriptedOrigin {
 async fn converse(
     mut stream: TcpStream,
     answer: &(dyn Fn(&str) -> Vec<u8> + Sync),
+    pause: Option<Duration>,
 ) -> io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await?);
     }
-    stream
-        .write_all(&answer(&String::from_utf8_lossy(&head)))
-        .await?;
+    let answer = answer(&String::from_utf8_lossy(&head));
+    match pause {
+        None => stream.write_all(&answer).await?,
+        Some(pause) => {
+            for byte in answer {
+                stream.write_u8(byte).await?;
+                tokio::time::sleep(pause).await;
+            }
+        }
+    }
     stream.shutdown().await
 }
 
@@ -93,14 +111,4 @@ pub fn ok(body: &[u8]) -> Vec<u8> {
 pub fn with_length(body: &[u8], length: usize) -> Vec<u8> {
     let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
     [head.as_bytes(), body].concat()
-}
-
-/// The answer of an origin that has no such blob.
-pub fn not_found() -> Vec<u8> {
-    let body = r#"{"error":{"status":"NOT_FOUND","code":404,"message":"no","details":[{"@type":"ErrorInfo","reason":"BLOB_NOT_FOUND","domain":"daemon.walrus.space","metadata":{}}]}}"#;
-    let head = format!(
-        "HTTP/1.1 404 Not Found\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-        body.len()
-    );
-    [head.as_bytes(), body.as_bytes()].concat()
 }

@@ -8,30 +8,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wcdn-walrus", &["wcdn-proto"]),
     ("wcdn-daemon", &["wcdn-proto"]),
     ("wcdn-node", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon"]),
-    (
-        "wcdn-dev",
-        &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node"],
-    ),
-    (
-        "wcdn-tests",
-        &[
-            "wcdn-proto",
-            "wcdn-walrus",
-            "wcdn-daemon",
-            "wcdn-node",
-            "wcdn-dev",
-        ],
-    ),
-    (
-        "wcdn-bench",
-        &[
-            "wcdn-proto",
-            "wcdn-walrus",
-            "wcdn-daemon",
-            "wcdn-node",
-            "wcdn-dev",
-        ],
-    ),
+    ("wcdn-dev", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node"]),
+    ("wcdn-tests", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node", "wcdn-dev"]),
+    ("wcdn-bench", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node", "wcdn-dev"]),
 ];
 
 fn metadata() -> cargo_metadata::Metadata {
@@ -64,9 +43,7 @@ fn crates_depend_on_those_below_them_only() {
 fn no_crate_has_a_feature_for_tests() {
     for package in metadata().packages {
         for feature in package.features.keys() {
-            let for_tests = ["test", "mock", "dev"]
-                .iter()
-                .any(|word| feature.starts_with(word));
+            let for_tests = ["test", "mock", "dev"].iter().any(|word| feature.starts_with(word));
             assert!(!for_tests, "{} has the feature {feature}", package.name);
         }
     }

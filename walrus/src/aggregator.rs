@@ -89,17 +89,9 @@ impl Aggregator {
         if !response.status().is_success() {
             return Err(AggregatorError::read(response).await);
         }
-        let text = |name| {
-            response
-                .headers()
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
+        let text = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
         let etag = text(header::ETAG).unwrap_or_default();
-        let blob = etag
-            .trim_matches('"')
-            .parse()
-            .map_err(|_| InvalidAnswer::Etag)?;
+        let blob = etag.trim_matches('"').parse().map_err(|_| InvalidAnswer::Etag)?;
         let content_type = text(header::CONTENT_TYPE).map(str::to_owned);
         Ok(ResolvedObject { blob, content_type })
     }
@@ -129,10 +121,7 @@ impl Aggregator {
             let value = HeaderValue::try_from(value).expect("digits are visible ASCII");
             request.headers_mut().insert(header::RANGE, value);
         }
-        self.http
-            .send(request)
-            .await
-            .map_err(AggregatorError::from_send)
+        self.http.send(request).await.map_err(AggregatorError::from_send)
     }
 }
 

@@ -31,9 +31,7 @@ impl BaseUrl {
     /// # Panics
     /// When `path` is no valid path: callers build it from ids and encoded names.
     pub(crate) fn join(&self, path: &str) -> Uri {
-        format!("{self}{path}")
-            .parse()
-            .expect("a base URL and an encoded path make a URI")
+        format!("{self}{path}").parse().expect("a base URL and an encoded path make a URI")
     }
 }
 
@@ -41,10 +39,7 @@ impl FromStr for BaseUrl {
     type Err = InvalidBaseUrl;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = |why| InvalidBaseUrl {
-            text: text.chars().take(200).collect(),
-            why,
-        };
+        let invalid = |why| InvalidBaseUrl { text: text.chars().take(200).collect(), why };
         let uri: Uri = text
             .trim_end_matches('/')
             .parse()
@@ -58,10 +53,7 @@ impl FromStr for BaseUrl {
         if uri.query().is_some() {
             return Err(invalid("it has a query"));
         }
-        if uri
-            .authority()
-            .is_some_and(|authority| authority.as_str().contains('@'))
-        {
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(invalid("it holds credentials"));
         }
         Ok(Self { uri })
@@ -82,9 +74,7 @@ impl Serialize for BaseUrl {
 
 impl<'de> Deserialize<'de> for BaseUrl {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        String::deserialize(from)?.parse().map_err(serde::de::Error::custom)
     }
 }
 
@@ -109,15 +99,9 @@ mod tests {
 
     #[test]
     fn what_requests_cannot_be_sent_to_is_refused() {
-        for text in [
-            "",
-            "a.example",
-            "ftp://a.example",
-            "https://",
-            "http://a?b=c",
-            "http://u:p@a",
-            "/x",
-        ] {
+        for text in
+            ["", "a.example", "ftp://a.example", "https://", "http://a?b=c", "http://u:p@a", "/x"]
+        {
             assert!(text.parse::<BaseUrl>().is_err(), "{text}");
         }
     }

@@ -43,11 +43,7 @@ impl Encoding {
     /// # Errors
     /// [`InvalidShards`] below four.
     pub fn new(n_shards: u16) -> Result<Self, InvalidShards> {
-        if n_shards < LEAST_SHARDS {
-            Err(InvalidShards(n_shards))
-        } else {
-            Ok(Self { n_shards })
-        }
+        if n_shards < LEAST_SHARDS { Err(InvalidShards(n_shards)) } else { Ok(Self { n_shards }) }
     }
 
     /// Shards; also the symbols of an extended row or column.
@@ -87,11 +83,7 @@ impl Encoding {
         let size = length.max(1).div_ceil(self.symbols()).next_multiple_of(2);
         if size > u64::from(LARGEST_SYMBOL) {
             let most = self.max_blob_len();
-            return Err(BlobTooLarge {
-                length,
-                most,
-                n_shards: self.n_shards,
-            });
+            return Err(BlobTooLarge { length, most, n_shards: self.n_shards });
         }
         Ok(usize::try_from(size).expect("a symbol is at most 65,534 bytes"))
     }
@@ -114,29 +106,16 @@ mod tests {
 
     #[test]
     fn shapes_follow_from_the_number_of_shards() {
-        for (n, rows, columns) in [
-            (1000, 334, 667),
-            (13, 5, 9),
-            (10, 4, 7),
-            (7, 3, 5),
-            (4, 2, 3),
-        ] {
+        for (n, rows, columns) in [(1000, 334, 667), (13, 5, 9), (10, 4, 7), (7, 3, 5), (4, 2, 3)] {
             let encoding = Encoding::new(n).unwrap();
-            assert_eq!(
-                (encoding.rows(), encoding.columns()),
-                (rows, columns),
-                "n = {n}"
-            );
+            assert_eq!((encoding.rows(), encoding.columns()), (rows, columns), "n = {n}");
         }
     }
 
     #[test]
     fn symbols_grow_by_two_bytes_at_each_boundary() {
         let size = |length| Encoding::PUBLIC.symbol_size(length).unwrap();
-        assert_eq!(
-            [size(0), size(1), size(445_556), size(445_557)],
-            [2, 2, 2, 4]
-        );
+        assert_eq!([size(0), size(1), size(445_556), size(445_557)], [2, 2, 2, 4]);
         assert_eq!(size(14_599_533_452), 65_534);
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -68,10 +68,7 @@ impl HttpClient {
             .pool_idle_timeout(options.pool_idle_timeout)
             .pool_max_idle_per_host(options.max_idle_per_host)
             .build(connector);
-        Self {
-            client,
-            user_agent: HeaderValue::from_static(options.user_agent),
-        }
+        Self { client, user_agent: HeaderValue::from_static(options.user_agent) }
     }
 
     /// Sends a request; resolves with the response head.
@@ -87,10 +84,14 @@ impl HttpClient {
     }
 }
 
-/// The beginning of an error's body, as text.
-pub(crate) async fn error_text(body: Incoming) -> String {
-    match Limited::new(body, MAX_ERROR_BODY).collect().await {
-        Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
-        Err(_) => String::new(),
+/// The beginning of an error's body, as text; what has come of it, if it breaks off.
+pub(crate) async fn error_text(mut body: Incoming) -> String {
+    let mut text = Vec::new();
+    while text.len() < MAX_ERROR_BODY
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        text.extend(frame.into_data().iter().flatten());
     }
+    text.truncate(MAX_ERROR_BODY);
+    String::from_utf8_lossy(&text).into_owned()
 }

@@ -37,10 +37,8 @@ fn hash_each(inputs: &[u8], length: usize) -> Vec<Digest> {
     let params = params();
     let mut digests = Vec::with_capacity(inputs.len() / length);
     for chunk in inputs.chunks(length * BATCH) {
-        let mut jobs: Vec<_> = chunk
-            .chunks_exact(length)
-            .map(|input| HashManyJob::new(&params, input))
-            .collect();
+        let mut jobs: Vec<_> =
+            chunk.chunks_exact(length).map(|input| HashManyJob::new(&params, input)).collect();
         hash_many(&mut jobs);
         digests.extend(jobs.iter().map(|job| to_digest(&job.to_hash())));
     }
@@ -175,11 +173,7 @@ mod tests {
             }
             let roots = forest.roots().each(2);
             assert_eq!(roots[0], root(&leaves), "{count} leaves");
-            assert_eq!(
-                roots[1],
-                root(&vec![[0xAA; 32]; count.into()]),
-                "{count} leaves"
-            );
+            assert_eq!(roots[1], root(&vec![[0xAA; 32]; count.into()]), "{count} leaves");
         }
     }
 

@@ -75,11 +75,7 @@ impl fmt::Display for Network {
 fn named(Listed { operator, url }: Listed) -> NetworkOperator {
     let name: String = url.host().chars().take(63).collect();
     let name = name.to_lowercase().parse().expect("a host name is a name");
-    NetworkOperator {
-        name,
-        operator,
-        url,
-    }
+    NetworkOperator { name, operator, url }
 }
 
 #[cfg(test)]
@@ -89,14 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_known_blob_has_a_valid_id() {
+        assert!(KNOWN_LIVE_BLOB.parse::<wcdn_proto::BlobId>().is_ok());
+    }
+
+    #[test]
     fn the_shipped_lists_are_valid_and_name_everybody_once() {
         for (network, aggregators, publishers) in
             [(Network::Mainnet, 51, 0), (Network::Testnet, 50, 47)]
         {
-            for (list, count) in [
-                (network.aggregators(), aggregators),
-                (network.publishers(), publishers),
-            ] {
+            for (list, count) in
+                [(network.aggregators(), aggregators), (network.publishers(), publishers)]
+            {
                 let names: HashSet<_> = list.iter().map(|one| &one.name).collect();
                 assert_eq!((list.len(), names.len()), (count, count), "{network}");
             }

@@ -136,9 +136,7 @@ impl QuiltIndex {
 
     /// The file of this name. Readers go by the first one if a hostile index repeats a name.
     pub fn find(&self, identifier: &str) -> Option<&QuiltPatch> {
-        self.patches
-            .iter()
-            .find(|patch| patch.identifier == identifier)
+        self.patches.iter().find(|patch| patch.identifier == identifier)
     }
 }
 
@@ -154,12 +152,7 @@ fn read_patches(bytes: &[u8], first: u16, columns: u16) -> Option<Vec<QuiltPatch
         if end <= start || end > columns {
             return None;
         }
-        patches.push(QuiltPatch {
-            identifier,
-            start,
-            end,
-            tags,
-        });
+        patches.push(QuiltPatch { identifier, start, end, tags });
         start = end;
     }
     (patches.len() == count && reader.is_at_end()).then_some(patches)
@@ -184,11 +177,7 @@ pub fn read_patch(
 ) -> Result<Patch, QuiltError> {
     let columns = Columns::of(encoding, quilt)?;
     if start >= end || end > encoding.columns() {
-        return Err(QuiltError::Columns {
-            start,
-            end,
-            columns: encoding.columns(),
-        });
+        return Err(QuiltError::Columns { start, end, columns: encoding.columns() });
     }
     let at = usize::from(start) * columns.len();
     let room = usize::from(end - start) * columns.len();
@@ -219,11 +208,7 @@ fn parse_patch(bytes: Bytes, mask: u8) -> Option<Patch> {
         _ => reader.sized(|inner| inner.map())?,
     };
     let data = bytes.slice(reader.position()..);
-    Some(Patch {
-        identifier,
-        tags,
-        data,
-    })
+    Some(Patch { identifier, tags, data })
 }
 
 #[cfg(test)]

@@ -79,12 +79,7 @@ impl SliverHashes {
         let length = rope.len();
         let matrix = Matrix::new(encoding, rope)?;
         let (primary, secondary) = matrix.roots();
-        Ok(Self {
-            encoding,
-            length,
-            primary,
-            secondary,
-        })
+        Ok(Self { encoding, length, primary, secondary })
     }
 
     /// Bytes of the blob.
@@ -143,9 +138,7 @@ impl SliverHashes {
         let rope = Rope::new(rows);
         let end = (u64::from(covering.end) * row_len).min(self.length);
         if rope.len() != end.saturating_sub(u64::from(covering.start) * row_len) {
-            return Err(RowMismatch {
-                row: covering.start,
-            });
+            return Err(RowMismatch { row: covering.start });
         }
         let first = covering.start;
         self.check_rows(covering, |row, to| {
@@ -156,11 +149,7 @@ impl SliverHashes {
     /// The rows that the bytes of `range` lie in.
     pub fn rows_of(&self, range: &Range<u64>) -> Range<u16> {
         let row_len = self.row_len() as u64;
-        let clamp = |row: u64| {
-            u16::try_from(row)
-                .unwrap_or(u16::MAX)
-                .min(self.encoding.rows())
-        };
+        let clamp = |row: u64| u16::try_from(row).unwrap_or(u16::MAX).min(self.encoding.rows());
         let end = range.end.min(self.length);
         clamp(range.start / row_len)..clamp(end.div_ceil(row_len))
     }
@@ -171,9 +160,7 @@ impl SliverHashes {
     }
 
     fn symbol_size(&self) -> usize {
-        self.encoding
-            .symbol_size(self.length)
-            .expect("checked when the hashes were made")
+        self.encoding.symbol_size(self.length).expect("checked when the hashes were made")
     }
 
     fn check_rows(
@@ -188,11 +175,7 @@ impl SliverHashes {
         for row in rows {
             read(row, &mut bytes);
             let mut root = || merkle::root(&merkle::leaves(&coder.extended(&bytes), size));
-            let found = if is_zero(&bytes) {
-                *zero_root.get_or_insert_with(root)
-            } else {
-                root()
-            };
+            let found = if is_zero(&bytes) { *zero_root.get_or_insert_with(root) } else { root() };
             if found != self.primary[usize::from(row)] {
                 return Err(RowMismatch { row });
             }
@@ -212,12 +195,7 @@ impl SliverHashes {
             count >>= 7;
         }
         out.push(u8::try_from(count).expect("seven bits"));
-        for digest in self
-            .primary
-            .iter()
-            .zip(&self.secondary)
-            .flat_map(|(p, s)| [p, s])
-        {
+        for digest in self.primary.iter().zip(&self.secondary).flat_map(|(p, s)| [p, s]) {
             out.push(1);
             out.extend_from_slice(digest);
         }
@@ -235,11 +213,7 @@ impl SliverHashes {
     ) -> Result<Self, InvalidMetadata> {
         let hashes = parse(encoding, bytes)?;
         let actual = hashes.blob_id();
-        if actual == *id {
-            Ok(hashes)
-        } else {
-            Err(InvalidMetadata::OtherBlob { actual })
-        }
+        if actual == *id { Ok(hashes) } else { Err(InvalidMetadata::OtherBlob { actual }) }
     }
 }
 
@@ -248,9 +222,8 @@ fn parse(encoding: Encoding, bytes: &[u8]) -> Result<SliverHashes, InvalidMetada
     let total = bytes.len();
     let mut take = |count: usize| {
         let at = total - rest.len();
-        let (taken, left) = rest
-            .split_at_checked(count)
-            .ok_or(InvalidMetadata::Malformed { at })?;
+        let (taken, left) =
+            rest.split_at_checked(count).ok_or(InvalidMetadata::Malformed { at })?;
         rest = left;
         Ok((taken, at))
     };
@@ -261,9 +234,7 @@ fn parse(encoding: Encoding, bytes: &[u8]) -> Result<SliverHashes, InvalidMetada
     }
     let (length, at) = take(8)?;
     let length = u64::from_le_bytes(length.try_into().expect("eight bytes were taken"));
-    encoding
-        .symbol_size(length)
-        .map_err(|_| InvalidMetadata::Malformed { at })?;
+    encoding.symbol_size(length).map_err(|_| InvalidMetadata::Malformed { at })?;
     let expected = encoding.n_shards();
     let mut found = 0_u64;
     for shift in [0, 7, 14] {
@@ -288,17 +259,10 @@ fn parse(encoding: Encoding, bytes: &[u8]) -> Result<SliverHashes, InvalidMetada
         digests[n % 2].push(node[1..].try_into().expect("32 bytes are left"));
     }
     if !rest.is_empty() {
-        return Err(InvalidMetadata::Malformed {
-            at: total - rest.len(),
-        });
+        return Err(InvalidMetadata::Malformed { at: total - rest.len() });
     }
     let [primary, secondary] = digests;
-    Ok(SliverHashes {
-        encoding,
-        length,
-        primary,
-        secondary,
-    })
+    Ok(SliverHashes { encoding, length, primary, secondary })
 }
 
 /// A blob laid out in rows and columns of symbols.
@@ -312,11 +276,7 @@ struct Matrix<'a> {
 impl<'a> Matrix<'a> {
     fn new(encoding: Encoding, rope: Rope<'a>) -> Result<Self, BlobTooLarge> {
         let size = encoding.symbol_size(rope.len())?;
-        Ok(Self {
-            encoding,
-            rope,
-            size,
-        })
+        Ok(Self { encoding, rope, size })
     }
 
     /// The roots of all rows, and of all columns in reverse.
@@ -324,10 +284,7 @@ impl<'a> Matrix<'a> {
     /// Column by column: a column's symbols are extended, hashed, and folded into its own tree and
     /// into the trees of all rows. Neither the extended matrix nor its leaf hashes ever exist.
     fn roots(&self) -> (Vec<Digest>, Vec<Digest>) {
-        let (n, rows) = (
-            usize::from(self.encoding.n_shards()),
-            usize::from(self.encoding.rows()),
-        );
+        let (n, rows) = (usize::from(self.encoding.n_shards()), usize::from(self.encoding.rows()));
         let recovery = self.recovery_columns();
         let mut coder = Coder::new(self.encoding.rows(), self.encoding.n_shards(), self.size);
         let zero_leaf = merkle::leaves(&vec![0; self.size], self.size)[0];
@@ -402,9 +359,7 @@ impl Coder {
             self.encoder.add_original_shard(symbol).expect(INVARIANT);
         }
         let result = self.encoder.encode().expect(INVARIANT);
-        result
-            .recovery_iter()
-            .for_each(|symbol| extended.extend_from_slice(symbol));
+        result.recovery_iter().for_each(|symbol| extended.extend_from_slice(symbol));
         extended
     }
 }

@@ -30,15 +30,11 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn number(value: &Value, key: &str) -> u64 {
-    value[key]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{key} in {value}"))
+    value[key].as_u64().unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
-    value[key]
-        .as_str()
-        .unwrap_or_else(|| panic!("{key} in {value}"))
+    value[key].as_str().unwrap_or_else(|| panic!("{key} in {value}"))
 }
 
 fn encoding(vector: &Value) -> Encoding {
@@ -74,11 +70,7 @@ fn decimal(id: &BlobId) -> String {
             carry /= 10;
         }
     }
-    digits
-        .iter()
-        .rev()
-        .map(|digit| char::from(b'0' + digit))
-        .collect()
+    digits.iter().rev().map(|digit| char::from(b'0' + digit)).collect()
 }
 
 #[test]
@@ -99,25 +91,13 @@ fn sizes_and_sliver_hashes_agree_with_the_reference_encoder() {
         let length = number(vector, "length");
         let size = encoding.symbol_size(length).unwrap();
         assert_eq!(size as u64, number(vector, "symbol_size"), "{name}");
-        assert_eq!(
-            encoding.encoded_len(length),
-            Ok(number(vector, "encoded_length")),
-            "{name}"
-        );
+        assert_eq!(encoding.encoded_len(length), Ok(number(vector, "encoded_length")), "{name}");
         let input = input(vector);
         let hashes = SliverHashes::compute(encoding, &input).unwrap();
-        assert_eq!(
-            hex(&hashes.root()),
-            text(vector, "merkle_root_hex"),
-            "{name}"
-        );
+        assert_eq!(hex(&hashes.root()), text(vector, "merkle_root_hex"), "{name}");
         for (pair, of) in [(0, "pair0"), (encoding.n_shards() - 1, "last_pair")] {
             let (primary, secondary) = hashes.pair(pair).unwrap();
-            assert_eq!(
-                hex(&primary),
-                text(vector, &format!("{of}_primary_hash_hex")),
-                "{name}"
-            );
+            assert_eq!(hex(&primary), text(vector, &format!("{of}_primary_hash_hex")), "{name}");
             assert_eq!(
                 hex(&secondary),
                 text(vector, &format!("{of}_secondary_hash_hex")),
@@ -168,11 +148,7 @@ fn quilt_input(vector: &Value) -> Vec<NewPatch> {
             xorshift(42, length())
         };
         let tags = serde_json::from_value(file["tags"].clone()).unwrap_or_default();
-        NewPatch {
-            identifier: text(file, "identifier").to_owned(),
-            tags,
-            data: data.into(),
-        }
+        NewPatch { identifier: text(file, "identifier").to_owned(), tags, data: data.into() }
     });
     files.collect()
 }

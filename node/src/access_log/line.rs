@@ -30,24 +30,8 @@ impl Format {
 }
 
 fn clf(record: &Record) -> String {
-    let Record {
-        client,
-        method,
-        path,
-        protocol,
-        status,
-        bytes,
-        micros,
-        ..
-    } = record;
-    let Record {
-        cache,
-        source,
-        request_id,
-        user_agent,
-        completed,
-        ..
-    } = record;
+    let Record { client, method, path, protocol, status, bytes, micros, .. } = record;
+    let Record { cache, source, request_id, user_agent, completed, .. } = record;
     let time = Timestamp::try_from(record.time).unwrap_or_default();
     let time = time.strftime("%d/%b/%Y:%H:%M:%S +0000");
     let cut = if *completed { "" } else { " cut" };

@@ -21,11 +21,7 @@ fn record(path: &str, user_agent: &str, status: u16) -> Record {
 }
 
 fn settings(path: PathBuf, format: Format, sample: f64) -> Settings {
-    Settings {
-        target: Target::File(path),
-        format,
-        sample,
-    }
+    Settings { target: Target::File(path), format, sample }
 }
 
 fn started(settings: Settings) -> io::Result<AccessLog> {
@@ -109,10 +105,7 @@ async fn a_log_that_was_rotated_goes_on_in_the_new_file() {
     std::fs::rename(&path, home.path().join("access.log.1")).unwrap();
     let end = tokio::time::Instant::now() + Duration::from_secs(10);
     while !path.exists() {
-        assert!(
-            tokio::time::Instant::now() < end,
-            "the file was not opened again"
-        );
+        assert!(tokio::time::Instant::now() < end, "the file was not opened again");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     log.write(record("/", "", 200));

@@ -16,10 +16,7 @@ use super::{Record, line::Format};
 /// Where lines are written.
 pub(super) enum Output {
     Stdout,
-    File {
-        path: PathBuf,
-        file: BufWriter<File>,
-    },
+    File { path: PathBuf, file: BufWriter<File> },
 }
 
 /// How long a line may wait in the buffer, and a moved file be written to.
@@ -31,10 +28,7 @@ const COMPLAINT: Duration = Duration::from_secs(60);
 impl Output {
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
-        Ok(Self::File {
-            path,
-            file: BufWriter::new(file),
-        })
+        Ok(Self::File { path, file: BufWriter::new(file) })
     }
 
     fn write(&mut self, line: &str) -> io::Result<()> {

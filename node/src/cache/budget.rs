@@ -30,12 +30,7 @@ pub struct Reservation {
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                limit,
-                used: AtomicU64::new(0),
-            }),
-        }
+        Self { shared: Arc::new(Shared { limit, used: AtomicU64::new(0) }) }
     }
 
     /// Takes `bytes`, or nothing at all.
@@ -46,10 +41,7 @@ impl Budget {
             used.checked_add(bytes).filter(|sum| sum <= limit)
         })
         .ok()?;
-        Some(Reservation {
-            shared: Arc::clone(&self.shared),
-            bytes,
-        })
+        Some(Reservation { shared: Arc::clone(&self.shared), bytes })
     }
 
     /// Bytes taken now.

@@ -27,7 +27,7 @@ pub struct Key {
 pub enum Part {
     /// All of it.
     Whole,
-    /// Its first byte, fetched to learn how long the blob is.
+    /// Its first byte at most: what matters is how long the blob is.
     Probe,
     /// One aligned piece of a blob too large to hold.
     Slice(u32),
@@ -75,7 +75,7 @@ impl Level {
 pub struct Record {
     /// Bytes of the body.
     pub length: u64,
-    /// Bytes of the whole blob: `length`, unless this is a slice of it.
+    /// Bytes of the whole blob: `length`, unless this is a part of it.
     pub total: u64,
     /// What the bytes are, decided by us.
     pub media: MediaType,
@@ -118,18 +118,9 @@ impl Entry {
         slices: Vec<Bytes>,
         mut held: Reservation,
     ) -> Self {
-        debug_assert_eq!(
-            slices.iter().map(|slice| slice.len() as u64).sum::<u64>(),
-            record.length
-        );
+        debug_assert_eq!(slices.iter().map(|slice| slice.len() as u64).sum::<u64>(), record.length);
         held.shrink_to(cost(record.length));
-        Self {
-            record,
-            etag,
-            identifier: None,
-            slices: slices.into(),
-            held: Arc::new(held),
-        }
+        Self { record, etag, identifier: None, slices: slices.into(), held: Arc::new(held) }
     }
 
     /// The same entry, named as a file of a quilt.
@@ -141,10 +132,7 @@ impl Entry {
     /// The same bytes, checked in the meantime.
     pub fn verified(&self) -> Self {
         Self {
-            record: Record {
-                level: Level::Full,
-                ..self.record.clone()
-            },
+            record: Record { level: Level::Full, ..self.record.clone() },
             etag: self.etag.clone(),
             identifier: self.identifier.clone(),
             slices: self.slices.clone(),

@@ -23,6 +23,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_walrus::Encoding;
 
 use self::{error::FillError, state::State, task::Task};
 pub use self::{
@@ -65,6 +66,8 @@ struct Limits {
     hold: u64,
     /// Up to here a blob is held as a whole.
     whole: u64,
+    /// No blob is longer than this.
+    encodable: u64,
     /// Larger ones come in slices of this.
     slice: u64,
     /// Whether the end of a response waits for the check.
@@ -107,6 +110,7 @@ impl Fills {
     /// No fills yet. Their tasks run on `tasks` and end with `shutdown`.
     pub fn new(
         config: &Config,
+        encoding: Encoding,
         cache: Arc<Cache>,
         pool: Pool,
         verifier: Verifier,
@@ -117,35 +121,17 @@ impl Fills {
         let checks = config.verify.mode != Mode::Off;
         let share = config.cache.memory.bytes() / WHOLE_SHARE;
         let limits = Limits {
-            hold: if checks {
-                config.verify.hold.bytes()
-            } else {
-                0
-            },
-            whole: if checks {
-                share.min(config.verify.max.bytes())
-            } else {
-                share
-            },
+            hold: if checks { config.verify.hold.bytes() } else { 0 },
+            whole: if checks { share.min(config.verify.max.bytes()) } else { share },
+            encodable: encoding.max_blob_len(),
             slice: config.fetch.slice.bytes(),
             checks,
             strict: config.verify.mode == Mode::Strict,
             fills: config.fetch.max_fills,
         };
         let table = Mutex::default();
-        let shared = Shared {
-            cache,
-            pool,
-            verifier,
-            limits,
-            table,
-            tasks,
-            shutdown,
-            metrics,
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { cache, pool, verifier, limits, table, tasks, shutdown, metrics };
+        Self { shared: Arc::new(shared) }
     }
 
     /// Joins the fill of `key`, beginning it if nobody has. `total` is the length of the blob,
@@ -157,10 +143,7 @@ impl Fills {
         let mut table = self.shared.table.lock();
         if let Some(fill) = table.get(&key) {
             let reader = Reader::new(Arc::clone(fill));
-            return Ok(Joined::Reader {
-                reader,
-                collapsed: true,
-            });
+            return Ok(Joined::Reader { reader, collapsed: true });
         }
         // A fill admits its entry before it leaves the table, so looking again under the lock
         // finds what arrived since the caller's miss.
@@ -181,10 +164,7 @@ impl Fills {
         table.insert(key, Arc::clone(&fill));
         let task = Task::new(Arc::clone(&self.shared), fill, total);
         self.shared.tasks.spawn(task.run());
-        Ok(Joined::Reader {
-            reader,
-            collapsed: false,
-        })
+        Ok(Joined::Reader { reader, collapsed: false })
     }
 
     /// Bytes of a slice of a blob too large to hold.
@@ -227,10 +207,7 @@ impl Shared {
 
 /// Removes `fill`, and not another one that was begun for the same key since.
 fn remove(table: &mut HashMap<Key, Arc<Fill>>, fill: &Fill) {
-    if table
-        .get(&fill.key)
-        .is_some_and(|there| std::ptr::eq(Arc::as_ptr(there), fill))
-    {
+    if table.get(&fill.key).is_some_and(|there| std::ptr::eq(Arc::as_ptr(there), fill)) {
         table.remove(&fill.key);
     }
 }

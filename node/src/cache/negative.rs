@@ -31,10 +31,7 @@ const MAX_IDS: usize = 16_384;
 impl Negative {
     /// Remembers for `ttl`.
     pub fn new(ttl: Duration) -> Self {
-        Self {
-            ttl,
-            until: Mutex::default(),
-        }
+        Self { ttl, until: Mutex::default() }
     }
 
     /// What was said of `id`, if it was said within the time to live.

@@ -65,19 +65,13 @@ pub(super) struct End {
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body")
-            .field("left", &self.left)
-            .finish_non_exhaustive()
+        f.debug_struct("Body").field("left", &self.left).finish_non_exhaustive()
     }
 }
 
 impl Body {
     pub(super) fn new(bytes: Content, length: u64) -> Self {
-        Self {
-            bytes,
-            left: length,
-            end: None,
-        }
+        Self { bytes, left: length, end: None }
     }
 
     pub(super) fn bytes(bytes: impl Into<Bytes>) -> Self {
@@ -166,13 +160,7 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(End {
-            metrics,
-            standing,
-            log,
-            sent,
-        }) = self.end.take()
-        else {
+        let Some(End { metrics, standing, log, sent }) = self.end.take() else {
             return;
         };
         standing.enter(Phase::Idle);

@@ -49,11 +49,7 @@ async fn drive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, shutdown: 
     let io = Watched::new(TokioIo::new(stream), Arc::clone(&standing));
     let service = Service {
         edge: Arc::clone(edge),
-        connection: Connection {
-            peer,
-            ids: RequestIds::new(),
-            standing: Arc::clone(&standing),
-        },
+        connection: Connection { peer, ids: RequestIds::new(), standing: Arc::clone(&standing) },
     };
     let max_head = usize::try_from(edge.limits.max_head.bytes()).unwrap_or(usize::MAX);
     // hyper's own deadline for heads boxes a timer for each request; ours costs nothing per

@@ -111,10 +111,7 @@ impl ServeError {
     /// A range outside a body of `length` bytes.
     pub fn unsatisfiable(length: u64) -> Self {
         let message = format!("the range lies outside the body, which has {length} bytes");
-        Self {
-            length: Some(length),
-            ..Self::new(Code::RangeNotSatisfiable, message)
-        }
+        Self { length: Some(length), ..Self::new(Code::RangeNotSatisfiable, message) }
     }
 
     /// Bytes of the body that a range lies outside of.
@@ -165,28 +162,20 @@ impl From<&FillError> for ServeError {
         match error {
             FillError::NotFound => Self::from(Absence::NotFound),
             FillError::Blocked => Self::from(Absence::Blocked),
-            FillError::Shed(_) | FillError::Abandoned => Self::new(
-                Code::Overloaded,
-                "the edge has no room for this request now",
-            ),
-            FillError::Exhausted {
-                kind: Exhaustion::Busy(after),
-                ..
-            } => {
+            FillError::Shed(_) | FillError::Abandoned => {
+                Self::new(Code::Overloaded, "the edge has no room for this request now")
+            }
+            FillError::Exhausted { kind: Exhaustion::Busy(after), .. } => {
                 let mut error = Self::new(Code::OriginsBusy, message);
                 error.retry_after = Some(after.map_or(RETRY_AFTER, |after| after.as_secs().max(1)));
                 error
             }
-            FillError::Exhausted {
-                kind: Exhaustion::TimedOut,
-                ..
+            FillError::Exhausted { kind: Exhaustion::TimedOut, .. } | FillError::Slow { .. } => {
+                Self::new(Code::OriginsTimedOut, message)
             }
-            | FillError::Slow { .. } => Self::new(Code::OriginsTimedOut, message),
-            FillError::Exhausted {
-                kind: Exhaustion::Broken,
-                ..
+            FillError::Exhausted { kind: Exhaustion::Broken, .. } | FillError::Corrupt { .. } => {
+                Self::new(Code::OriginsFailed, message)
             }
-            | FillError::Corrupt { .. } => Self::new(Code::OriginsFailed, message),
             FillError::Unverifiable { .. } => Self::new(Code::Unverifiable, message),
         }
     }
@@ -265,10 +254,7 @@ mod tests {
         assert_eq!(theirs["error"]["code"], 404);
         assert_eq!(theirs["error"]["status"], "NOT_FOUND");
         assert_eq!(theirs["error"]["details"][0]["reason"], "BLOB_NOT_FOUND");
-        assert_eq!(
-            theirs["error"]["details"][0]["metadata"]["requestId"],
-            "r-1"
-        );
+        assert_eq!(theirs["error"]["details"][0]["metadata"]["requestId"], "r-1");
     }
 
     #[test]

@@ -76,10 +76,7 @@ impl Reading {
     }
 
     fn join(&self, n: u32) -> Result<Joined, Arc<FillError>> {
-        let key = Key {
-            id: self.id,
-            part: Part::Slice(n),
-        };
+        let key = Key { id: self.id, part: Part::Slice(n) };
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }

@@ -37,16 +37,11 @@ const ACTIVE: [&str; 12] = [
 
 impl MediaType {
     /// Bytes of no known kind.
-    pub const OCTET_STREAM: Self = Self {
-        value: HeaderValue::from_static("application/octet-stream"),
-        active: false,
-    };
+    pub const OCTET_STREAM: Self =
+        Self { value: HeaderValue::from_static("application/octet-stream"), active: false };
 
     fn known(name: &'static str) -> Self {
-        Self {
-            value: HeaderValue::from_static(name),
-            active: is_active(name),
-        }
+        Self { value: HeaderValue::from_static(name), active: is_active(name) }
     }
 
     /// A type that somebody stored; `None` if it is not one.
@@ -65,10 +60,7 @@ impl MediaType {
             return None;
         }
         let value = HeaderValue::from_str(text.trim()).ok()?;
-        Some(Self {
-            value,
-            active: is_active(essence),
-        })
+        Some(Self { value, active: is_active(essence) })
     }
 
     /// The type as text.
@@ -88,12 +80,7 @@ impl MediaType {
 }
 
 fn is_active(media: &str) -> bool {
-    let essence = media
-        .split(';')
-        .next()
-        .unwrap_or_default()
-        .trim()
-        .to_ascii_lowercase();
+    let essence = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     ACTIVE.contains(&essence.as_str()) || essence.ends_with("+xml")
 }
 
@@ -145,36 +132,20 @@ fn markup(beginning: &[u8]) -> Option<&'static str> {
         b"<p",
         b"<!--",
     ];
-    let trimmed = beginning
-        .strip_prefix(b"\xEF\xBB\xBF")
-        .unwrap_or(beginning)
-        .trim_ascii_start();
-    let begins = |tag: &[u8]| {
-        trimmed
-            .get(..tag.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(tag))
-    };
+    let trimmed = beginning.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(beginning).trim_ascii_start();
+    let begins =
+        |tag: &[u8]| trimmed.get(..tag.len()).is_some_and(|start| start.eq_ignore_ascii_case(tag));
     let ends_there = |tag: &[u8]| {
-        matches!(
-            trimmed.get(tag.len()),
-            None | Some(b' ' | b'>' | b'\t' | b'\n' | b'\r' | b'/')
-        )
+        matches!(trimmed.get(tag.len()), None | Some(b' ' | b'>' | b'\t' | b'\n' | b'\r' | b'/'))
     };
-    let is_svg = || {
-        trimmed
-            .windows(4)
-            .any(|four| four.eq_ignore_ascii_case(b"<svg"))
-    };
+    let is_svg = || trimmed.windows(4).any(|four| four.eq_ignore_ascii_case(b"<svg"));
     if begins(b"<svg") || (begins(b"<?xml") && is_svg()) {
         Some("image/svg+xml")
     } else if begins(b"<?xml") {
         Some("text/xml; charset=utf-8")
     } else if begins(b"<!--") && is_svg() {
         Some("image/svg+xml")
-    } else if PAGE
-        .into_iter()
-        .any(|tag| begins(tag) && (tag == b"<!--" || ends_there(tag)))
-    {
+    } else if PAGE.into_iter().any(|tag| begins(tag) && (tag == b"<!--" || ends_there(tag))) {
         Some("text/html; charset=utf-8")
     } else {
         None
@@ -201,14 +172,9 @@ fn text(beginning: &[u8]) -> Option<&'static str> {
         .strip_prefix('{')
         .is_some_and(|rest| rest.trim_start().starts_with(['"', '}']))
         || trimmed.strip_prefix('[').is_some_and(|rest| {
-            rest.trim_start()
-                .starts_with(|c: char| c.is_ascii_digit() || "{[\"]-tfn".contains(c))
+            rest.trim_start().starts_with(|c: char| c.is_ascii_digit() || "{[\"]-tfn".contains(c))
         });
-    Some(if is_json {
-        "application/json"
-    } else {
-        "text/plain; charset=utf-8"
-    })
+    Some(if is_json { "application/json" } else { "text/plain; charset=utf-8" })
 }
 
 #[cfg(test)]
@@ -263,11 +229,7 @@ mod tests {
         for text in ["<apple>", "< html>", "a <script>", "<pre", "GIF89a<script>"] {
             assert!(!sniff(text.as_bytes(), None).is_active(), "{text}");
         }
-        for declared in [
-            "text/html; charset=utf-8",
-            "Image/SVG+xml",
-            "application/atom+xml",
-        ] {
+        for declared in ["text/html; charset=utf-8", "Image/SVG+xml", "application/atom+xml"] {
             assert!(sniff(b"x", Some(declared)).is_active(), "{declared}");
         }
     }
@@ -276,35 +238,17 @@ mod tests {
     fn a_declared_type_is_taken_only_if_it_is_one() {
         assert_eq!(sniff(b"{}", Some("text/css")).as_str(), "text/css");
         let long = format!("text/{}", "x".repeat(200));
-        for declared in [
-            "",
-            "css",
-            "/",
-            "text/",
-            "text/c ss",
-            "text/css\r\nx: y",
-            "text/ä",
-            &long,
-        ] {
-            assert_eq!(
-                sniff(b"{}", Some(declared)).as_str(),
-                "application/json",
-                "{declared}"
-            );
+        for declared in ["", "css", "/", "text/", "text/c ss", "text/css\r\nx: y", "text/ä", &long]
+        {
+            assert_eq!(sniff(b"{}", Some(declared)).as_str(), "application/json", "{declared}");
         }
     }
 
     #[test]
     fn text_that_is_cut_within_a_character_is_text() {
         let text = "grüße".as_bytes();
-        assert_eq!(
-            sniff(&text[..3], None).as_str(),
-            "text/plain; charset=utf-8"
-        );
-        assert_eq!(
-            sniff(b"gr\xfc\xdfe", None).as_str(),
-            "application/octet-stream"
-        );
+        assert_eq!(sniff(&text[..3], None).as_str(), "text/plain; charset=utf-8");
+        assert_eq!(sniff(b"gr\xfc\xdfe", None).as_str(), "application/octet-stream");
     }
 
     proptest! {

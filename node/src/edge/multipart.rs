@@ -20,11 +20,7 @@ impl Framing {
     /// The framing for `ranges` of a body of `length` bytes.
     pub(super) fn new(media: &MediaType, ranges: &[Range<u64>], length: u64) -> Self {
         // Two random words: no body can have been made to contain them.
-        let boundary = format!(
-            "{:016x}{:016x}",
-            rand::random::<u64>(),
-            rand::random::<u64>()
-        );
+        let boundary = format!("{:016x}{:016x}", rand::random::<u64>(), rand::random::<u64>());
         let media = media.as_str();
         let head = |range: &Range<u64>| {
             let place = content_range(range, length);
@@ -35,18 +31,9 @@ impl Framing {
         };
         let heads: Vec<Bytes> = ranges.iter().map(head).collect();
         let tail = Bytes::from(format!("\r\n--{boundary}--\r\n"));
-        let framed: u64 = heads
-            .iter()
-            .chain([&tail])
-            .map(|bytes| bytes.len() as u64)
-            .sum();
+        let framed: u64 = heads.iter().chain([&tail]).map(|bytes| bytes.len() as u64).sum();
         let body: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        Self {
-            boundary,
-            heads,
-            tail,
-            length: framed + body,
-        }
+        Self { boundary, heads, tail, length: framed + body }
     }
 
     /// The media type of the whole.
@@ -91,9 +78,11 @@ mod tests {
         assert!(text.contains("content-range: bytes 7-8/9\r\n\r\nxx\r\n--"));
         assert!(text.ends_with("--\r\n"));
         let named = framing.content_type();
-        assert!(text.starts_with(&format!(
-            "\r\n--{}",
-            named.to_str().unwrap().split_once('=').unwrap().1
-        )));
+        assert!(
+            text.starts_with(&format!(
+                "\r\n--{}",
+                named.to_str().unwrap().split_once('=').unwrap().1
+            ))
+        );
     }
 }

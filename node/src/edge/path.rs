@@ -67,11 +67,7 @@ const MAX_IDENTIFIER: usize = 65_535;
 impl Family {
     /// The family of a path.
     pub fn of(path: &str) -> Self {
-        if path.starts_with("/v1") {
-            Self::Aggregator
-        } else {
-            Self::Cdn
-        }
+        if path.starts_with("/v1") { Self::Aggregator } else { Self::Cdn }
     }
 }
 
@@ -130,10 +126,7 @@ fn file(quilt: &str, name: &str) -> Result<Target, PathError> {
     if name.len() > MAX_IDENTIFIER {
         return Err(PathError::Identifier("is longer than 65,535 bytes"));
     }
-    Ok(Target::QuiltFile {
-        quilt,
-        identifier: name.into_owned(),
-    })
+    Ok(Target::QuiltFile { quilt, identifier: name.into_owned() })
 }
 
 /// Why the query of a byte range request makes no sense.
@@ -157,10 +150,7 @@ pub enum QueryError {
 pub fn byte_range_query(query: &str) -> Result<Range<u64>, QueryError> {
     let value = |name: &'static str| {
         let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-        let text = pairs
-            .filter(|(key, _)| *key == name)
-            .map(|(_, value)| value)
-            .next();
+        let text = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next();
         let text = text.ok_or(QueryError::Missing(name))?;
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let number = if is_number { text.parse().ok() } else { None };
@@ -184,29 +174,17 @@ mod tests {
         let blob = ID.parse().unwrap();
         let patch = PATCH.parse().unwrap();
         let object = "0x2a".parse().unwrap();
-        let file = Target::QuiltFile {
-            quilt: blob,
-            identifier: "a b/c.txt".into(),
-        };
+        let file = Target::QuiltFile { quilt: blob, identifier: "a b/c.txt".into() };
         for (path, target) in [
             (format!("/cdn/{ID}"), Target::Blob(blob)),
             (format!("/v1/blobs/{ID}"), Target::Blob(blob)),
             (format!("/cdn/{PATCH}"), Target::Patch(patch)),
-            (
-                format!("/v1/blobs/by-quilt-patch-id/{PATCH}"),
-                Target::Patch(patch),
-            ),
+            (format!("/v1/blobs/by-quilt-patch-id/{PATCH}"), Target::Patch(patch)),
             (format!("/cdn/{ID}/a%20b/c.txt"), file.clone()),
             (format!("/v1/blobs/by-quilt-id/{ID}/a%20b%2Fc.txt"), file),
-            (
-                format!("/v1/blobs/{ID}/byte-range"),
-                Target::ByteRange(blob),
-            ),
+            (format!("/v1/blobs/{ID}/byte-range"), Target::ByteRange(blob)),
             ("/v1/blobs/by-object-id/0x2a".into(), Target::Object(object)),
-            (
-                format!("/v1/quilts/{ID}/patches"),
-                Target::QuiltPatches(blob),
-            ),
+            (format!("/v1/quilts/{ID}/patches"), Target::QuiltPatches(blob)),
             ("/status".into(), Target::Status),
         ] {
             assert_eq!(parse(&path), Ok(target), "{path}");
@@ -233,20 +211,12 @@ mod tests {
 
     #[test]
     fn malformed_ids_are_told_apart_from_unknown_paths() {
-        for path in [
-            "/cdn/",
-            "/cdn/x",
-            "/cdn/favicon.ico",
-            &format!("/v1/blobs/{ID}x"),
-        ] {
+        for path in ["/cdn/", "/cdn/x", "/cdn/favicon.ico", &format!("/v1/blobs/{ID}x")] {
             assert!(matches!(parse(path), Err(PathError::BlobId(_))), "{path}");
         }
         let forged = format!("/cdn/{}", "A".repeat(50));
         assert!(matches!(parse(&forged), Err(PathError::PatchId(_))));
-        assert!(matches!(
-            parse("/v1/blobs/by-object-id/7"),
-            Err(PathError::ObjectId(_))
-        ));
+        assert!(matches!(parse("/v1/blobs/by-object-id/7"), Err(PathError::ObjectId(_))));
         let name = format!("/cdn/{ID}/%ff");
         assert!(matches!(parse(&name), Err(PathError::Identifier(_))));
         let long = format!("/cdn/{ID}/{}", "x".repeat(65_536));
@@ -257,18 +227,9 @@ mod tests {
     fn byte_ranges_are_start_and_length() {
         assert_eq!(byte_range_query("start=5&length=10"), Ok(5..15));
         assert_eq!(byte_range_query("cb=1&length=0&start=7"), Ok(7..7));
-        assert_eq!(
-            byte_range_query("start=1"),
-            Err(QueryError::Missing("length"))
-        );
-        assert_eq!(
-            byte_range_query("start=-1&length=2"),
-            Err(QueryError::Number("start"))
-        );
-        assert_eq!(
-            byte_range_query("start=&length=2"),
-            Err(QueryError::Number("start"))
-        );
+        assert_eq!(byte_range_query("start=1"), Err(QueryError::Missing("length")));
+        assert_eq!(byte_range_query("start=-1&length=2"), Err(QueryError::Number("start")));
+        assert_eq!(byte_range_query("start=&length=2"), Err(QueryError::Number("start")));
         let most = u64::MAX;
         let query = format!("start={most}&length=1");
         assert_eq!(byte_range_query(&query), Err(QueryError::Overflow));

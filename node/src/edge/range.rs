@@ -111,9 +111,8 @@ fn choose(mut ranges: Vec<Range<u64>>, length: u64) -> Resolved {
         [one] => return Resolved::Single(one.clone()),
         _ => {}
     }
-    let asked: u64 = ranges
-        .iter()
-        .fold(0, |sum, range| sum.saturating_add(range.end - range.start));
+    let asked: u64 =
+        ranges.iter().fold(0, |sum, range| sum.saturating_add(range.end - range.start));
     if asked >= length {
         return Resolved::Whole;
     }
@@ -131,9 +130,7 @@ fn choose(mut ranges: Vec<Range<u64>>, length: u64) -> Resolved {
 fn needs_joining(ranges: &[Range<u64>]) -> bool {
     let mut sorted: Vec<&Range<u64>> = ranges.iter().collect();
     sorted.sort_by_key(|range| range.start);
-    sorted
-        .windows(2)
-        .any(|pair| pair[1].start <= pair[0].end.saturating_add(JOINED_GAP))
+    sorted.windows(2).any(|pair| pair[1].start <= pair[0].end.saturating_add(JOINED_GAP))
 }
 
 fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
@@ -153,13 +150,8 @@ fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
 /// `Content-Range` of a part of a body of `length` bytes.
 pub fn content_range(range: &Range<u64>, length: u64) -> HeaderValue {
     let mut text = String::with_capacity(64);
-    write!(
-        text,
-        "bytes {}-{}/{length}",
-        range.start,
-        range.end.saturating_sub(1)
-    )
-    .expect("writing to a string succeeds");
+    write!(text, "bytes {}-{}/{length}", range.start, range.end.saturating_sub(1))
+        .expect("writing to a string succeeds");
     HeaderValue::try_from(text).expect("digits are visible ASCII")
 }
 

@@ -20,10 +20,7 @@ const MAX_LEN: usize = 64;
 
 impl RequestIds {
     pub(super) fn new() -> Self {
-        Self {
-            connection: rand::random(),
-            count: AtomicU32::new(0),
-        }
+        Self { connection: rand::random(), count: AtomicU32::new(0) }
     }
 
     /// The id the viewer gave, if it is harmless, or a new one.
@@ -51,9 +48,7 @@ impl RequestIds {
 
 fn is_harmless(id: &[u8]) -> bool {
     (1..=MAX_LEN).contains(&id.len())
-        && id
-            .iter()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
+        && id.iter().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(byte))
 }
 
 #[cfg(test)]

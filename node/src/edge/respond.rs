@@ -29,11 +29,7 @@ pub(super) struct Reply {
 
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
-        Self {
-            response,
-            source: Source::Edge,
-            result: None,
-        }
+        Self { response, source: Source::Edge, result: None }
     }
 }
 
@@ -74,11 +70,7 @@ impl Found {
             age: entry.age(),
             name_is_immutable: true,
         };
-        Self {
-            facts,
-            length: record.length,
-            held: Held::Entry(entry),
-        }
+        Self { facts, length: record.length, held: Held::Entry(entry) }
     }
 }
 
@@ -112,25 +104,14 @@ pub(super) fn respond(edge: &Edge, asked: &Asked, found: Found) -> Result<Reply,
     };
     let (source, result) = (found.facts.source, Some(found.facts.result));
     let response = send(edge, asked, found, status, window);
-    Ok(Reply {
-        response,
-        source,
-        result,
-    })
+    Ok(Reply { response, source, result })
 }
 
 /// A 304; it repeats what a cache needs to know, and has no length.
 fn not_modified(edge: &Edge, facts: Facts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response::content(
-        response.headers_mut(),
-        &edge.labels,
-        &Facts {
-            media: None,
-            ..facts
-        },
-    );
+    response::content(response.headers_mut(), &edge.labels, &Facts { media: None, ..facts });
     response
 }
 
@@ -157,10 +138,7 @@ fn explicit(range: &Range<u64>, length: u64) -> Result<Range<u64>, ServeError> {
     if range.is_empty() || range.end > length {
         return Err(ServeError::new(
             Code::InvalidByteRange,
-            format!(
-                "bytes {} to {} were asked for; the blob has {length}",
-                range.start, range.end
-            ),
+            format!("bytes {} to {} were asked for; the blob has {length}", range.start, range.end),
         ));
     }
     Ok(range.clone())
@@ -173,11 +151,7 @@ fn send(
     status: StatusCode,
     window: Window,
 ) -> Response<Body> {
-    let Found {
-        facts,
-        length,
-        held,
-    } = found;
+    let Found { facts, length, held } = found;
     let mut headers = HeaderMap::with_capacity(24);
     response::content(&mut headers, &edge.labels, &facts);
     let body = match window {
@@ -220,9 +194,7 @@ fn several(
     total: u64,
     ranges: &[Range<u64>],
 ) -> Body {
-    let Held::Entry(entry) = held else {
-        unreachable!("several ranges come from an entry")
-    };
+    let Held::Entry(entry) = held else { unreachable!("several ranges come from an entry") };
     let media = facts.media.as_ref().expect("an entry has a media type");
     let framing = multipart::Framing::new(media, ranges, total);
     headers.insert(CONTENT_TYPE, framing.content_type());

@@ -85,19 +85,13 @@ pub struct Labels {
 impl Labels {
     /// The labels of a node.
     pub fn new(node: &NodeId) -> Self {
-        let forms = [
-            "hit",
-            "fwd=miss; fwd-status=200; stored",
-            "fwd=miss; collapsed",
-        ];
+        let forms = ["hit", "fwd=miss; fwd-status=200; stored", "fwd=miss; collapsed"];
         let value = |index: usize| {
             let (form, level) = (forms[index / 3], Level::ALL[index % 3].as_str());
             HeaderValue::try_from(format!("\"{node}\"; {form}; detail={level}"))
                 .expect("names and words are visible ASCII")
         };
-        Self {
-            cache_status: std::array::from_fn(value),
-        }
+        Self { cache_status: std::array::from_fn(value) }
     }
 
     fn cache_status(&self, result: CacheResult) -> HeaderValue {
@@ -213,10 +207,7 @@ mod tests {
     fn cache_status_names_the_node_the_way_and_the_level() {
         let labels = Labels::new(&"eu-west-1".parse().unwrap());
         let status = |result| labels.cache_status(result).to_str().unwrap().to_owned();
-        assert_eq!(
-            status(CacheResult::Hit(Level::Full)),
-            "\"eu-west-1\"; hit; detail=full"
-        );
+        assert_eq!(status(CacheResult::Hit(Level::Full)), "\"eu-west-1\"; hit; detail=full");
         assert_eq!(
             status(CacheResult::Miss(Level::Origin)),
             "\"eu-west-1\"; fwd=miss; fwd-status=200; stored; detail=origin"
@@ -229,12 +220,9 @@ mod tests {
 
     #[test]
     fn timing_is_milliseconds_to_the_microsecond() {
-        for (micros, text) in [
-            (0, "0.000"),
-            (7, "0.007"),
-            (1_234, "1.234"),
-            (1_000_000, "1000.000"),
-        ] {
+        for (micros, text) in
+            [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (1_000_000, "1000.000")]
+        {
             let value = timing_value(Duration::from_micros(micros), &mut [0; 24]);
             assert_eq!(value, format!("edge;dur={text}"));
         }

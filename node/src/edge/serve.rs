@@ -190,18 +190,12 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         }
         Target::Patch(id) => respond(edge, asked, patch(edge, id).await?),
         Target::QuiltFile { quilt, identifier } => {
-            let id = edge
-                .quilts
-                .resolve(quilt, &identifier, edge.patience)
-                .await?;
+            let id = edge.quilts.resolve(quilt, &identifier, edge.patience).await?;
             respond(edge, asked, patch(edge, id).await?)
         }
         Target::Object(object) => {
-            let id = edge
-                .objects
-                .resolve(object)
-                .await
-                .map_err(|error| ServeError::from(&*error))?;
+            let id =
+                edge.objects.resolve(object).await.map_err(|error| ServeError::from(&*error))?;
             let mut found = blob(edge, asked, id).await?;
             found.facts.name_is_immutable = false;
             respond(edge, asked, found)
@@ -219,6 +213,11 @@ async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeErro
     if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
         let result = CacheResult::Hit(entry.record().level);
         return Ok(Found::entry(entry, result));
+    }
+    if let Some(total) = known_length(edge, id)
+        && total > edge.fills.whole()
+    {
+        return Ok(sliced(id, total, CacheResult::Miss(Level::Origin)));
     }
     let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
     if (asked.is_head || in_part)
@@ -239,11 +238,7 @@ async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeErro
         true => CacheResult::Collapsed(level),
         false => CacheResult::Miss(level),
     };
-    match reader
-        .ready(edge.patience)
-        .await
-        .map_err(|error| ServeError::from(&*error))?
-    {
+    match reader.ready(edge.patience).await.map_err(|error| ServeError::from(&*error))? {
         Ready::Entry(entry) => {
             let result = result(entry.record().level);
             Ok(Found::entry(entry, result))
@@ -251,11 +246,7 @@ async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeErro
         Ready::Streaming(head) => {
             let mut facts = arriving(&id, result(Level::Origin));
             facts.media = Some(head.media);
-            Ok(Found {
-                facts,
-                length: head.total,
-                held: Held::Reader(reader),
-            })
+            Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
         }
         Ready::Large { total } => Ok(sliced(id, total, result(Level::Origin))),
     }
@@ -264,14 +255,9 @@ async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeErro
 /// Learns the length first, where fetching the whole might be a waste: for HEAD, which needs no
 /// more, and for ranges, which decides how they are fetched. `None` if the whole is to be fetched.
 async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, ServeError> {
-    let key = Key {
-        id,
-        part: Part::Probe,
-    };
-    let total = match edge.cache.lookup(&key) {
-        Lookup::Hit(entry) => entry.record().total,
-        Lookup::Refused(absence) => return Err(absence.into()),
-        Lookup::Miss => match measure(edge, key).await {
+    let total = match known_length(edge, id) {
+        Some(total) => total,
+        None => match measure(edge, probe_key(id)).await {
             Ok(total) => total,
             Err(error) => match &*error {
                 FillError::NotFound | FillError::Blocked | FillError::Shed(_) => {
@@ -288,11 +274,15 @@ async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, 
         return Ok(Some(sliced(id, total, result)));
     }
     let facts = arriving(&id, result);
-    Ok(asked.is_head.then_some(Found {
-        facts,
-        length: total,
-        held: Held::Nothing,
-    }))
+    Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
+}
+
+/// The length of a blob, if an origin said it a moment ago.
+fn known_length(edge: &Edge, id: BlobId) -> Option<u64> {
+    match edge.cache.lookup(&probe_key(id)) {
+        Lookup::Hit(entry) => Some(entry.record().total),
+        Lookup::Refused(_) | Lookup::Miss => None,
+    }
 }
 
 async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
@@ -317,11 +307,7 @@ async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
 }
 
 fn sliced(id: BlobId, total: u64, result: CacheResult) -> Found {
-    Found {
-        facts: arriving(&id, result),
-        length: total,
-        held: Held::Large(id),
-    }
+    Found { facts: arriving(&id, result), length: total, held: Held::Large(id) }
 }
 
 fn arriving(id: &BlobId, result: CacheResult) -> Facts {
@@ -337,10 +323,11 @@ fn arriving(id: &BlobId, result: CacheResult) -> Facts {
 }
 
 fn blob_key(id: BlobId) -> Key {
-    Key {
-        id,
-        part: Part::Whole,
-    }
+    Key { id, part: Part::Whole }
+}
+
+fn probe_key(id: BlobId) -> Key {
+    Key { id, part: Part::Probe }
 }
 
 fn preflight() -> Response<Body> {
@@ -373,50 +360,32 @@ fn json(value: &serde_json::Value) -> Response<Body> {
 
 /// Makes an error a response, adds what every response has, and notes that it began.
 fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Response<Body> {
-    let Reply {
-        mut response,
-        source,
-        result,
-    } = result.unwrap_or_else(|error| failure(&asked, &error).into());
+    let Reply { mut response, source, result } =
+        result.unwrap_or_else(|error| failure(&asked, &error).into());
     let elapsed = asked.began.elapsed();
     let status = response.status();
-    edge.metrics
-        .responded(source, status, elapsed.as_secs_f64());
+    edge.metrics.responded(source, status, elapsed.as_secs_f64());
     response::timing(response.headers_mut(), elapsed);
     response::every(response.headers_mut(), asked.id);
     let log = asked.log.and_then(|log| {
         Some(log.answered(status, result.map(CacheResult::as_str), source.as_str()))
     });
-    let end = End {
-        metrics: Arc::clone(&edge.metrics),
-        standing: asked.standing,
-        log,
-        sent: 0,
-    };
+    let end = End { metrics: Arc::clone(&edge.metrics), standing: asked.standing, log, sent: 0 };
     response.map(|body| body.when_ended(end))
 }
 
 fn failure(asked: &Asked, error: &ServeError) -> Response<Body> {
     let text = error.body(asked.family, asked.id.to_str().unwrap_or_default());
     let mut headers = HeaderMap::with_capacity(12);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if let Some(seconds) = error.retry_after() {
         headers.insert(header::RETRY_AFTER, seconds);
     }
     match error.code() {
         Code::MethodNotAllowed => {
-            headers.insert(
-                header::ALLOW,
-                HeaderValue::from_static("GET, HEAD, OPTIONS"),
-            );
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
         Code::RangeNotSatisfiable => {
             let length = error.length().unwrap_or_default();

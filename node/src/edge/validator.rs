@@ -52,18 +52,11 @@ enum Weak {
 
 fn listed(headers: &HeaderMap, name: &HeaderName, etag: Option<&HeaderValue>, weak: Weak) -> Match {
     for line in headers.get_all(name) {
-        for one in line
-            .as_bytes()
-            .split(|byte| *byte == b',')
-            .map(<[u8]>::trim_ascii)
-        {
+        for one in line.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
             if one == b"*" {
                 return Match::Any;
             }
-            let strong = one
-                .strip_prefix(b"W/")
-                .filter(|_| weak == Weak::Counts)
-                .unwrap_or(one);
+            let strong = one.strip_prefix(b"W/").filter(|_| weak == Weak::Counts).unwrap_or(one);
             // Ids have no commas, so splitting at each one loses nothing that could match.
             if etag.is_some_and(|etag| etag.as_bytes() == strong) {
                 return Match::Listed;
@@ -80,9 +73,8 @@ mod tests {
     use super::*;
 
     fn with(name: HeaderName, values: &[&str]) -> HeaderMap {
-        let values = values
-            .iter()
-            .map(|value| (name.clone(), HeaderValue::from_str(value).unwrap()));
+        let values =
+            values.iter().map(|value| (name.clone(), HeaderValue::from_str(value).unwrap()));
         values.collect()
     }
 
@@ -92,23 +84,13 @@ mod tests {
 
     #[test]
     fn a_viewer_has_what_it_lists_weakly_or_strongly() {
-        for values in [
-            &["\"abc\""][..],
-            &["W/\"abc\""],
-            &["\"x\", \"abc\""],
-            &["\"x\"", "\"y\",W/\"abc\" "],
-        ] {
+        for values in
+            [&["\"abc\""][..], &["W/\"abc\""], &["\"x\", \"abc\""], &["\"x\"", "\"y\",W/\"abc\" "]]
+        {
             assert_eq!(none_match(values), Match::Listed, "{values:?}");
         }
         assert_eq!(none_match(&["*"]), Match::Any);
-        for values in [
-            &[][..],
-            &["\"ab\""],
-            &["abc"],
-            &["w/\"abc\""],
-            &["\"abc"],
-            &["", ","],
-        ] {
+        for values in [&[][..], &["\"ab\""], &["abc"], &["w/\"abc\""], &["\"abc"], &["", ","]] {
             assert_eq!(none_match(values), Match::No, "{values:?}");
         }
     }

@@ -57,10 +57,7 @@ impl Standing {
     }
 
     fn received(&self) {
-        if matches!(
-            Self::phase(self.step.load(Relaxed)),
-            Phase::Silent | Phase::Idle
-        ) {
+        if matches!(Self::phase(self.step.load(Relaxed)), Phase::Silent | Phase::Idle) {
             self.enter(Phase::Head);
         }
     }
@@ -89,11 +86,7 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Looks for the first time.
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            seen: 0,
-            since: now,
-            slow: None,
-        }
+        Self { seen: 0, since: now, slow: None }
     }
 
     /// How often to look: often enough that no limit is overrun by more than a quarter.
@@ -140,11 +133,7 @@ impl Watcher {
         }
         self.slow = Some((now, written));
         let least = u128::from(limits.min_send_rate.bytes()) * window.as_millis() / 1_000;
-        if u128::from(written - before) < least.max(1) {
-            Finding::Cut
-        } else {
-            Finding::Fine
-        }
+        if u128::from(written - before) < least.max(1) { Finding::Cut } else { Finding::Fine }
     }
 }
 
@@ -224,12 +213,7 @@ mod tests {
 
     fn start() -> (Standing, Watcher, Limits, Instant) {
         let now = Instant::now();
-        (
-            Standing::default(),
-            Watcher::new(now),
-            Limits::default(),
-            now,
-        )
+        (Standing::default(), Watcher::new(now), Limits::default(), now)
     }
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -237,14 +221,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_says_nothing_is_cut() {
         let (standing, mut watcher, limits, now) = start();
-        assert_eq!(
-            watcher.look(&standing, &limits, now + 9 * SECOND),
-            Finding::Fine
-        );
-        assert_eq!(
-            watcher.look(&standing, &limits, now + 10 * SECOND),
-            Finding::Cut
-        );
+        assert_eq!(watcher.look(&standing, &limits, now + 9 * SECOND), Finding::Fine);
+        assert_eq!(watcher.look(&standing, &limits, now + 10 * SECOND), Finding::Cut);
     }
 
     #[tokio::test(start_paused = true)]
@@ -264,15 +242,9 @@ mod tests {
         for second in 0..600 {
             standing.enter(Phase::Answering);
             standing.enter(Phase::Idle);
-            assert_eq!(
-                watcher.look(&standing, &limits, now + second * SECOND),
-                Finding::Fine
-            );
+            assert_eq!(watcher.look(&standing, &limits, now + second * SECOND), Finding::Fine);
         }
-        assert_eq!(
-            watcher.look(&standing, &limits, now + 659 * SECOND),
-            Finding::Close
-        );
+        assert_eq!(watcher.look(&standing, &limits, now + 659 * SECOND), Finding::Close);
     }
 
     #[tokio::test(start_paused = true)]
@@ -296,9 +268,6 @@ mod tests {
     async fn waiting_for_an_origin_is_not_the_viewers_fault() {
         let (standing, mut watcher, limits, now) = start();
         standing.enter(Phase::Answering);
-        assert_eq!(
-            watcher.look(&standing, &limits, now + 300 * SECOND),
-            Finding::Fine
-        );
+        assert_eq!(watcher.look(&standing, &limits, now + 300 * SECOND), Finding::Fine);
     }
 }

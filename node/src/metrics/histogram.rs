@@ -36,12 +36,8 @@ impl Histogram {
     pub fn observe(&self, seconds: f64) {
         let bucket = BOUNDS.partition_point(|bound| *bound < seconds);
         self.cells.counts[bucket].fetch_add(1, Relaxed);
-        let nanos = std::time::Duration::try_from_secs_f64(seconds)
-            .unwrap_or_default()
-            .as_nanos();
-        self.cells
-            .nanos
-            .fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Relaxed);
+        let nanos = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default().as_nanos();
+        self.cells.nanos.fetch_add(u64::try_from(nanos).unwrap_or(u64::MAX), Relaxed);
     }
 }
 
@@ -51,12 +47,7 @@ impl TypedMetric for Histogram {
 
 impl EncodeMetric for Histogram {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let counts: Vec<u64> = self
-            .cells
-            .counts
-            .iter()
-            .map(|cell| cell.load(Relaxed))
-            .collect();
+        let counts: Vec<u64> = self.cells.counts.iter().map(|cell| cell.load(Relaxed)).collect();
         let bounds = BOUNDS.into_iter().chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(counts.iter().copied()).collect();
         let seconds = std::time::Duration::from_nanos(self.cells.nanos.load(Relaxed)).as_secs_f64();

@@ -5,7 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use wcdn_proto::BlobId;
-use wcdn_walrus::{AggregatorError, BlobResponse, BodyError};
+use wcdn_walrus::{AggregatorError, BlobResponse, BodyError, InvalidAnswer};
 
 use super::Origin;
 use crate::{config::Fetch, metrics::Outcome};
@@ -41,6 +41,9 @@ pub enum AttemptError {
         /// The length said first.
         began: u64,
     },
+    /// It says a length that no blob of this network can have.
+    #[error("says the blob has {0} bytes, more than can be encoded")]
+    ImpossibleLength(u64),
     /// Its bytes are not the blob.
     #[error("its bytes are not the blob")]
     Lied,
@@ -55,6 +58,21 @@ impl AttemptError {
         }
     }
 
+    /// Whether an origin that was to go on where another broke off contradicts that other, or
+    /// cannot go on in the middle: it may still give the whole.
+    pub fn contradicts_beginning(&self) -> bool {
+        matches!(
+            self,
+            Self::OtherLength { .. }
+                | Self::Refused(
+                    AggregatorError::RangeNotSatisfiable
+                        | AggregatorError::Invalid(
+                            InvalidAnswer::IgnoredRange | InvalidAnswer::ContentRange(_)
+                        )
+                )
+        )
+    }
+
     /// When the origin wishes to be asked again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -65,10 +83,7 @@ impl AttemptError {
 
     /// Whether waiting, rather than an answer, ended the try.
     pub fn is_timeout(&self) -> bool {
-        matches!(
-            self,
-            Self::Silent(_) | Self::Stalled(_) | Self::Trickling { .. }
-        )
+        matches!(self, Self::Silent(_) | Self::Stalled(_) | Self::Trickling { .. })
     }
 
     /// Whether the origin is there but has no room for us now.
@@ -89,7 +104,9 @@ impl AttemptError {
             _ if self.is_busy() => Outcome::Busy,
             Self::Refused(_) => Outcome::Refused,
             _ if self.is_timeout() => Outcome::TimedOut,
-            Self::Broken(_) | Self::OtherLength { .. } => Outcome::Broken,
+            Self::Broken(_) | Self::OtherLength { .. } | Self::ImpossibleLength(_) => {
+                Outcome::Broken
+            }
             _ => Outcome::Lied,
         }
     }
@@ -125,12 +142,7 @@ impl Download {
         .await?;
         let meter = Meter::new(fetch.min_rate.bytes(), fetch.min_rate_window.duration());
         let idle = fetch.idle_timeout.duration();
-        Ok(Self {
-            origin: Arc::clone(origin),
-            response,
-            idle,
-            meter,
-        })
+        Ok(Self { origin: Arc::clone(origin), response, idle, meter })
     }
 
     /// Bytes of the whole blob, as this origin says.
@@ -154,8 +166,7 @@ impl Download {
         let piece = timeout(self.idle, self.response.chunk())
             .await
             .map_err(|_| AttemptError::Stalled(self.idle))??;
-        self.meter
-            .count(piece.as_ref().map_or(0, Bytes::len), Instant::now())?;
+        self.meter.count(piece.as_ref().map_or(0, Bytes::len), Instant::now())?;
         Ok(piece)
     }
 }
@@ -169,10 +180,7 @@ pub async fn in_time<T>(
     request: impl Future<Output = Result<T, AggregatorError>>,
 ) -> Result<T, AttemptError> {
     let head = fetch.head_timeout.duration();
-    timeout(head, request)
-        .await
-        .map_err(|_| AttemptError::Silent(head))?
-        .map_err(Into::into)
+    timeout(head, request).await.map_err(|_| AttemptError::Silent(head))?.map_err(Into::into)
 }
 
 /// Sees that a body arrives at a least rate over each window.
@@ -186,12 +194,7 @@ struct Meter {
 
 impl Meter {
     fn new(least: u64, window: Duration) -> Self {
-        Self {
-            least,
-            window,
-            began: Instant::now(),
-            bytes: 0,
-        }
+        Self { least, window, began: Instant::now(), bytes: 0 }
     }
 
     fn count(&mut self, bytes: usize, now: Instant) -> Result<(), AttemptError> {

@@ -64,12 +64,7 @@ mod tests {
             standing.failed(now, None);
             spans.push((standing.away(now).unwrap() - now).as_millis());
         }
-        assert_eq!(
-            spans,
-            [
-                500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000
-            ]
-        );
+        assert_eq!(spans, [500, 1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000, 30_000]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -80,10 +75,7 @@ mod tests {
         standing.served();
         assert_eq!(standing.away(now), Some(now + LIE_TIMEOUT));
         standing.failed(now + LIE_TIMEOUT, None);
-        assert_eq!(
-            standing.away(now + LIE_TIMEOUT),
-            Some(now + LIE_TIMEOUT + FIRST_TIMEOUT)
-        );
+        assert_eq!(standing.away(now + LIE_TIMEOUT), Some(now + LIE_TIMEOUT + FIRST_TIMEOUT));
     }
 
     #[tokio::test(start_paused = true)]

@@ -40,10 +40,7 @@ async fn malformed_ids_are_told_what_an_id_is() {
         "%4D4hsZGQ1oCktdzegB6HnI6Mi28S2nqOPHxK-W7_4BUk",
     ] {
         let ours = fleet.get(&format!("/cdn/{wrong}")).await;
-        assert_eq!(
-            (ours.status, ours.code().as_str()),
-            (StatusCode::BAD_REQUEST, "INVALID_ID")
-        );
+        assert_eq!((ours.status, ours.code().as_str()), (StatusCode::BAD_REQUEST, "INVALID_ID"));
         let theirs = fleet.get(&format!("/v1/blobs/{wrong}")).await;
         assert_eq!(theirs.status, StatusCode::BAD_REQUEST);
         assert_eq!(theirs.json()["error"]["status"], "INVALID_ARGUMENT");
@@ -53,24 +50,10 @@ async fn malformed_ids_are_told_what_an_id_is() {
 #[tokio::test]
 async fn heads_too_large_or_with_too_many_fields_are_refused() {
     let fleet = Fleet::start().await;
-    let long = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n",
-        "y".repeat(100_000)
-    );
-    assert!(
-        raw(&fleet, long.as_bytes())
-            .await
-            .starts_with("HTTP/1.1 431")
-    );
-    let many = format!(
-        "GET / HTTP/1.1\r\nhost: x\r\n{}\r\n",
-        "a: b\r\n".repeat(500)
-    );
-    assert!(
-        raw(&fleet, many.as_bytes())
-            .await
-            .starts_with("HTTP/1.1 431")
-    );
+    let long = format!("GET / HTTP/1.1\r\nhost: x\r\nx: {}\r\n\r\n", "y".repeat(100_000));
+    assert!(raw(&fleet, long.as_bytes()).await.starts_with("HTTP/1.1 431"));
+    let many = format!("GET / HTTP/1.1\r\nhost: x\r\n{}\r\n", "a: b\r\n".repeat(500));
+    assert!(raw(&fleet, many.as_bytes()).await.starts_with("HTTP/1.1 431"));
     assert_eq!(fleet.get("/status").await.status, StatusCode::OK);
 }
 
@@ -92,15 +75,9 @@ async fn messages_with_two_lengths_are_refused() {
 #[tokio::test]
 async fn what_is_no_http_is_refused() {
     let fleet = Fleet::start().await;
-    for nonsense in [
-        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
-        b"hello there\r\n\r\n",
-    ] {
+    for nonsense in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"hello there\r\n\r\n"] {
         let answer = raw(&fleet, nonsense).await;
-        assert!(
-            answer.is_empty() || answer.starts_with("HTTP/1.1 400"),
-            "{answer}"
-        );
+        assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400"), "{answer}");
     }
     assert_eq!(fleet.get("/status").await.status, StatusCode::OK);
 }
@@ -120,9 +97,7 @@ async fn a_connection_that_says_nothing_or_too_slowly_is_closed() {
     assert_eq!(raw(&fleet, b"").await, "");
     let mut stream = connect(&fleet).await;
     let dripping = async {
-        for byte in b"GET /status HTTP/1.1\r\nhost: some.very.long.name.example\r\n"
-            .iter()
-            .cycle()
+        for byte in b"GET /status HTTP/1.1\r\nhost: some.very.long.name.example\r\n".iter().cycle()
         {
             tokio::time::sleep(Duration::from_millis(20)).await;
             if stream.write_all(&[*byte]).await.is_err() {
@@ -130,19 +105,14 @@ async fn a_connection_that_says_nothing_or_too_slowly_is_closed() {
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), dripping)
-        .await
-        .expect("it is cut");
+    tokio::time::timeout(Duration::from_secs(10), dripping).await.expect("it is cut");
 }
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answer() {
     let fleet = Fleet::with(quick).await;
     let answer = raw(&fleet, b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(
-        answer.starts_with("HTTP/1.1 200") && answer.ends_with("OK"),
-        "{answer}"
-    );
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("OK"), "{answer}");
 }
 
 #[tokio::test]
@@ -169,10 +139,7 @@ async fn one_connection_too_many_is_told_when_to_come_back() {
     let mut held = Vec::new();
     for _ in 0..2 {
         let mut stream = connect(&fleet).await;
-        stream
-            .write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n")
-            .await
-            .unwrap();
+        stream.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
         let mut answer = [0; 12];
         stream.read_exact(&mut answer).await.unwrap();
         assert_eq!(&answer, b"HTTP/1.1 200");
@@ -181,20 +148,12 @@ async fn one_connection_too_many_is_told_when_to_come_back() {
     let refused = raw(&fleet, b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await;
     assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
     assert!(refused.contains("retry-after: 1"));
-    assert_eq!(
-        fleet
-            .metric("wcdn_shed_total", "reason=\"connections\"")
-            .await,
-        1.0
-    );
+    assert_eq!(fleet.metric("wcdn_shed_total", "reason=\"connections\"").await, 1.0);
     drop(held);
     eventually("there is room again", || async {
-        raw(
-            &fleet,
-            b"GET /status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n",
-        )
-        .await
-        .starts_with("HTTP/1.1 200")
+        raw(&fleet, b"GET /status HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await
+            .starts_with("HTTP/1.1 200")
     })
     .await;
 }
@@ -209,9 +168,7 @@ async fn pipelined_requests_are_answered_in_order() {
          GET /cdn/nonsense HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
     );
     let answer = raw(&fleet, requests.as_bytes()).await;
-    let statuses: Vec<&str> = answer
-        .match_indices("HTTP/1.1 ")
-        .map(|(at, _)| &answer[at + 9..at + 12])
-        .collect();
+    let statuses: Vec<&str> =
+        answer.match_indices("HTTP/1.1 ").map(|(at, _)| &answer[at + 9..at + 12]).collect();
     assert_eq!(statuses, ["200", "200", "400"]);
 }

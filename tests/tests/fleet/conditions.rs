@@ -6,23 +6,14 @@ use wcdn_tests::{Fleet, bytes, client::Reply};
 
 async fn with(fleet: &Fleet, id: &BlobId, header: &str, value: &str) -> Reply {
     let url = fleet.edge(0, &format!("/cdn/{id}"));
-    fleet
-        .client
-        .request(Method::GET, &url)
-        .header(header, value)
-        .send()
-        .await
+    fleet.client.request(Method::GET, &url).header(header, value).send().await
 }
 
 #[tokio::test]
 async fn a_viewer_that_has_the_blob_is_answered_from_the_url_alone() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(1, 5_000)).await;
-    for etag in [
-        format!("\"{id}\""),
-        format!("W/\"{id}\""),
-        format!("\"x\", \"{id}\""),
-    ] {
+    for etag in [format!("\"{id}\""), format!("W/\"{id}\""), format!("\"x\", \"{id}\"")] {
         let reply = with(&fleet, &id, "if-none-match", &etag).await;
         assert_eq!(reply.status, StatusCode::NOT_MODIFIED);
         assert_eq!(reply.header("etag"), format!("\"{id}\""));
@@ -32,10 +23,7 @@ async fn a_viewer_that_has_the_blob_is_answered_from_the_url_alone() {
     assert_eq!(fleet.fetches(&id).await, 0, "no origin was asked");
     let url = fleet.edge(0, &format!("/v1/blobs/{id}"));
     let asking = fleet.client.request(Method::HEAD, &url);
-    let head = asking
-        .header("if-none-match", &format!("\"{id}\""))
-        .send()
-        .await;
+    let head = asking.header("if-none-match", &format!("\"{id}\"")).send().await;
     assert_eq!(head.status, StatusCode::NOT_MODIFIED);
 }
 
@@ -43,10 +31,7 @@ async fn a_viewer_that_has_the_blob_is_answered_from_the_url_alone() {
 async fn a_star_matches_only_what_exists() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(2, 5_000)).await;
-    assert_eq!(
-        with(&fleet, &id, "if-none-match", "*").await.status,
-        StatusCode::NOT_MODIFIED
-    );
+    assert_eq!(with(&fleet, &id, "if-none-match", "*").await.status, StatusCode::NOT_MODIFIED);
     assert_eq!(fleet.fetches(&id).await, 1, "it had to be looked up");
     let nothing = BlobId::from_bytes([1; 32]);
     let reply = with(&fleet, &nothing, "if-none-match", "*").await;
@@ -83,10 +68,7 @@ async fn a_download_is_resumed_only_if_it_is_the_same_body() {
         ("\"other\"".into(), StatusCode::OK),
         ("Tue, 24 Nov 2026 00:00:00 GMT".into(), StatusCode::OK),
     ] {
-        let asking = fleet
-            .client
-            .request(Method::GET, &url)
-            .header("range", "bytes=10-");
+        let asking = fleet.client.request(Method::GET, &url).header("range", "bytes=10-");
         let reply = asking.header("if-range", &validator).send().await;
         assert_eq!(reply.status, status, "{validator}");
     }

@@ -26,10 +26,7 @@ async fn they_are_streamed_right_in_bounded_memory() {
         assert!(reply.complete && reply.body == body, "{length}");
         assert_eq!(reply.header("content-length"), length.to_string());
         assert_eq!(reply.header("cache-control"), "public, max-age=60");
-        assert!(
-            reply.header("cache-status").ends_with("detail=origin"),
-            "nothing is claimed"
-        );
+        assert!(reply.header("cache-status").ends_with("detail=origin"), "nothing is claimed");
         assert!(fleet.metric("wcdn_cache_bytes", "").await <= f64::from(16 << 20));
     }
 }
@@ -40,19 +37,15 @@ async fn a_range_of_one_costs_the_slices_it_lies_in() {
     let body = bytes(7, LENGTHS[1]);
     let id = fleet.store(body.clone()).await;
     let url = fleet.edge(0, &format!("/cdn/{id}"));
-    for (range, expected) in [
-        ("bytes=9999990-10000009", 9_999_990..10_000_010),
-        ("bytes=-5", 19_999_995..20_000_000),
-    ] {
+    for (range, expected) in
+        [("bytes=9999990-10000009", 9_999_990..10_000_010), ("bytes=-5", 19_999_995..20_000_000)]
+    {
         let reply = fleet.client.range(&url, range).await;
         assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT, "{range}");
         assert_eq!(reply.body, body.slice(expected));
     }
     let fetched = fleet.metric("wcdn_origin_bytes_total", "").await;
-    assert!(
-        fetched < 3.0 * f64::from(1 << 20),
-        "{fetched} bytes for two small ranges"
-    );
+    assert!(fetched < 3.0 * f64::from(1 << 20), "{fetched} bytes for two small ranges");
 }
 
 #[tokio::test]
@@ -65,7 +58,17 @@ async fn viewers_of_the_same_scene_share_its_slices() {
     for reply in join_all(viewers).await {
         assert_eq!(reply.body, body.slice(2_097_152..4_194_304));
     }
-    assert!(fleet.fetches(&id).await <= 3, "one probe, two slices");
+    assert_eq!(fleet.fetches(&id).await, 4, "two witnesses of its length, two slices");
+}
+
+#[tokio::test]
+async fn a_second_viewer_of_the_whole_is_not_a_second_look_at_its_length() {
+    let fleet = Fleet::with(small_memory).await;
+    let id = fleet.store(bytes(10, LENGTHS[0])).await;
+    fleet.get(&format!("/cdn/{id}")).await;
+    let before = fleet.fetches(&id).await;
+    fleet.get(&format!("/cdn/{id}")).await;
+    assert!(fleet.fetches(&id).await <= before + 1, "slices are in memory");
 }
 
 #[tokio::test]
@@ -73,12 +76,8 @@ async fn an_origin_that_breaks_off_costs_nobody_a_byte() {
     let fleet = Fleet::with(small_memory).await;
     let body = bytes(9, LENGTHS[0]);
     let id = fleet.store(body.clone()).await;
-    fleet
-        .fault(0, serde_json::json!({"truncate_at": 300_000}))
-        .await;
-    fleet
-        .fault(1, serde_json::json!({"truncate_at": 500_000}))
-        .await;
+    fleet.fault(0, serde_json::json!({"truncate_at": 300_000})).await;
+    fleet.fault(1, serde_json::json!({"truncate_at": 500_000})).await;
     let reply = fleet.get(&format!("/cdn/{id}")).await;
     assert!(reply.complete && reply.body == body);
 }

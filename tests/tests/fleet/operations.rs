@@ -11,31 +11,19 @@ async fn a_ready_edge_says_so_and_tells_its_metrics() {
     let fleet = Fleet::start().await;
     let admin = fleet.cluster.edges()[0].admin_url.clone();
     for path in ["/livez", "/readyz"] {
-        assert_eq!(
-            fleet.client.get(&format!("{admin}{path}")).await.status,
-            StatusCode::OK
-        );
+        assert_eq!(fleet.client.get(&format!("{admin}{path}")).await.status, StatusCode::OK);
     }
     let id = fleet.store(bytes(1, 10)).await;
     fleet.get(&format!("/cdn/{id}")).await;
     let metrics = fleet.client.get(&format!("{admin}/metrics")).await;
     let text = String::from_utf8_lossy(&metrics.body).into_owned();
-    for name in [
-        "wcdn_requests",
-        "wcdn_response_head_seconds",
-        "wcdn_cache_bytes",
-        "wcdn_fills",
-    ] {
+    for name in ["wcdn_requests", "wcdn_response_head_seconds", "wcdn_cache_bytes", "wcdn_fills"] {
         let types = format!("# TYPE {name} ");
         assert_eq!(text.matches(&types).count(), 1, "{name} is declared once");
     }
     assert!(text.contains("region=\"us-west\"") && text.ends_with("# EOF\n"));
     let outside = fleet.get("/metrics").await;
-    assert_eq!(
-        outside.status,
-        StatusCode::NOT_FOUND,
-        "viewers have no business there"
-    );
+    assert_eq!(outside.status, StatusCode::NOT_FOUND, "viewers have no business there");
 }
 
 #[tokio::test]
@@ -44,10 +32,8 @@ async fn draining_finishes_what_runs_and_refuses_what_is_new() {
     let body = bytes(1, 60_000);
     let id = fleet.store(body.clone()).await;
     fleet.fault_all(json!({"latency_ms": 400})).await;
-    let (url, admin) = (
-        fleet.edge(0, &format!("/cdn/{id}")),
-        fleet.cluster.edges()[0].admin_url.clone(),
-    );
+    let (url, admin) =
+        (fleet.edge(0, &format!("/cdn/{id}")), fleet.cluster.edges()[0].admin_url.clone());
     let running = fleet.client.get(&url);
     let draining = async {
         eventually("the request runs", || async {
@@ -78,12 +64,7 @@ async fn a_drain_ends_at_its_deadline_even_if_a_viewer_does_not() {
     let id = fleet.store(bytes(2, 5_000_000)).await;
     fleet.fault_all(json!({"stall_at": 2_000_000})).await;
     let url = fleet.edge(0, &format!("/cdn/{id}"));
-    let (_, _, mut body) = fleet
-        .client
-        .request(Method::GET, &url)
-        .open()
-        .await
-        .unwrap();
+    let (_, _, mut body) = fleet.client.request(Method::GET, &url).open().await.unwrap();
     body.frame().await.unwrap().unwrap();
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(10), fleet.stop());
     stopped.await.expect("the drain ends");
@@ -100,19 +81,11 @@ async fn every_request_leaves_a_line_in_the_access_log() {
     fleet.get("/cdn/nonsense").await;
     fleet.stop().await;
     let log = std::fs::read_to_string(path).unwrap();
-    let lines: Vec<serde_json::Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let seen: Vec<_> = lines
         .iter()
-        .map(|line| {
-            (
-                line["status"].as_u64(),
-                line["cache"].as_str(),
-                line["source"].as_str(),
-            )
-        })
+        .map(|line| (line["status"].as_u64(), line["cache"].as_str(), line["source"].as_str()))
         .collect();
     assert_eq!(
         seen,
@@ -133,10 +106,7 @@ async fn several_edges_of_a_region_run_side_by_side() {
     assert_eq!(fleet.cluster.edges().len(), 6);
     let id = fleet.store(bytes(4, 100)).await;
     for edge in 0..6 {
-        let reply = fleet
-            .client
-            .get(&fleet.edge(edge, &format!("/cdn/{id}")))
-            .await;
+        let reply = fleet.client.get(&fleet.edge(edge, &format!("/cdn/{id}"))).await;
         assert_eq!(reply.body, bytes(4, 100));
     }
 }

@@ -7,16 +7,8 @@ use wcdn_tests::{Fleet, bytes};
 
 fn files() -> Vec<(&'static str, Bytes, &'static str)> {
     vec![
-        (
-            "about.txt",
-            Bytes::from_static(b"three files"),
-            "text/plain",
-        ),
-        (
-            "pictures/wal rus.svg",
-            Bytes::from_static(b"<svg/>"),
-            "image/svg+xml",
-        ),
+        ("about.txt", Bytes::from_static(b"three files"), "text/plain"),
+        ("pictures/wal rus.svg", Bytes::from_static(b"<svg/>"), "image/svg+xml"),
         ("data.bin", bytes(7, 30_000), "application/octet-stream"),
     ]
 }
@@ -25,9 +17,7 @@ fn files() -> Vec<(&'static str, Bytes, &'static str)> {
 async fn a_file_is_served_by_name_and_by_id_from_both_families() {
     let fleet = Fleet::start().await;
     let (quilt, stored) = fleet.store_quilt(&files()).await;
-    let id = stored["storedQuiltBlobs"][1]["quiltPatchId"]
-        .as_str()
-        .unwrap();
+    let id = stored["storedQuiltBlobs"][1]["quiltPatchId"].as_str().unwrap();
     assert_eq!(stored["storedQuiltBlobs"][1]["identifier"], "data.bin");
     for path in [
         format!("/cdn/{quilt}/data.bin"),
@@ -36,28 +26,13 @@ async fn a_file_is_served_by_name_and_by_id_from_both_families() {
         format!("/v1/blobs/by-quilt-patch-id/{id}"),
     ] {
         let reply = fleet.get(&path).await;
-        assert_eq!(
-            (reply.status, reply.body.len()),
-            (StatusCode::OK, 30_000),
-            "{path}"
-        );
+        assert_eq!((reply.status, reply.body.len()), (StatusCode::OK, 30_000), "{path}");
         assert_eq!(reply.body, bytes(7, 30_000));
-        assert_eq!(
-            reply.header("etag"),
-            format!("\"{id}\""),
-            "a file has a validator of its own"
-        );
+        assert_eq!(reply.header("etag"), format!("\"{id}\""), "a file has a validator of its own");
         assert_eq!(reply.header("x-quilt-patch-identifier"), "data.bin");
-        assert_eq!(
-            reply.header("cache-control"),
-            "public, max-age=31536000, immutable"
-        );
+        assert_eq!(reply.header("cache-control"), "public, max-age=31536000, immutable");
     }
-    assert_eq!(
-        fleet.fetches(&quilt).await,
-        1,
-        "one fetch, of the whole quilt"
-    );
+    assert_eq!(fleet.fetches(&quilt).await, 1, "one fetch, of the whole quilt");
 }
 
 #[tokio::test]
@@ -69,11 +44,7 @@ async fn names_with_slashes_and_spaces_lead_to_their_files() {
         format!("/v1/blobs/by-quilt-id/{quilt}/pictures%2Fwal%20rus.svg"),
     ] {
         let reply = fleet.get(&path).await;
-        assert_eq!(
-            (reply.status, &reply.body[..]),
-            (StatusCode::OK, &b"<svg/>"[..]),
-            "{path}"
-        );
+        assert_eq!((reply.status, &reply.body[..]), (StatusCode::OK, &b"<svg/>"[..]), "{path}");
         assert_eq!(reply.header("content-type"), "image/svg+xml");
         assert_eq!(reply.header("content-security-policy"), "sandbox");
     }
@@ -87,14 +58,9 @@ async fn a_file_has_ranges_and_conditions_like_a_blob() {
     let part = fleet.client.range(&url, "bytes=-10").await;
     assert_eq!(part.status, StatusCode::PARTIAL_CONTENT);
     assert_eq!(part.body, bytes(7, 30_000).slice(29_990..));
-    let id = stored["storedQuiltBlobs"][1]["quiltPatchId"]
-        .as_str()
-        .unwrap();
+    let id = stored["storedQuiltBlobs"][1]["quiltPatchId"].as_str().unwrap();
     let etag = format!("\"{id}\"");
-    let asking = fleet
-        .client
-        .request(Method::GET, &url)
-        .header("if-none-match", &etag);
+    let asking = fleet.client.request(Method::GET, &url).header("if-none-match", &etag);
     assert_eq!(asking.send().await.status, StatusCode::NOT_MODIFIED);
 }
 
@@ -125,16 +91,10 @@ async fn a_blob_that_is_no_quilt_has_no_files() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(1, 777)).await;
     let named = fleet.get(&format!("/cdn/{id}/index.html")).await;
-    assert_eq!(
-        (named.status, named.code().as_str()),
-        (StatusCode::NOT_FOUND, "NOT_A_QUILT")
-    );
+    assert_eq!((named.status, named.code().as_str()), (StatusCode::NOT_FOUND, "NOT_A_QUILT"));
     let forged = QuiltPatchId::new(id, 5, 6).unwrap();
     let by_id = fleet.get(&format!("/cdn/{forged}")).await;
-    assert_eq!(
-        (by_id.status, by_id.code().as_str()),
-        (StatusCode::NOT_FOUND, "NOT_A_QUILT")
-    );
+    assert_eq!((by_id.status, by_id.code().as_str()), (StatusCode::NOT_FOUND, "NOT_A_QUILT"));
 }
 
 #[tokio::test]
@@ -143,10 +103,7 @@ async fn a_forged_patch_id_gives_no_file() {
     let (quilt, _) = fleet.store_quilt(&files()).await;
     let forged = QuiltPatchId::new(quilt, 60, 66).unwrap();
     let reply = fleet.get(&format!("/cdn/{forged}")).await;
-    assert_eq!(
-        (reply.status, reply.code().as_str()),
-        (StatusCode::NOT_FOUND, "NOT_A_QUILT")
-    );
+    assert_eq!((reply.status, reply.code().as_str()), (StatusCode::NOT_FOUND, "NOT_A_QUILT"));
 }
 
 #[tokio::test]
@@ -156,10 +113,7 @@ async fn a_herd_after_one_file_costs_one_fetch() {
     let url = fleet.edge(0, &format!("/cdn/{quilt}/data.bin"));
     let herd = (0..60).map(|_| fleet.client.get(&url));
     for reply in futures_util::future::join_all(herd).await {
-        assert_eq!(
-            (reply.status, reply.body),
-            (StatusCode::OK, bytes(7, 30_000))
-        );
+        assert_eq!((reply.status, reply.body), (StatusCode::OK, bytes(7, 30_000)));
     }
     assert_eq!(fleet.fetches(&quilt).await, 1);
 }

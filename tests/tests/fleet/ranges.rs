@@ -38,9 +38,7 @@ async fn several_ranges_come_as_parts_with_their_places() {
     let url = fleet.edge(0, &format!("/cdn/{id}"));
     let reply = fleet.client.range(&url, "bytes=5000-5009,0-9").await;
     assert_eq!(reply.status, StatusCode::PARTIAL_CONTENT);
-    let boundary = reply
-        .header("content-type")
-        .strip_prefix("multipart/byteranges; boundary=");
+    let boundary = reply.header("content-type").strip_prefix("multipart/byteranges; boundary=");
     let boundary = boundary.expect("a boundary");
     let mut expected = Vec::new();
     for (place, part) in [("5000-5009", 5_000..5_010), ("0-9", 0..10)] {
@@ -75,14 +73,8 @@ async fn two_thousand_or_overlapping_ranges_get_the_body_once() {
     let body = bytes(4, 100_000);
     let id = fleet.store(body.clone()).await;
     let url = fleet.edge(0, &format!("/cdn/{id}"));
-    let many: Vec<String> = (0..2_000)
-        .map(|n| format!("{}-{}", n * 50, n * 50 + 1))
-        .collect();
-    for range in [
-        many.join(","),
-        vec!["0-"; 50].join(","),
-        vec!["0-99999"; 64].join(","),
-    ] {
+    let many: Vec<String> = (0..2_000).map(|n| format!("{}-{}", n * 50, n * 50 + 1)).collect();
+    for range in [many.join(","), vec!["0-"; 50].join(","), vec!["0-99999"; 64].join(",")] {
         let reply = fleet.client.range(&url, &format!("bytes={range}")).await;
         assert_eq!(reply.status, StatusCode::OK);
         assert_eq!(reply.body, body);
@@ -97,11 +89,7 @@ async fn a_malformed_range_is_no_range() {
     let url = fleet.edge(0, &format!("/cdn/{id}"));
     for range in ["bytes=9-1", "bytes=a-b", "lines=0-1", "bytes 0-1"] {
         let reply = fleet.client.range(&url, range).await;
-        assert_eq!(
-            (reply.status, reply.body),
-            (StatusCode::OK, body.clone()),
-            "{range}"
-        );
+        assert_eq!((reply.status, reply.body), (StatusCode::OK, body.clone()), "{range}");
     }
 }
 
@@ -111,13 +99,7 @@ async fn a_range_means_nothing_to_head() {
     let id = fleet.store(bytes(6, 1_000)).await;
     let url = fleet.edge(0, &format!("/cdn/{id}"));
     fleet.client.get(&url).await;
-    let asking = fleet
-        .client
-        .request(http::Method::HEAD, &url)
-        .header("range", "bytes=0-9");
+    let asking = fleet.client.request(http::Method::HEAD, &url).header("range", "bytes=0-9");
     let reply = asking.send().await;
-    assert_eq!(
-        (reply.status, reply.header("content-length")),
-        (StatusCode::OK, "1000")
-    );
+    assert_eq!((reply.status, reply.header("content-length")), (StatusCode::OK, "1000"));
 }

@@ -6,12 +6,7 @@ use wcdn_tests::{Fleet, bytes, client::Reply};
 
 async fn asked(fleet: &Fleet, path: &str, header: (&str, &str)) -> Reply {
     let url = format!("{}{path}", fleet.aggregator(0));
-    fleet
-        .client
-        .request(Method::GET, &url)
-        .header(header.0, header.1)
-        .send()
-        .await
+    fleet.client.request(Method::GET, &url).header(header.0, header.1).send().await
 }
 
 async fn get(fleet: &Fleet, path: &str) -> Reply {
@@ -23,11 +18,7 @@ async fn a_blob_comes_with_the_headers_of_the_real_daemon() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(1, 100)).await;
     let reply = get(&fleet, &format!("/v1/blobs/{id}")).await;
-    assert_eq!(
-        reply.header("etag"),
-        id.to_string(),
-        "bare, against RFC 9110"
-    );
+    assert_eq!(reply.header("etag"), id.to_string(), "bare, against RFC 9110");
     let caching = "public, max-age=86400, stale-while-revalidate=3600";
     assert_eq!(reply.header("cache-control"), caching);
     assert_eq!(reply.header("x-content-type-options"), "nosniff");
@@ -38,12 +29,8 @@ async fn a_blob_comes_with_the_headers_of_the_real_daemon() {
     );
     let echoed = asked(&fleet, &format!("/v1/blobs/{id}"), ("accept", "text/html")).await;
     assert_eq!(echoed.header("content-type"), "text/html");
-    let asking = asked(
-        &fleet,
-        &format!("/v1/blobs/{id}"),
-        ("if-none-match", &id.to_string()),
-    )
-    .await;
+    let asking =
+        asked(&fleet, &format!("/v1/blobs/{id}"), ("if-none-match", &id.to_string())).await;
     assert_eq!(asking.status, StatusCode::OK, "it knows no conditions");
 }
 
@@ -54,25 +41,13 @@ async fn only_ranges_with_both_ends_are_served() {
     let id = fleet.store(body.clone()).await;
     let path = format!("/v1/blobs/{id}");
     let part = asked(&fleet, &path, ("range", "bytes=10-19")).await;
-    assert_eq!(
-        (part.status, &part.body[..]),
-        (StatusCode::PARTIAL_CONTENT, &body[10..20])
-    );
+    assert_eq!((part.status, &part.body[..]), (StatusCode::PARTIAL_CONTENT, &body[10..20]));
     assert_eq!(part.header("content-range"), "bytes 10-19/1000");
-    for range in [
-        "bytes=5-",
-        "bytes=-5",
-        "bytes=0-1,3-4",
-        "bytes=0-1000",
-        "bytes=9-5",
-        "lines=1-2",
-    ] {
+    for range in ["bytes=5-", "bytes=-5", "bytes=0-1,3-4", "bytes=0-1000", "bytes=9-5", "lines=1-2"]
+    {
         let refused = asked(&fleet, &path, ("range", range)).await;
         assert_eq!(refused.status, StatusCode::RANGE_NOT_SATISFIABLE, "{range}");
-        assert_eq!(
-            refused.json()["error"]["details"][0]["reason"],
-            "INVALID_BYTE_RANGE"
-        );
+        assert_eq!(refused.json()["error"]["details"][0]["reason"], "INVALID_BYTE_RANGE");
         assert!(!refused.headers.contains_key("content-range"));
     }
 }
@@ -98,28 +73,18 @@ async fn refusals_have_the_words_of_the_real_daemon() {
             400,
             "Invalid URL: Cannot parse `blob_id` with value `not-valid`: failed to parse a blob ID",
         ),
-        (
-            format!("/v1/blobs/{id}/byte-range?start=1"),
-            400,
-            "missing field `length`",
-        ),
+        (format!("/v1/blobs/{id}/byte-range?start=1"), 400, "missing field `length`"),
         (format!("/v1/blobs/{id}/"), 404, ""),
         ("/v1/nothing".into(), 404, ""),
     ] {
         let reply = get(&fleet, &path).await;
         let text = String::from_utf8_lossy(&reply.body).into_owned();
         assert_eq!(reply.status, status, "{path}");
-        assert!(
-            text.contains(words) && words.is_empty() == text.is_empty(),
-            "{path}: {text}"
-        );
+        assert!(text.contains(words) && words.is_empty() == text.is_empty(), "{path}: {text}");
     }
     let both = "strict_consistency_check=true&skip_consistency_check=true";
     let both = get(&fleet, &format!("/v1/blobs/{id}?{both}")).await;
-    assert_eq!(
-        both.json()["error"]["details"][0]["reason"],
-        "INVALID_CONSISTENCY_CHECK"
-    );
+    assert_eq!(both.json()["error"]["details"][0]["reason"], "INVALID_CONSISTENCY_CHECK");
     let url = format!("{}/v1/blobs/{id}", fleet.aggregator(0));
     let posted = fleet.client.request(Method::POST, &url).send().await;
     assert_eq!(
@@ -140,33 +105,18 @@ async fn the_publisher_answers_as_the_real_one_does() {
     let put = |query: &str, length| {
         let url = format!("{url}{query}");
         let client = fleet.client.clone();
-        async move {
-            client
-                .request(Method::PUT, &url)
-                .body(bytes(4, length))
-                .send()
-                .await
-        }
+        async move { client.request(Method::PUT, &url).body(bytes(4, length)).send().await }
     };
     let new = put("?epochs=5", 100).await.json();
     let created = &new["newlyCreated"];
     assert_eq!(created["blobObject"]["size"], 100);
     assert_eq!(created["blobObject"]["encodingType"], "RS2");
     assert_eq!(created["blobObject"]["deletable"], true);
-    assert_eq!(
-        created["resourceOperation"]["registerFromScratch"]["epochsAhead"],
-        5
-    );
+    assert_eq!(created["resourceOperation"]["registerFromScratch"]["epochsAhead"], 5);
     let again = put("", 100).await.json();
-    assert_eq!(
-        again["alreadyCertified"]["blobId"],
-        created["blobObject"]["blobId"]
-    );
+    assert_eq!(again["alreadyCertified"]["blobId"], created["blobObject"]["blobId"]);
     let refused = put("?deletable=true&permanent=true", 10).await;
-    assert_eq!(
-        refused.json()["error"]["details"][0]["reason"],
-        "INVALID_BLOB_PERSISTENCE"
-    );
+    assert_eq!(refused.json()["error"]["details"][0]["reason"], "INVALID_BLOB_PERSISTENCE");
     assert_eq!(put("?unknown=1", 10).await.status, StatusCode::BAD_REQUEST);
     let large = put("", 6_000).await;
     assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
@@ -180,31 +130,17 @@ async fn faults_are_set_shown_and_cleared_and_misspelt_ones_refused() {
     fleet.fault(0, json!({"status": 429})).await;
     let busy = get(&fleet, &format!("/v1/blobs/{id}")).await;
     assert_eq!(busy.status, StatusCode::TOO_MANY_REQUESTS);
-    assert!(
-        busy.body
-            .starts_with(b"the aggregator is receiving too many requests")
-    );
+    assert!(busy.body.starts_with(b"the aggregator is receiving too many requests"));
     assert_eq!(get(&fleet, "/_faults").await.json()["status"], 429);
     let url = format!("{}/_faults", fleet.aggregator(0));
-    let misspelt = fleet
-        .client
-        .request(Method::PUT, &url)
-        .body("{\"corupt\":true}")
-        .send()
-        .await;
+    let misspelt = fleet.client.request(Method::PUT, &url).body("{\"corupt\":true}").send().await;
     assert_eq!(misspelt.status, StatusCode::BAD_REQUEST);
     assert!(String::from_utf8_lossy(&misspelt.body).contains("corupt"));
     fleet.client.request(Method::DELETE, &url).send().await;
-    assert_eq!(
-        get(&fleet, &format!("/v1/blobs/{id}")).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(get(&fleet, &format!("/v1/blobs/{id}")).await.status, StatusCode::OK);
     let stats = get(&fleet, "/_stats").await.json();
     assert_eq!(
-        (
-            stats["requests"].as_u64(),
-            stats["by_blob"][id.to_string()].as_u64()
-        ),
+        (stats["requests"].as_u64(), stats["by_blob"][id.to_string()].as_u64()),
         (Some(2), Some(2))
     );
 }

@@ -13,10 +13,7 @@ async fn without_checking_a_blob_is_served_as_its_origin_sends_it_and_says_so() 
     fleet.fault_all(json!({"corrupt": true})).await;
     for cache in ["MISS", "HIT"] {
         let reply = fleet.get(&format!("/cdn/{id}")).await;
-        assert_eq!(
-            (reply.status, reply.header("x-cache")),
-            (StatusCode::OK, cache)
-        );
+        assert_eq!((reply.status, reply.header("x-cache")), (StatusCode::OK, cache));
         assert!(reply.header("cache-status").ends_with("detail=origin"));
         assert_eq!(reply.header("cache-control"), "public, max-age=60");
     }
@@ -30,20 +27,14 @@ async fn strict_serves_nothing_that_it_cannot_check() {
     })
     .await;
     let small = fleet.store(bytes(1, 9_000)).await;
-    assert_eq!(
-        fleet.get(&format!("/cdn/{small}")).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(fleet.get(&format!("/cdn/{small}")).await.status, StatusCode::OK);
     let large = fleet.store(bytes(2, 2_000_000)).await;
     let refused = fleet.get(&format!("/cdn/{large}")).await;
     assert_eq!(
         (refused.status, refused.code().as_str()),
         (StatusCode::BAD_GATEWAY, "UNVERIFIABLE")
     );
-    let part = fleet
-        .client
-        .range(&fleet.edge(0, &format!("/cdn/{large}")), "bytes=0-9")
-        .await;
+    let part = fleet.client.range(&fleet.edge(0, &format!("/cdn/{large}")), "bytes=0-9").await;
     assert_eq!(part.code(), "UNVERIFIABLE");
 }
 
@@ -59,10 +50,7 @@ async fn when_workers_are_busy_auto_serves_with_a_label_and_checks_later() {
     for n in 0..4 {
         ids.push(fleet.store(bytes(n, 100_000)).await);
     }
-    let urls: Vec<String> = ids
-        .iter()
-        .map(|id| fleet.edge(0, &format!("/cdn/{id}")))
-        .collect();
+    let urls: Vec<String> = ids.iter().map(|id| fleet.edge(0, &format!("/cdn/{id}"))).collect();
     let replies = futures_util::future::join_all(urls.iter().map(|url| fleet.client.get(url)));
     let labelled =
         |reply: &wcdn_tests::client::Reply| reply.header("cache-status").ends_with("detail=origin");
@@ -98,10 +86,8 @@ async fn a_late_check_that_fails_takes_the_blob_away_and_accuses_its_origin() {
         topology.edge.verify.wait = Span::millis(1);
     })
     .await;
-    let (busy, wrong) = (
-        fleet.store(bytes(1, 400_000)).await,
-        fleet.store(bytes(2, 400_000)).await,
-    );
+    let (busy, wrong) =
+        (fleet.store(bytes(1, 400_000)).await, fleet.store(bytes(2, 400_000)).await);
     let busy_url = fleet.edge(0, &format!("/cdn/{busy}"));
     let occupied = fleet.client.get(&busy_url);
     let lied_to = async {
@@ -114,10 +100,7 @@ async fn a_late_check_that_fails_takes_the_blob_away_and_accuses_its_origin() {
     };
     let (_, reply) = tokio::join!(occupied, lied_to);
     if reply.status == StatusCode::OK {
-        assert!(
-            reply.header("cache-status").ends_with("detail=origin"),
-            "nothing is claimed"
-        );
+        assert!(reply.header("cache-status").ends_with("detail=origin"), "nothing is claimed");
     }
     fleet.fault_all(json!({})).await;
     eventually("the truth is served", || async {
@@ -125,10 +108,5 @@ async fn a_late_check_that_fails_takes_the_blob_away_and_accuses_its_origin() {
         reply.status == StatusCode::OK && reply.body == bytes(2, 400_000)
     })
     .await;
-    assert!(
-        fleet
-            .metric("wcdn_origin_requests_total", "outcome=\"lied\"")
-            .await
-            >= 1.0
-    );
+    assert!(fleet.metric("wcdn_origin_requests_total", "outcome=\"lied\"").await >= 1.0);
 }

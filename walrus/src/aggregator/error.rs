@@ -171,14 +171,10 @@ impl AggregatorError {
             (404, "OBJECT_ID_RESOLUTION_FAILED") => Self::ObjectNotFound,
             (404, _) => Self::UnknownPath,
             (416, _) => Self::RangeNotSatisfiable,
-            (429, _) => Self::TooManyRequests {
-                retry_after: retry_after(headers),
-            },
+            (429, _) => Self::TooManyRequests { retry_after: retry_after(headers) },
             (451, _) => Self::Blocked,
             (500, _) => Self::Internal { reason },
-            (503, _) => Self::Unavailable {
-                retry_after: retry_after(headers),
-            },
+            (503, _) => Self::Unavailable { retry_after: retry_after(headers) },
             (502 | 504 | 520..=530, _) => Self::Gateway { status },
             _ => Self::Unexpected { status },
         }
@@ -186,10 +182,7 @@ impl AggregatorError {
 
     /// Whether it says that there is no such thing.
     pub fn is_not_found(&self) -> bool {
-        matches!(
-            self,
-            Self::BlobNotFound | Self::PatchNotFound | Self::ObjectNotFound
-        )
+        matches!(self, Self::BlobNotFound | Self::PatchNotFound | Self::ObjectNotFound)
     }
 
     /// Whether it withholds the blob.
@@ -229,10 +222,7 @@ fn reason(body: &str) -> (String, String) {
         Ok(Aip193 { error }) => {
             let reason = error.details.into_iter().map(|detail| detail.reason);
             (
-                reason
-                    .into_iter()
-                    .find(|reason| !reason.is_empty())
-                    .unwrap_or_default(),
+                reason.into_iter().find(|reason| !reason.is_empty()).unwrap_or_default(),
                 error.message,
             )
         }
@@ -242,12 +232,6 @@ fn reason(body: &str) -> (String, String) {
 
 /// Seconds; the date form is not used by anything that stands before an aggregator.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers
-        .get(header::RETRY_AFTER)?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()?;
+    let seconds = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

@@ -24,10 +24,7 @@ async fn answer(response: &'static str) -> (Aggregator, impl Future<Output = Str
         String::from_utf8(head).unwrap().to_lowercase()
     };
     let base = format!("http://{address}").parse().unwrap();
-    (
-        Aggregator::new(HttpClient::new(HttpOptions::default()), base),
-        server,
-    )
+    (Aggregator::new(HttpClient::new(HttpOptions::default()), base), server)
 }
 
 fn id() -> BlobId {
@@ -59,10 +56,7 @@ async fn a_body_that_ends_early_is_an_error() {
     let (aggregator, server) = answer("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhello").await;
     let id = id();
     let (response, _) = tokio::join!(aggregator.blob(&id), server);
-    assert!(matches!(
-        read(response.unwrap()).await,
-        Err(BodyError::Broken { received: 5, .. })
-    ));
+    assert!(matches!(read(response.unwrap()).await, Err(BodyError::Broken { received: 5, .. })));
 }
 
 #[tokio::test]
@@ -70,10 +64,7 @@ async fn a_body_of_unknown_length_is_refused() {
     let (aggregator, server) = answer("HTTP/1.1 200 OK\r\n\r\nhello").await;
     let id = id();
     let (response, _) = tokio::join!(aggregator.blob(&id), server);
-    assert!(matches!(
-        response,
-        Err(AggregatorError::Invalid(InvalidAnswer::LengthUnknown))
-    ));
+    assert!(matches!(response, Err(AggregatorError::Invalid(InvalidAnswer::LengthUnknown))));
 }
 
 #[tokio::test]
@@ -88,10 +79,7 @@ async fn a_range_is_asked_for_by_both_ends_and_told_from_another() {
     assert_eq!(read(response).await.unwrap(), b"llo");
     let (aggregator, server) = answer(PART).await;
     let (response, _) = tokio::join!(aggregator.blob_range(&id, 2..=5), server);
-    assert!(matches!(
-        response,
-        Err(AggregatorError::Invalid(InvalidAnswer::ContentRange(_)))
-    ));
+    assert!(matches!(response, Err(AggregatorError::Invalid(InvalidAnswer::ContentRange(_)))));
 }
 
 #[tokio::test]
@@ -99,10 +87,7 @@ async fn the_whole_instead_of_a_range_is_refused() {
     let (aggregator, server) = answer("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
     let id = id();
     let (response, _) = tokio::join!(aggregator.blob_range(&id, 0..=1), server);
-    assert!(matches!(
-        response,
-        Err(AggregatorError::Invalid(InvalidAnswer::IgnoredRange))
-    ));
+    assert!(matches!(response, Err(AggregatorError::Invalid(InvalidAnswer::IgnoredRange))));
 }
 
 #[tokio::test]
@@ -114,30 +99,19 @@ async fn an_object_leads_to_the_blob_in_its_bare_etag() {
     .await;
     let object = "0x2a".parse().unwrap();
     let (resolved, head) = tokio::join!(aggregator.resolve_object(&object), server);
-    assert!(
-        head.starts_with(&format!("get /v1/blobs/by-object-id/{object}")),
-        "{head}"
-    );
+    assert!(head.starts_with(&format!("get /v1/blobs/by-object-id/{object}")), "{head}");
     let resolved = resolved.unwrap();
-    assert_eq!(
-        resolved.blob.to_string(),
-        "M4hsZGQ1oCktdzegB6HnI6Mi28S2nqOPHxK-W7_4BUk"
-    );
+    assert_eq!(resolved.blob.to_string(), "M4hsZGQ1oCktdzegB6HnI6Mi28S2nqOPHxK-W7_4BUk");
     assert_eq!(resolved.content_type.as_deref(), Some("image/png"));
 }
 
 #[tokio::test]
 async fn nobody_there_is_told_apart_from_a_refusal() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap())
-        .parse()
-        .unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
     drop(listener);
     let aggregator = Aggregator::new(HttpClient::new(HttpOptions::default()), base);
-    assert!(matches!(
-        aggregator.status().await,
-        Err(AggregatorError::Connect { .. })
-    ));
+    assert!(matches!(aggregator.status().await, Err(AggregatorError::Connect { .. })));
 }
 
 fn told(status: u16, reason: &str, retry_after: Option<&'static str>) -> AggregatorError {
@@ -159,18 +133,9 @@ fn every_row_of_the_status_table_is_an_error_of_its_own() {
     );
     assert!(matches!(told(403, "BLOB_TOO_LARGE", None), E::TooLarge));
     assert!(matches!(told(404, "BLOB_NOT_FOUND", None), E::BlobNotFound));
-    assert!(matches!(
-        told(404, "QUILT_PATCH_NOT_FOUND", None),
-        E::PatchNotFound
-    ));
-    assert!(matches!(
-        told(404, "OBJECT_ID_RESOLUTION_FAILED", None),
-        E::ObjectNotFound
-    ));
-    assert!(matches!(
-        told(416, "INVALID_BYTE_RANGE", None),
-        E::RangeNotSatisfiable
-    ));
+    assert!(matches!(told(404, "QUILT_PATCH_NOT_FOUND", None), E::PatchNotFound));
+    assert!(matches!(told(404, "OBJECT_ID_RESOLUTION_FAILED", None), E::ObjectNotFound));
+    assert!(matches!(told(416, "INVALID_BYTE_RANGE", None), E::RangeNotSatisfiable));
     assert!(matches!(told(451, "FORBIDDEN_BLOB", None), E::Blocked));
     assert!(
         matches!(told(500, "SLIVER_RETRIEVAL_FAILED", None), E::Internal { reason } if reason == "SLIVER_RETRIEVAL_FAILED")
@@ -179,16 +144,10 @@ fn every_row_of_the_status_table_is_an_error_of_its_own() {
         matches!(told(503, "BLOB_UNAVAILABLE", Some("7")), E::Unavailable { retry_after: Some(after) } if after.as_secs() == 7)
     );
     for status in [502, 504, 520, 530] {
-        assert!(
-            matches!(told(status, "", None), E::Gateway { .. }),
-            "{status}"
-        );
+        assert!(matches!(told(status, "", None), E::Gateway { .. }), "{status}");
     }
     for status in [301, 405, 418] {
-        assert!(
-            matches!(told(status, "", None), E::Unexpected { .. }),
-            "{status}"
-        );
+        assert!(matches!(told(status, "", None), E::Unexpected { .. }), "{status}");
     }
 }
 

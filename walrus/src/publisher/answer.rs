@@ -72,10 +72,7 @@ enum Answer {
     #[serde(rename_all = "camelCase")]
     MarkedInvalid { blob_id: String },
     #[serde(rename_all = "camelCase")]
-    Error {
-        failure_phase: String,
-        error_msg: String,
-    },
+    Error { failure_phase: String, error_msg: String },
 }
 
 #[derive(Deserialize)]
@@ -106,12 +103,8 @@ struct PatchAnswer {
     quilt_patch_id: String,
 }
 
-const NO_ID: PublisherError = PublisherError::Answer {
-    why: "an id in it is malformed",
-};
-const NO_JSON: PublisherError = PublisherError::Answer {
-    why: "it is not the JSON expected",
-};
+const NO_ID: PublisherError = PublisherError::Answer { why: "an id in it is malformed" };
+const NO_JSON: PublisherError = PublisherError::Answer { why: "it is not the JSON expected" };
 
 pub(super) fn stored(answer: &[u8]) -> Result<Stored, PublisherError> {
     interpret(serde_json::from_slice(answer).map_err(|_| NO_JSON)?)
@@ -121,16 +114,10 @@ pub(super) fn stored_quilt(answer: &[u8]) -> Result<StoredQuilt, PublisherError>
     let answer: QuiltAnswer = serde_json::from_slice(answer).map_err(|_| NO_JSON)?;
     let patches = answer.stored_quilt_blobs.into_iter().map(|patch| {
         let id = patch.quilt_patch_id.parse().map_err(|_| NO_ID)?;
-        Ok(StoredPatch {
-            identifier: patch.identifier,
-            id,
-        })
+        Ok(StoredPatch { identifier: patch.identifier, id })
     });
     let patches = patches.collect::<Result<_, PublisherError>>()?;
-    Ok(StoredQuilt {
-        stored: interpret(answer.blob_store_result)?,
-        patches,
-    })
+    Ok(StoredQuilt { stored: interpret(answer.blob_store_result)?, patches })
 }
 
 fn interpret(answer: Answer) -> Result<Stored, PublisherError> {
@@ -142,21 +129,16 @@ fn interpret(answer: Answer) -> Result<Stored, PublisherError> {
             end_epoch: blob_object.storage.end_epoch,
             cost,
         }),
-        Answer::AlreadyCertified { blob_id, end_epoch } => Ok(Stored::AlreadyCertified {
-            blob: id(blob_id)?,
-            end_epoch,
-        }),
+        Answer::AlreadyCertified { blob_id, end_epoch } => {
+            Ok(Stored::AlreadyCertified { blob: id(blob_id)?, end_epoch })
+        }
         Answer::MarkedInvalid { blob_id } => {
             Err(PublisherError::MarkedInvalid { blob: id(blob_id)? })
         }
         // Success by status, failure by content: it has been seen in the publisher's types.
-        Answer::Error {
-            failure_phase,
-            error_msg,
-        } => Err(PublisherError::Failed {
-            phase: failure_phase,
-            message: error_msg,
-        }),
+        Answer::Error { failure_phase, error_msg } => {
+            Err(PublisherError::Failed { phase: failure_phase, message: error_msg })
+        }
     }
 }
 
@@ -180,23 +162,12 @@ mod tests {
         let blob = ID.parse().unwrap();
         assert_eq!(
             stored(new.as_bytes()).unwrap(),
-            Stored::NewlyCreated {
-                blob,
-                object: "0xe9".into(),
-                end_epoch: 35,
-                cost: 132_300
-            }
+            Stored::NewlyCreated { blob, object: "0xe9".into(), end_epoch: 35, cost: 132_300 }
         );
-        for witness in [
-            r#""event":{"txDigest":"4X","eventSeq":"0"}"#,
-            r#""object":"0x1""#,
-        ] {
+        for witness in [r#""event":{"txDigest":"4X","eventSeq":"0"}"#, r#""object":"0x1""#] {
             let old =
                 format!(r#"{{"alreadyCertified":{{"blobId":"{ID}",{witness},"endEpoch":35}}}}"#);
-            let expected = Stored::AlreadyCertified {
-                blob,
-                end_epoch: 35,
-            };
+            let expected = Stored::AlreadyCertified { blob, end_epoch: 35 };
             assert_eq!(stored(old.as_bytes()).unwrap(), expected);
         }
     }
@@ -209,10 +180,7 @@ mod tests {
             Err(PublisherError::Failed { phase, .. }) if phase == "encode"
         ));
         let invalid = format!(r#"{{"markedInvalid":{{"blobId":"{ID}","event":{{}}}}}}"#);
-        assert!(matches!(
-            stored(invalid.as_bytes()),
-            Err(PublisherError::MarkedInvalid { .. })
-        ));
+        assert!(matches!(stored(invalid.as_bytes()), Err(PublisherError::MarkedInvalid { .. })));
     }
 
     #[test]

@@ -14,6 +14,14 @@ pub enum PublisherError {
         #[source]
         cause: hyper_util::client::legacy::Error,
     },
+    /// Not sent: the form in which files go would give this one another name.
+    #[error("{identifier:?} cannot name a file of a quilt: {rule}")]
+    Identifier {
+        /// The name, or its beginning.
+        identifier: String,
+        /// What it breaks.
+        rule: &'static str,
+    },
     /// 400: malformed request, persistence or query.
     #[error("the publisher refuses the request ({reason}): {message}")]
     BadRequest {
@@ -113,9 +121,8 @@ impl PublisherError {
             Err(_) => (body.chars().take(200).collect(), Vec::new()),
         };
         let detail = details.into_iter().find(|detail| !detail.reason.is_empty());
-        let (reason, domain) = detail
-            .map(|detail| (detail.reason, detail.domain))
-            .unwrap_or_default();
+        let (reason, domain) =
+            detail.map(|detail| (detail.reason, detail.domain)).unwrap_or_default();
         match (status.as_u16(), reason.as_str()) {
             (504, "EXPIRED_SIGNATURE") => Self::TokenExpired,
             (504, _) => Self::InsufficientConfirmations,
@@ -166,28 +173,14 @@ mod tests {
             told(504, "INSUFFICIENT_CONFIRMATIONS", WALRUS),
             E::InsufficientConfirmations
         ));
-        assert!(matches!(
-            told(500, "INTERNAL_ERROR", "global"),
-            E::Internal { .. }
-        ));
-        for (status, reason) in [
-            (400, "INVALID_SIZE"),
-            (400, "INVALID_TOKEN"),
-            (401, "INVALID_SIGNATURE"),
-        ] {
-            assert!(
-                matches!(told(status, reason, AUTH), E::Token { .. }),
-                "{reason}"
-            );
+        assert!(matches!(told(500, "INTERNAL_ERROR", "global"), E::Internal { .. }));
+        for (status, reason) in
+            [(400, "INVALID_SIZE"), (400, "INVALID_TOKEN"), (401, "INVALID_SIGNATURE")]
+        {
+            assert!(matches!(told(status, reason, AUTH), E::Token { .. }), "{reason}");
         }
-        assert!(matches!(
-            told(504, "EXPIRED_SIGNATURE", AUTH),
-            E::TokenExpired
-        ));
-        assert!(matches!(
-            told(429, "TOKEN_ALREADY_USED", AUTH),
-            E::TooManyRequests
-        ));
+        assert!(matches!(told(504, "EXPIRED_SIGNATURE", AUTH), E::TokenExpired));
+        assert!(matches!(told(429, "TOKEN_ALREADY_USED", AUTH), E::TooManyRequests));
         assert!(matches!(told(418, "", ""), E::Unexpected { .. }));
     }
 
@@ -198,10 +191,7 @@ mod tests {
             plain(StatusCode::PAYLOAD_TOO_LARGE, "length limit exceeded"),
             PublisherError::TooLarge
         ));
-        let busy = plain(
-            StatusCode::TOO_MANY_REQUESTS,
-            "the publisher is receiving too many",
-        );
+        let busy = plain(StatusCode::TOO_MANY_REQUESTS, "the publisher is receiving too many");
         assert!(busy.may_succeed_later());
     }
 }

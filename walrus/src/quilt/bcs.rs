@@ -40,9 +40,7 @@ impl<'a> Reader<'a> {
             value |= u64::from(byte & 0x7f) << shift;
             if byte < 0x80 {
                 let is_shortest = byte != 0 || shift == 0;
-                return usize::try_from(u32::try_from(value).ok()?)
-                    .ok()
-                    .filter(|_| is_shortest);
+                return usize::try_from(u32::try_from(value).ok()?).ok().filter(|_| is_shortest);
             }
         }
         None

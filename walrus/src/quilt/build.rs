@@ -77,10 +77,7 @@ pub fn build(encoding: Encoding, mut files: Vec<NewPatch>) -> Result<BuiltQuilt,
         return Err(BuildError::Empty);
     }
     if files.len() >= columns {
-        return Err(BuildError::TooMany {
-            count: files.len(),
-            most: columns - 1,
-        });
+        return Err(BuildError::TooMany { count: files.len(), most: columns - 1 });
     }
     files.sort_by(|one, other| one.identifier.cmp(&other.identifier));
     check(&files)?;
@@ -105,18 +102,10 @@ fn check(files: &[NewPatch]) -> Result<(), BuildError> {
         } else {
             continue;
         };
-        return Err(BuildError::Identifier {
-            identifier: identifier.clone(),
-            rule,
-        });
+        return Err(BuildError::Identifier { identifier: identifier.clone(), rule });
     }
-    match files
-        .windows(2)
-        .find(|pair| pair[0].identifier == pair[1].identifier)
-    {
-        Some(pair) => Err(BuildError::Duplicate {
-            identifier: pair[0].identifier.clone(),
-        }),
+    match files.windows(2).find(|pair| pair[0].identifier == pair[1].identifier) {
+        Some(pair) => Err(BuildError::Duplicate { identifier: pair[0].identifier.clone() }),
         None => Ok(()),
     }
 }
@@ -125,9 +114,8 @@ fn check(files: &[NewPatch]) -> Result<(), BuildError> {
 fn piece(file: &NewPatch) -> Result<Vec<u8>, BuildError> {
     let mut body = Vec::new();
     let sized = |body: &mut Vec<u8>, bytes: &[u8]| {
-        let size = u16::try_from(bytes.len()).map_err(|_| BuildError::Tags {
-            identifier: file.identifier.clone(),
-        })?;
+        let size = u16::try_from(bytes.len())
+            .map_err(|_| BuildError::Tags { identifier: file.identifier.clone() })?;
         body.extend_from_slice(&size.to_le_bytes());
         body.extend_from_slice(bytes);
         Ok(())
@@ -156,10 +144,7 @@ fn symbol_size(encoding: Encoding, files: &[NewPatch], pieces: &[Vec<u8>]) -> Op
     let fits = |half: usize| {
         let column = usize::from(encoding.rows()) * 2 * half;
         index(files, pieces, column).is_some_and(|(_, index)| {
-            index
-                .patches
-                .last()
-                .is_some_and(|last| last.end <= encoding.columns())
+            index.patches.last().is_some_and(|last| last.end <= encoding.columns())
         })
     };
     let (mut low, mut high) = (1, 32_767);
@@ -191,12 +176,7 @@ fn index(files: &[NewPatch], pieces: &[Vec<u8>], column: usize) -> Option<(Vec<u
         let start = at;
         at = at.checked_add(u16::try_from(piece.len().div_ceil(column)).ok()?)?;
         let (identifier, tags) = (file.identifier.clone(), file.tags.clone());
-        patches.push(QuiltPatch {
-            identifier,
-            start,
-            end: at,
-            tags,
-        });
+        patches.push(QuiltPatch { identifier, start, end: at, tags });
     }
     let bytes = write_index(files, patches.iter().map(|patch| patch.end));
     Some((bytes, QuiltIndex { patches }))
@@ -220,10 +200,7 @@ fn lay_out(
     index: &QuiltIndex,
     pieces: &[Vec<u8>],
 ) -> Bytes {
-    let (rows, columns) = (
-        usize::from(encoding.rows()),
-        usize::from(encoding.columns()),
-    );
+    let (rows, columns) = (usize::from(encoding.rows()), usize::from(encoding.columns()));
     let mut blob = vec![0; rows * columns * size];
     let mut put = |column: usize, bytes: &[u8]| {
         for (n, symbol) in bytes.chunks(size).enumerate() {
@@ -233,10 +210,7 @@ fn lay_out(
         }
     };
     let length = u32::try_from(index_bytes.len()).expect("an index fits ten columns");
-    put(
-        0,
-        &[&[VERSION], &length.to_le_bytes()[..], index_bytes].concat(),
-    );
+    put(0, &[&[VERSION], &length.to_le_bytes()[..], index_bytes].concat());
     for (patch, piece) in index.patches.iter().zip(pieces) {
         put(usize::from(patch.start), piece);
     }

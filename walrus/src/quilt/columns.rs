@@ -25,16 +25,8 @@ impl<'a> Columns<'a> {
         if length != encoding.symbols() * size as u64 {
             return Err(shape);
         }
-        let (rows, columns) = (
-            usize::from(encoding.rows()),
-            usize::from(encoding.columns()),
-        );
-        Ok(Self {
-            rope,
-            rows,
-            columns,
-            size,
-        })
+        let (rows, columns) = (usize::from(encoding.rows()), usize::from(encoding.columns()));
+        Ok(Self { rope, rows, columns, size })
     }
 
     /// Bytes of one column.
@@ -55,8 +47,7 @@ impl<'a> Columns<'a> {
             let (row, byte) = (within / self.size, within % self.size);
             let count = (self.size - byte).min(to.len() - filled);
             let offset = (row * self.columns + column) * self.size + byte;
-            self.rope
-                .read(offset as u64, &mut to[filled..filled + count]);
+            self.rope.read(offset as u64, &mut to[filled..filled + count]);
             filled += count;
         }
     }

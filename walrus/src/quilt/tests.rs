@@ -66,48 +66,30 @@ proptest! {
 }
 
 fn file(identifier: &str) -> NewPatch {
-    NewPatch {
-        identifier: identifier.into(),
-        tags: Tags::new(),
-        data: Bytes::from_static(b"x"),
-    }
+    NewPatch { identifier: identifier.into(), tags: Tags::new(), data: Bytes::from_static(b"x") }
 }
 
 #[test]
 fn names_that_readers_could_not_ask_for_are_refused() {
     for identifier in ["", "a ", "a\n", "\u{7}"] {
         let refused = build(code(), vec![file(identifier)]);
-        assert!(
-            matches!(refused, Err(BuildError::Identifier { .. })),
-            "{identifier:?}"
-        );
+        assert!(matches!(refused, Err(BuildError::Identifier { .. })), "{identifier:?}");
     }
     let twice = build(code(), vec![file("a"), file("b"), file("a")]).unwrap_err();
-    assert_eq!(
-        twice,
-        BuildError::Duplicate {
-            identifier: "a".into()
-        }
-    );
+    assert_eq!(twice, BuildError::Duplicate { identifier: "a".into() });
 }
 
 #[test]
 fn more_files_than_columns_are_refused() {
     let files: Vec<_> = (0..7).map(|n| file(&n.to_string())).collect();
-    assert_eq!(
-        build(code(), files).unwrap_err(),
-        BuildError::TooMany { count: 7, most: 6 }
-    );
+    assert_eq!(build(code(), files).unwrap_err(), BuildError::TooMany { count: 7, most: 6 });
     assert_eq!(build(code(), vec![]).unwrap_err(), BuildError::Empty);
 }
 
 #[test]
 fn a_blob_of_another_length_is_no_quilt() {
     let blob = [Bytes::from_static(b"just a text")];
-    assert_eq!(
-        QuiltIndex::read(code(), &blob).unwrap_err(),
-        QuiltError::Shape { length: 11 }
-    );
+    assert_eq!(QuiltIndex::read(code(), &blob).unwrap_err(), QuiltError::Shape { length: 11 });
 }
 
 #[test]
@@ -115,9 +97,6 @@ fn columns_outside_the_quilt_hold_no_file() {
     let quilt = [build(code(), vec![file("a")]).unwrap().blob];
     for (start, end) in [(3, 3), (4, 3), (1, 8), (u16::MAX, u16::MAX)] {
         let refused = read_patch(code(), &quilt, start, end);
-        assert!(
-            matches!(refused, Err(QuiltError::Columns { .. })),
-            "{start}..{end}"
-        );
+        assert!(matches!(refused, Err(QuiltError::Columns { .. })), "{start}..{end}");
     }
 }

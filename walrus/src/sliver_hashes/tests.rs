@@ -73,10 +73,7 @@ fn zeros_in_the_place_of_padding_are_another_blob() {
     let hashes = SliverHashes::compute(code(), &blob(100)).unwrap();
     let longer = [blob(100), vec![Bytes::from_static(&[0])]].concat();
     assert!(hashes.check(&longer).is_err());
-    assert_ne!(
-        SliverHashes::compute(code(), &longer).unwrap().blob_id(),
-        hashes.blob_id()
-    );
+    assert_ne!(SliverHashes::compute(code(), &longer).unwrap().blob_id(), hashes.blob_id());
 }
 
 #[test]
@@ -84,9 +81,6 @@ fn metadata_for_another_number_of_shards_is_refused() {
     let hashes = SliverHashes::compute(Encoding::new(7).unwrap(), &blob(9)).unwrap();
     assert_eq!(
         SliverHashes::from_bcs(code(), &hashes.blob_id(), &hashes.to_bcs()),
-        Err(InvalidMetadata::Shards {
-            found: 7,
-            expected: 10
-        })
+        Err(InvalidMetadata::Shards { found: 7, expected: 10 })
     );
 }

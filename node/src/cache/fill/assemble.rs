@@ -76,7 +76,14 @@ impl Task {
     pub(super) async fn assemble(&self, course: &mut Course) -> Result<Assembly, Stop> {
         let mut growing: Option<Growing> = None;
         loop {
-            let origin = course.next()?;
+            let origin = match (course.next(), course.undisputed_length()) {
+                (Ok(origin), _) => origin,
+                // The others cannot be asked: whoever is left says that it is large.
+                (Err(FillError::Exhausted { .. }), Some(total)) if growing.is_none() => {
+                    return Err(Stop::Large { total });
+                }
+                (Err(error), _) => return Err(error.into()),
+            };
             if course.is_alone() && growing.take().is_some() {
                 self.restart(course)?;
             }
@@ -84,19 +91,8 @@ impl Task {
                 self.note_trouble(trouble, &origin, course, &growing)?;
             }
             if let Some(whole) = growing.take_if(|growing| growing.got == growing.length) {
-                let Growing {
-                    sources,
-                    hasher,
-                    held,
-                    total,
-                    ..
-                } = whole;
-                return Ok(Assembly {
-                    sources,
-                    digest: hasher.finalize(),
-                    held,
-                    total,
-                });
+                let Growing { sources, hasher, held, total, .. } = whole;
+                return Ok(Assembly { sources, digest: hasher.finalize(), held, total });
             }
         }
     }
@@ -111,13 +107,17 @@ impl Task {
     ) -> Result<(), Stop> {
         let error = match trouble {
             Trouble::Stop(stop) => return Err(stop),
+            Trouble::Large { total } if course.claims_large(total) => {
+                return Err(Stop::Large { total });
+            }
+            Trouble::Large { .. } => return Ok(()),
             Trouble::Attempt(error) => error,
         };
         course.failed(origin, &error);
         let tried = course.tried().clone();
         self.fill.state.send_modify(|state| state.tried = tried);
-        if matches!(error, AttemptError::OtherLength { .. }) && !self.streams() {
-            // One of the two lengths is wrong and nobody knows which.
+        if error.contradicts_beginning() && !self.streams() {
+            // Whoever began may have told a wrong length; who does not go on may be right.
             let began = growing.iter().flat_map(|growing| &growing.sources);
             let began = began.map(|source| Arc::clone(&source.origin));
             course.alone(began.chain([Arc::clone(origin)]));
@@ -165,9 +165,7 @@ impl Task {
         match self.fill.key.part {
             Part::Probe => Some(0..1),
             Part::Slice(n) => {
-                let total = self
-                    .total
-                    .expect("a slice is asked for when the length is known");
+                let total = self.total.expect("a slice is asked for when the length is known");
                 let start = u64::from(n) * self.shared.limits.slice;
                 Some(start..(start + self.shared.limits.slice).min(total))
             }
@@ -178,6 +176,9 @@ impl Task {
     /// Makes room for a body, now that its length is known.
     fn begin(&self, total: u64) -> Result<Growing, Trouble> {
         let limits = &self.shared.limits;
+        if total > limits.encodable {
+            return Err(AttemptError::ImpossibleLength(total).into());
+        }
         let (base, length) = match self.slice() {
             Some(_) if self.total.is_some_and(|began| began != total) => {
                 let began = self.total.unwrap_or_default();
@@ -186,11 +187,12 @@ impl Task {
             Some(slice) => (slice.start, slice.end - slice.start),
             None => (0, total),
         };
-        if length > limits.whole && limits.strict {
+        let decides_how = matches!(self.fill.key.part, Part::Whole | Part::Probe);
+        if decides_how && total > limits.whole && limits.strict {
             return Err(FillError::Unverifiable { total }.into());
         }
-        if length > limits.whole {
-            return Err(Trouble::Stop(Stop::Large { total }));
+        if decides_how && total > limits.whole {
+            return Err(Trouble::Large { total });
         }
         let held = self
             .shared
@@ -198,15 +200,7 @@ impl Task {
             .reserve(entry::cost(length))
             .ok_or(FillError::Shed(ShedReason::Memory))?;
         let hasher = blake3::Hasher::new();
-        Ok(Growing {
-            base,
-            length,
-            total,
-            got: 0,
-            held,
-            hasher,
-            sources: Vec::new(),
-        })
+        Ok(Growing { base, length, total, got: 0, held, hasher, sources: Vec::new() })
     }
 
     /// Adds bytes and shows them to readers.
@@ -224,10 +218,7 @@ impl Task {
             self.show(growing, Bytes::copy_from_slice(now));
             rest = later;
         }
-        let source = growing
-            .sources
-            .last_mut()
-            .expect("bytes come from a source");
+        let source = growing.sources.last_mut().expect("bytes come from a source");
         source.hasher.update(bytes);
         source.range.end = growing.got;
         if growing.got >= growing.length.min(SNIFFED as u64) {
@@ -275,10 +266,7 @@ fn join(pieces: &[Bytes], last: &Bytes) -> Bytes {
     }
     let len = pieces.iter().map(Bytes::len).sum::<usize>() + last.len();
     let mut slice = BytesMut::with_capacity(len);
-    pieces
-        .iter()
-        .chain([last])
-        .for_each(|piece| slice.extend_from_slice(piece));
+    pieces.iter().chain([last]).for_each(|piece| slice.extend_from_slice(piece));
     slice.freeze()
 }
 
@@ -286,6 +274,8 @@ fn join(pieces: &[Bytes], last: &Bytes) -> Bytes {
 enum Trouble {
     /// This origin is at its end; another may go on.
     Attempt(AttemptError),
+    /// This origin says that the blob is too large to hold.
+    Large { total: u64 },
     /// The fill is at its end.
     Stop(Stop),
 }

@@ -15,6 +15,8 @@ pub(super) struct Course {
     origins: usize,
     tries: usize,
     alone: bool,
+    /// Lengths too large to hold, each with how many origins say so.
+    large: Vec<(u64, usize)>,
     not_found: usize,
     blocked: usize,
     timed_out: usize,
@@ -33,6 +35,7 @@ impl Course {
             waiting: ranked.into(),
             tries,
             alone: false,
+            large: Vec::new(),
             not_found: 0,
             blocked: 0,
             timed_out: 0,
@@ -87,6 +90,30 @@ impl Course {
         }
     }
 
+    /// Notes that an origin says the blob is too large to hold; `true` once that is believed. One
+    /// that lies could otherwise keep a small blob from ever being checked.
+    pub(super) fn claims_large(&mut self, total: u64) -> bool {
+        let witnesses = WITNESSES.min(self.origins);
+        match self.large.iter_mut().find(|(claimed, _)| *claimed == total) {
+            Some((_, count)) => {
+                *count += 1;
+                *count >= witnesses
+            }
+            None => {
+                self.large.push((total, 1));
+                witnesses <= 1
+            }
+        }
+    }
+
+    /// The large length that somebody says and nobody contradicts.
+    pub(super) fn undisputed_length(&self) -> Option<u64> {
+        match self.large[..] {
+            [(total, _)] => Some(total),
+            _ => None,
+        }
+    }
+
     /// Whether the body must come from one origin.
     pub(super) fn is_alone(&self) -> bool {
         self.alone
@@ -105,9 +132,6 @@ impl Course {
         } else {
             Exhaustion::Broken
         };
-        FillError::Exhausted {
-            tried: self.tried.clone(),
-            kind,
-        }
+        FillError::Exhausted { tried: self.tried.clone(), kind }
     }
 }

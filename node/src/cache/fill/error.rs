@@ -78,11 +78,8 @@ impl fmt::Display for Tried {
         if self.0.is_empty() {
             return f.write_str("none was asked");
         }
-        self.0
-            .iter()
-            .enumerate()
-            .try_for_each(|(n, (origin, error))| {
-                write!(f, "{}{origin}: {error}", if n == 0 { "" } else { "; " })
-            })
+        self.0.iter().enumerate().try_for_each(|(n, (origin, error))| {
+            write!(f, "{}{origin}: {error}", if n == 0 { "" } else { "; " })
+        })
     }
 }

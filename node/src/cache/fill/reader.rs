@@ -51,8 +51,7 @@ impl Reader {
     /// Why the fill failed, or [`FillError::Slow`].
     pub async fn ready(&mut self, patience: Duration) -> Result<Ready, Arc<FillError>> {
         let begun = |state: &State| state.head.as_ref().is_some_and(|head| head.streams);
-        self.wait(patience, |state| state.outcome.is_some() || begun(state))
-            .await
+        self.wait(patience, |state| state.outcome.is_some() || begun(state)).await
     }
 
     async fn wait(
@@ -71,10 +70,7 @@ impl Reader {
             Ok(Err(_gone)) => Err(Arc::new(FillError::Abandoned)),
             Err(_elapsed) => {
                 let tried = self.fill.state.borrow().tried.clone();
-                Err(Arc::new(FillError::Slow {
-                    waited: patience,
-                    tried,
-                }))
+                Err(Arc::new(FillError::Slow { waited: patience, tried }))
             }
         }
     }

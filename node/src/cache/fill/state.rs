@@ -78,18 +78,12 @@ impl State {
 
     /// The first bytes, enough to tell what they are.
     pub(super) fn beginning(&self) -> &[u8] {
-        self.slices
-            .first()
-            .or(self.pieces.first())
-            .map_or(&[], |bytes| bytes)
+        self.slices.first().or(self.pieces.first()).map_or(&[], |bytes| bytes)
     }
 
     /// Forgets the bytes, keeping what was learned about origins.
     pub(super) fn restart(&mut self) {
-        *self = Self {
-            tried: std::mem::take(&mut self.tried),
-            ..Self::default()
-        };
+        *self = Self { tried: std::mem::take(&mut self.tried), ..Self::default() };
     }
 }
 
@@ -101,24 +95,14 @@ mod tests {
 
     fn state(slices: usize, pieces: &[usize], holds_tail: bool) -> (State, Vec<u8>) {
         let growing: usize = pieces.iter().sum();
-        let body: Vec<u8> = (0..slices * SLICE + growing)
-            .map(|n| (n % 251) as u8)
-            .collect();
-        let mut state = State {
-            got: body.len() as u64,
-            ..State::default()
-        };
+        let body: Vec<u8> = (0..slices * SLICE + growing).map(|n| (n % 251) as u8).collect();
+        let mut state = State { got: body.len() as u64, ..State::default() };
         let mut rest = Bytes::from(body.clone());
         state.slices = (0..slices).map(|_| rest.split_to(SLICE)).collect();
         state.pieces = pieces.iter().map(|len| rest.split_to(*len)).collect();
         let media = MediaType::OCTET_STREAM;
         let total = body.len() as u64 + 1_000_000;
-        state.head = Some(Head {
-            total,
-            media,
-            streams: true,
-            holds_tail,
-        });
+        state.head = Some(Head { total, media, streams: true, holds_tail });
         (state, body)
     }
 

@@ -16,10 +16,13 @@ use super::{
 use crate::{
     cache::{
         budget::Reservation,
-        entry::{Entry, Level, Part, Record},
+        entry::{self, Entry, Key, Level, Part, Record},
         negative::Absence,
     },
-    edge::{media, validator},
+    edge::{
+        media::{self, MediaType},
+        validator,
+    },
     metrics::{FillResult, ShedReason},
     origin::Origin,
     verify::Verdict,
@@ -48,12 +51,7 @@ struct Suspect {
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, total: Option<u64>) -> Self {
         shared.metrics.fills.inc();
-        Self {
-            shared,
-            fill,
-            total,
-            token: Position::ORIGIN,
-        }
+        Self { shared, fill, total, token: Position::ORIGIN }
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -65,21 +63,35 @@ impl Task {
         };
         let (outcome, result) = match outcome {
             Ok(entry) => (Outcome::Done(entry), "filled"),
-            Err(Stop::Large { total }) => (Outcome::Large { total }, "large"),
+            Err(Stop::Large { total }) => {
+                self.remember_length(total);
+                (Outcome::Large { total }, "large")
+            }
             Err(Stop::Failed(error)) => {
                 let result = self.note(&error);
                 (Outcome::Failed(Arc::new(error)), result)
             }
         };
-        self.fill
-            .state
-            .send_modify(|state| state.outcome = Some(outcome));
+        self.fill.state.send_modify(|state| state.outcome = Some(outcome));
         self.shared.leave(&self.fill);
-        self.shared
-            .metrics
-            .fills_total
-            .get_or_create(&FillResult { result })
-            .inc();
+        self.shared.metrics.fills_total.get_or_create(&FillResult { result }).inc();
+    }
+
+    /// Remembers how long a large blob is, so that the next viewer's request goes to its slices.
+    fn remember_length(&self, total: u64) {
+        let id = self.fill.key.id;
+        let Some(held) = self.shared.cache.reserve(entry::cost(0)) else { return };
+        let record = Record {
+            length: 0,
+            total,
+            media: MediaType::OCTET_STREAM,
+            level: Level::Origin,
+            digest: blake3::hash(&[]),
+            token: self.token,
+            inserted: SystemTime::now(),
+        };
+        let entry = Entry::new(record, validator::etag(&id), Vec::new(), held);
+        self.shared.cache.admit(Key { id, part: Part::Probe }, Arc::new(entry));
     }
 
     /// Remembers and logs a failure; says under which word it counts.
@@ -153,9 +165,7 @@ impl Task {
     /// [`FillError::Corrupt`] when readers have some of them already.
     pub(super) fn restart(&self, course: &Course) -> Result<(), FillError> {
         if self.streams() {
-            return Err(FillError::Corrupt {
-                tried: course.tried().clone(),
-            });
+            return Err(FillError::Corrupt { tried: course.tried().clone() });
         }
         self.fill.state.send_modify(State::restart);
         Ok(())
@@ -163,22 +173,12 @@ impl Task {
 
     /// Whether readers may have bytes already.
     pub(super) fn streams(&self) -> bool {
-        self.fill
-            .state
-            .borrow()
-            .head
-            .as_ref()
-            .is_some_and(|head| head.streams)
+        self.fill.state.borrow().head.as_ref().is_some_and(|head| head.streams)
     }
 
     /// Checks an assembled body, and makes an entry of it.
     async fn judge(&self, id: BlobId, assembly: Assembly) -> Result<Judged, FillError> {
-        let Assembly {
-            sources,
-            digest,
-            held,
-            total,
-        } = assembly;
+        let Assembly { sources, digest, held, total } = assembly;
         let slices = self.fill.state.borrow().slices.clone();
         let verdict = match self.fill.key.part {
             Part::Whole => self.shared.verifier.check(id, slices.clone()).await,
@@ -210,15 +210,7 @@ impl Task {
         let length = slices.iter().map(|slice| slice.len() as u64).sum();
         let media = media::sniff(self.fill.state.borrow().beginning(), None);
         let inserted = SystemTime::now();
-        let record = Record {
-            length,
-            total,
-            media,
-            level,
-            digest,
-            token: self.token,
-            inserted,
-        };
+        let record = Record { length, total, media, level, digest, token: self.token, inserted };
         let etag: HeaderValue = validator::etag(&self.fill.key.id);
         Entry::new(record, etag, slices, held)
     }
@@ -265,21 +257,15 @@ impl Task {
             return;
         }
         if let Some((_, broke_off)) = sources.split_last() {
-            broke_off
-                .iter()
-                .for_each(|source| source.origin.suspected());
+            broke_off.iter().for_each(|source| source.origin.suspected());
         }
         // The last one did not break off, so it is the likeliest to give the whole.
-        course.alone(
+        course.alone(sources.iter().rev().map(|source| Arc::clone(&source.origin)));
+        suspects.extend(
             sources
-                .iter()
-                .rev()
-                .map(|source| Arc::clone(&source.origin)),
+                .into_iter()
+                .map(|source| Suspect { origin: Arc::clone(&source.origin), source }),
         );
-        suspects.extend(sources.into_iter().map(|source| Suspect {
-            origin: Arc::clone(&source.origin),
-            source,
-        }));
     }
 }
 
