@@ -1,6 +1,6 @@
 //! The port that operators and their machines look at.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -11,6 +11,7 @@ use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::Semaphore,
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,11 +20,16 @@ use crate::{
     health::{Health, Readiness},
 };
 
-/// What the admin port tells.
-#[derive(Debug)]
+/// What the admin port tells: `/livez`, `/readyz`, `/metrics`, and the pages added to them.
 pub struct Admin {
     registry: Registry,
     health: Health,
+    pages: Vec<Page>,
+}
+
+struct Page {
+    path: &'static str,
+    show: Box<dyn Fn() -> String + Send + Sync>,
 }
 
 /// Connections at once; probes and scrapers need few.
@@ -32,26 +38,55 @@ const MAX_CONNECTIONS: usize = 64;
 /// From the first byte of a request to the end of its head, and between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For answers in flight when the process ends.
+/// How long a connection is kept, so that a client which does not read its answers does not hold
+/// one of the few for ever. Scrapers and probes give up after 10 s or less, and reconnect.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// For answers in flight when a connection or the process ends.
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The head of a request must fit.
+const MAX_HEAD: usize = 16 << 10;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl Admin {
     /// Tells these metrics and this health.
     pub fn new(registry: Registry, health: Health) -> Self {
-        Self { registry, health }
+        Self { registry, health, pages: Vec::new() }
+    }
+
+    /// Adds a page of JSON, such as what a component knows right now. `show` runs on the threads
+    /// that serve, so it must not block.
+    #[must_use]
+    pub fn page(
+        mut self,
+        path: &'static str,
+        show: impl Fn() -> String + Send + Sync + 'static,
+    ) -> Self {
+        let show = Box::new(show);
+        self.pages.push(Page { path, show });
+        self
     }
 
     fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
         if method != Method::GET && method != Method::HEAD {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            let mut response = error(status, "method_not_allowed", "only GET and HEAD");
+            let allow = HeaderValue::from_static("GET, HEAD");
+            response.headers_mut().insert(header::ALLOW, allow);
             return response;
         }
         match path {
-            "/livez" => text(StatusCode::OK, "alive\n"),
+            "/livez" => respond(StatusCode::OK, TEXT, "alive\n"),
             "/readyz" => self.ready(),
             "/metrics" => self.metrics(),
-            _ => text(StatusCode::NOT_FOUND, "there are /livez, /readyz and /metrics\n"),
+            _ => match self.pages.iter().find(|page| page.path == path) {
+                Some(page) => respond(StatusCode::OK, JSON, (page.show)()),
+                None => self.missing(),
+            },
         }
     }
 
@@ -61,37 +96,68 @@ impl Admin {
             Readiness::Ready => StatusCode::OK,
             Readiness::Starting | Readiness::Draining => StatusCode::SERVICE_UNAVAILABLE,
         };
-        text(status, format!("{}\n", readiness.as_str()))
+        respond(status, TEXT, format!("{}\n", readiness.as_str()))
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut metrics = String::new();
-        if encode(&mut metrics, &self.registry).is_err() {
-            return text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n");
+        match encode(&mut metrics, &self.registry) {
+            Ok(()) => respond(StatusCode::OK, OPEN_METRICS, metrics),
+            Err(fmt::Error) => error(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal",
+                "the metrics cannot be written",
+            ),
         }
-        let mut response = text(StatusCode::OK, metrics);
-        let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-        response
+    }
+
+    fn missing(&self) -> Response<Full<Bytes>> {
+        let pages = self.pages.iter().map(|page| page.path);
+        let paths: Vec<_> = ["/livez", "/readyz", "/metrics"].into_iter().chain(pages).collect();
+        let message = format!("there are {}", paths.join(", "));
+        error(StatusCode::NOT_FOUND, "not_found", &message)
     }
 }
 
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let pages: Vec<_> = self.pages.iter().map(|page| page.path).collect();
+        f.debug_struct("Admin")
+            .field("health", &self.health)
+            .field("pages", &pages)
+            .finish_non_exhaustive()
+    }
+}
+
+fn respond(
+    status: StatusCode,
+    media: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    let media = HeaderValue::from_static(media);
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
     response
 }
 
-/// Serves the admin port until `shutdown`.
+/// Code and message are ours and need no escapes.
+fn error(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>> {
+    let body = format!("{{\"error\":{{\"code\":\"{code}\",\"message\":\"{message}\"}}}}\n");
+    respond(status, JSON, body)
+}
+
+/// Serves the admin port until `shutdown`, which should be the last thing a process cancels: while
+/// it drains, `/readyz` says so.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
-    let (admin, room, tasks) =
-        (Arc::new(admin), Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
+    let admin = Arc::new(admin);
+    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let tasks = TaskTracker::new();
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, _)) => {
                 let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                    tracing::debug!("admin port is full; connection refused");
                     continue;
                 };
                 let (admin, stop) = (Arc::clone(&admin), shutdown.clone());
@@ -102,7 +168,7 @@ pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationTo
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept on the admin port");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                sleep(Duration::from_millis(50)).await;
             }
         }
     }
@@ -117,74 +183,23 @@ async fn converse(stream: TcpStream, admin: Arc<Admin>, shutdown: CancellationTo
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(16 << 10)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    let limit = timeout(CONNECTION_TIMEOUT, shutdown.cancelled());
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        ended = connection.as_mut() => Ok(ended),
+        _ = limit => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            timeout(DRAIN_TIMEOUT, connection).await
         }
     };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "admin connection ended early");
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "admin connection ended early"),
+        Err(_) => tracing::debug!("admin connection cut"),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use prometheus_client::metrics::counter::Counter;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::*;
-
-    async fn ask(admin: Admin, request: &str) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let shutdown = CancellationToken::new();
-        let client = async {
-            let request = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
-            stream.write_all(request.as_bytes()).await.unwrap();
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).await.unwrap();
-            shutdown.cancel();
-            answer
-        };
-        tokio::join!(serve(listener, admin, shutdown.clone()), client).1
-    }
-
-    fn admin(health: &Health) -> Admin {
-        let (mut registry, counter) = (Registry::default(), Counter::<u64>::default());
-        registry.register("things", "Things", counter.clone());
-        counter.inc_by(7);
-        Admin::new(registry, health.clone())
-    }
-
-    #[tokio::test]
-    async fn readiness_follows_the_life_of_the_process() {
-        let health = Health::new();
-        assert!(ask(admin(&health), "GET /readyz").await.starts_with("HTTP/1.1 503"));
-        health.ready();
-        assert!(ask(admin(&health), "GET /readyz").await.starts_with("HTTP/1.1 200"));
-        health.draining();
-        let draining = ask(admin(&health), "GET /readyz").await;
-        assert!(draining.starts_with("HTTP/1.1 503") && draining.ends_with("draining\n"));
-        assert!(ask(admin(&health), "GET /livez").await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test]
-    async fn metrics_are_told_in_the_format_that_scrapers_ask_for() {
-        let told = ask(admin(&Health::new()), "GET /metrics").await;
-        assert!(told.contains("content-type: application/openmetrics-text; version=1.0.0"));
-        assert!(told.contains("\nthings_total 7\n") && told.ends_with("# EOF\n"), "{told}");
-    }
-
-    #[tokio::test]
-    async fn other_paths_and_methods_are_refused_helpfully() {
-        let missing = ask(admin(&Health::new()), "GET /metric").await;
-        assert!(missing.starts_with("HTTP/1.1 404") && missing.contains("/metrics"));
-        let post = ask(admin(&Health::new()), "POST /metrics").await;
-        assert!(post.starts_with("HTTP/1.1 405") && post.contains("allow: GET, HEAD"));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! The arguments that every program takes.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::LazyLock};
 
 use clap::{Args, ValueEnum};
 
@@ -40,3 +40,13 @@ pub trait HasCommon: clap::Parser {
     /// The common ones.
     fn common(&self) -> &Common;
 }
+
+/// What `--version` and a panic tell: the version, and the commit if `WCDN_COMMIT` was set when the
+/// program was built. All our crates have one version.
+pub(crate) static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let version = env!("CARGO_PKG_VERSION");
+    match option_env!("WCDN_COMMIT") {
+        None | Some("") => version.to_owned(),
+        Some(commit) => format!("{version} ({commit})"),
+    }
+});

@@ -1,12 +1,16 @@
 //! Configuration: a TOML file, and variables over it.
 
+mod problems;
+
 use std::{
-    fmt, io,
+    io,
     path::{Path, PathBuf},
 };
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
+
+pub use problems::Problems;
 
 /// Why configuration cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -25,76 +29,90 @@ pub enum ConfigError {
     File {
         /// The file.
         path: PathBuf,
-        /// Line, key and what is wrong.
+        /// Line, key, what is wrong and what would be right.
         problem: String,
     },
-    /// A variable names no key, or its value does not fit.
-    #[error("the variables WCDN_… do not fit: {problem}")]
+    /// Variables name no key, or their values do not fit.
+    #[error("{problem}")]
     Variables {
-        /// Which, and what is wrong.
+        /// Each variable, what is wrong with it and what would be right.
+        problem: String,
+    },
+    /// There is no file, and something is needed that has no default.
+    #[error("there is no --config, and the defaults do not do: {problem}")]
+    Missing {
+        /// The key.
         problem: String,
     },
 }
-
-/// Everything that is wrong with values that could be read.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Problems {
-    problems: Vec<String>,
-}
-
-impl Problems {
-    /// Adds one: the key, and what is wrong with it in words that follow the key.
-    pub fn push(&mut self, key: &str, problem: impl fmt::Display) {
-        self.problems.push(format!("{key} {problem}"));
-    }
-
-    /// Fails if there is any.
-    ///
-    /// # Errors
-    /// Itself.
-    pub fn into_result(self) -> Result<(), Self> {
-        if self.problems.is_empty() { Ok(()) } else { Err(self) }
-    }
-}
-
-impl fmt::Display for Problems {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problems.join("\n"))
-    }
-}
-
-impl std::error::Error for Problems {}
 
 /// What variables that configure begin with; two underscores stand between the levels of a key,
 /// so that `cache.memory` is `WCDN_CACHE__MEMORY`.
 const PREFIX: &str = "WCDN_";
 
+/// A variable that configures.
+struct Variable {
+    name: String,
+    /// `cache__memory`
+    key: String,
+    value: Value,
+}
+
 /// Reads the file, if there is one, and lays the variables over it. Variables without a double
 /// underscore are left to others.
 ///
+/// A value is read as TOML if it is TOML, else as text: `30`, `true`, `["a"]` and `30s` all need no
+/// quotes; text that looks like a number does.
+///
 /// # Errors
-/// [`ConfigError`] names file, line and key.
+/// [`ConfigError`] names file, line and key, or the variables.
 pub fn load<T: DeserializeOwned>(
     path: Option<&Path>,
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> Result<T, ConfigError> {
-    let mut table = match path {
+    let file = match path {
         Some(path) => read::<T>(path)?,
         None => Table::new(),
     };
-    let mut names = Vec::new();
-    for (name, value) in variables {
-        let Some(key) = name.strip_prefix(PREFIX).filter(|key| key.contains("__")) else {
-            continue;
-        };
-        overlay(&mut table, &key.to_lowercase(), &value)
-            .ok_or_else(|| ConfigError::Variables { problem: format!("{name} names no key") })?;
-        names.push(name);
-    }
-    let whole = Value::Table(table).try_into();
-    whole.map_err(|error: toml::de::Error| ConfigError::Variables {
-        problem: format!("{} (of {})", error.to_string().trim_end(), names.join(", ")),
+    let variables = ours(variables);
+    fitted(&file, &variables).map_err(|problem| {
+        if variables.is_empty() {
+            return ConfigError::Missing { problem };
+        }
+        let problem = blame::<T>(&file, &variables, &problem);
+        ConfigError::Variables { problem }
     })
+}
+
+/// The process's variables for [`load`]; unlike [`std::env::vars`], it does not panic at one that
+/// is not UTF-8.
+pub fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok()?;
+        Some((name, value.to_string_lossy().into_owned()))
+    })
+}
+
+/// Where values came from, for whoever must correct one.
+pub(crate) fn sources(
+    path: Option<&Path>,
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> String {
+    let file = path.map(|path| path.display().to_string());
+    let names = ours(variables).into_iter().map(|variable| variable.name);
+    let all: Vec<String> = file.into_iter().chain(names).collect();
+    if all.is_empty() { "defaults".to_owned() } else { all.join(", ") }
+}
+
+/// Those that configure, in an order that does not depend on the system's.
+fn ours(variables: impl IntoIterator<Item = (String, String)>) -> Vec<Variable> {
+    let variable = |(name, value): (String, String)| {
+        let key = name.strip_prefix(PREFIX).filter(|key| key.contains("__"))?;
+        Some(Variable { key: key.to_lowercase(), value: parsed(value), name })
+    };
+    let mut ours: Vec<Variable> = variables.into_iter().filter_map(variable).collect();
+    ours.sort_by(|a, b| a.name.cmp(&b.name));
+    ours
 }
 
 /// Reads a file; proves that it stands on its own, so that errors name its lines.
@@ -109,105 +127,55 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Table, ConfigError> {
     toml::from_str(&text).map_err(failed)
 }
 
-/// Puts one value where its key says; `None` if the key leads through something that is no table.
-fn overlay(table: &mut Table, key: &str, value: &str) -> Option<()> {
-    match key.split_once("__") {
-        None if key.is_empty() => None,
-        None => {
-            table.insert(key.to_owned(), parsed(value));
-            Some(())
-        }
-        Some((section, rest)) => {
-            let below = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
-            overlay(below.as_table_mut()?, rest, value)
-        }
+/// The file with variables laid over it, or what is wrong.
+fn fitted<'a, T: DeserializeOwned>(
+    file: &Table,
+    variables: impl IntoIterator<Item = &'a Variable>,
+) -> Result<T, String> {
+    let mut table = file.clone();
+    for variable in variables {
+        overlay(&mut table, &variable.key, &variable.value)
+            .ok_or_else(|| format!("{} names no key", variable.name))?;
     }
+    let whole = Value::Table(table).try_into();
+    whole.map_err(|error: toml::de::Error| error.to_string().trim_end().replace('\n', " "))
 }
 
-/// The value as TOML reads it, or as text: `30`, `true` and `["a"]` need no quotes, nor does `30s`.
-fn parsed(value: &str) -> Value {
-    let read = toml::from_str::<Table>(&format!("value = {value}"));
-    let read = read.ok().and_then(|mut table| table.remove("value"));
-    read.unwrap_or_else(|| Value::String(value.to_owned()))
+/// Puts one value where its key says; `None` if the key leads through something that is no table.
+fn overlay(table: &mut Table, key: &str, value: &Value) -> Option<()> {
+    let (section, rest) = match key.split_once("__") {
+        Some((section, rest)) => (section, Some(rest)),
+        None => (key, None),
+    };
+    if section.is_empty() {
+        return None;
+    }
+    let Some(rest) = rest else {
+        table.insert(section.to_owned(), value.clone());
+        return Some(());
+    };
+    let below = table.entry(section).or_insert_with(|| Table::new().into());
+    overlay(below.as_table_mut()?, rest, value)
+}
+
+/// Which variables do not fit, and why: those that fail on their own, or all of them if they only
+/// fail together.
+fn blame<T: DeserializeOwned>(file: &Table, variables: &[Variable], together: &str) -> String {
+    let alone = |variable: &Variable| {
+        let problem = fitted::<T>(file, [variable]).err()?;
+        Some(format!("{}: {problem}", variable.name))
+    };
+    let guilty: Vec<String> = variables.iter().filter_map(alone).collect();
+    if guilty.is_empty() {
+        let names: Vec<&str> = variables.iter().map(|one| one.name.as_str()).collect();
+        return format!("{}: {together}", names.join(", "));
+    }
+    guilty.join("; ")
+}
+
+fn parsed(value: String) -> Value {
+    value.trim().parse().unwrap_or(Value::String(value))
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use serde::Deserialize;
-
-    use super::*;
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    struct Config {
-        cache: Cache,
-    }
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(deny_unknown_fields, default)]
-    struct Cache {
-        memory: String,
-        entries: u32,
-    }
-
-    fn with(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), text).unwrap();
-        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into()));
-        load(Some(file.path()), variables.collect::<Vec<_>>())
-    }
-
-    #[test]
-    fn variables_lie_over_the_file() {
-        let config = with(
-            "[cache]\nmemory = \"1 GiB\"\nentries = 1\n",
-            &[("WCDN_CACHE__ENTRIES", "5"), ("WCDN_LOG", "debug"), ("PATH", "/bin")],
-        );
-        let expected = Cache { memory: "1 GiB".into(), entries: 5 };
-        assert_eq!(config.unwrap(), Config { cache: expected });
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line() {
-        let error = with("[cache]\nmemroy = \"1 GiB\"\n", &[]).unwrap_err().to_string();
-        assert!(error.contains("line 2") && error.contains("memroy"), "{error}");
-    }
-
-    #[test]
-    fn a_variable_that_names_no_key_is_an_error() {
-        let error = with("", &[("WCDN_CACHE__MEMROY", "x")]).unwrap_err().to_string();
-        assert!(error.contains("WCDN_CACHE__MEMROY") && error.contains("memroy"), "{error}");
-        let error = with("", &[("WCDN_CACHE__MEMORY__X", "x"), ("WCDN_CACHE__MEMORY", "1")]);
-        assert!(error.is_err());
-    }
-
-    #[test]
-    fn a_missing_file_is_named() {
-        let error = load::<Config>(Some(Path::new("/no/such.toml")), []).unwrap_err();
-        assert!(error.to_string().contains("/no/such.toml"));
-    }
-
-    #[test]
-    fn every_problem_is_told_at_once() {
-        let mut problems = Problems::default();
-        problems.push("cache.memory", "is 8 MiB; the least is 16 MiB");
-        problems.push("fetch.tries", "is 0; the least is 1");
-        let told = problems.into_result().unwrap_err().to_string();
-        assert_eq!(told.lines().count(), 2);
-    }
-
-    proptest! {
-        #[test]
-        fn no_variable_makes_the_loader_panic(name in "WCDN_[A-Z_]{0,12}", value in "\\PC{0,20}") {
-            let _ = load::<Config>(None, [(name, value)]).is_ok();
-        }
-
-        #[test]
-        fn text_needs_no_quotes(value in "[a-z][a-z0-9 ]{1,12}") {
-            prop_assume!(!["true", "false", "inf", "nan"].contains(&value.as_str()));
-            let variables = [("WCDN_CACHE__MEMORY".to_owned(), value.clone())];
-            prop_assert_eq!(load::<Config>(None, variables).unwrap().cache.memory, value);
-        }
-    }
-}
+mod tests;

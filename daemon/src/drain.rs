@@ -19,8 +19,10 @@ pub struct Drained {
 pub async fn finish(tasks: &TaskTracker, deadline: Duration) -> Drained {
     tasks.close();
     let running = tasks.len();
-    let _late = timeout(deadline, tasks.wait()).await.is_err();
-    let cut = tasks.len();
+    let cut = match timeout(deadline, tasks.wait()).await {
+        Ok(()) => 0,
+        Err(_) => tasks.len(),
+    };
     Drained { finished: running.saturating_sub(cut), cut }
 }
 

@@ -1,10 +1,15 @@
 //! A program from its first argument to its exit code.
 
-use std::{future::Future, process::ExitCode};
+use std::{future::Future, io, process::ExitCode};
 
+use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Failure, args::HasCommon, logs, panics, signals};
+use crate::{
+    Failure,
+    args::{HasCommon, VERSION},
+    config, logs, panics, signals,
+};
 
 /// Runs a program: parses its arguments, sets up logs, panics, signals and a runtime, and turns
 /// the outcome into an exit code: 0 fine, 2 usage or configuration, 1 anything else.
@@ -16,19 +21,15 @@ where
     A: HasCommon,
     F: Future<Output = Result<(), Failure>>,
 {
-    let args = A::parse();
-    let common = args.common();
+    let args: A = parse(name);
+    let common = args.common().clone();
     if let Err(error) = logs::start(&common.log, common.log_format) {
-        eprintln!("{name}: --log {:?} cannot be understood: {error}", common.log);
+        eprintln!("{name}: --log {:?} makes no sense: {error}", common.log);
         return ExitCode::from(2);
     }
     panics::hook(name);
     raise_file_limit();
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = common.threads {
-        builder.worker_threads(threads.into());
-    }
-    let runtime = match builder.enable_all().build() {
+    let runtime = match runtime(common.threads) {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("{name}: cannot start threads: {error}");
@@ -42,13 +43,27 @@ where
     });
     // Whatever still blocks a thread has been given its time to drain.
     runtime.shutdown_background();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            eprintln!("{name}: {}", failure.with_causes());
-            failure.exit_code()
-        }
+    let Err(failure) = outcome else {
+        return ExitCode::SUCCESS;
+    };
+    let sources = config::sources(common.config.as_deref(), config::variables());
+    eprintln!("{}", failure.report(name, &sources));
+    failure.exit_code()
+}
+
+/// Ends the process for `--help`, `--version` and arguments that make no sense.
+fn parse<A: HasCommon>(name: &'static str) -> A {
+    let mut command = A::command().name(name).version(VERSION.as_str());
+    let matches = command.get_matches_mut();
+    A::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+}
+
+fn runtime(threads: Option<u16>) -> io::Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads.into());
     }
+    builder.enable_all().build()
 }
 
 /// Each connection takes a file descriptor, and the usual soft limit is 1,024.

@@ -1,4 +1,7 @@
 //! Signals that end the process.
+//!
+//! SIGHUP is left as it is, so it ends the process at once; it is kept for a reload of the
+//! configuration.
 
 use std::io;
 
@@ -10,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(crate) fn cancel_on_signal(shutdown: CancellationToken) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    // Nobody waits for this task: it is the way out when what is waited for hangs.
     TaskTracker::new().spawn(async move {
         loop {
             let code = tokio::select! {

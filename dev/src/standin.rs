@@ -11,6 +11,7 @@ pub mod faults;
 mod form;
 mod publisher;
 mod range;
+mod socket;
 mod store;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -18,7 +19,7 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     middleware::{self, Next},
     response::Response,
 };
@@ -33,6 +34,7 @@ use wcdn_walrus::{BaseUrl, Encoding};
 
 use self::{
     faults::{Faults, Stats},
+    socket::{Cut, Socket},
     store::Store,
 };
 
@@ -85,7 +87,7 @@ impl Standin {
     /// Starts all daemons; they run until `shutdown`.
     ///
     /// # Errors
-    /// When the folder cannot be read, or holds what is no blob.
+    /// When the folder cannot be made or read, or a listener has no address.
     pub async fn start(options: StandinOptions, shutdown: CancellationToken) -> io::Result<Self> {
         let store = Store::open(options.encoding, options.dir, options.visible_after).await?;
         let store = Arc::new(store);
@@ -104,20 +106,13 @@ impl Standin {
             tasks.spawn(accept(listener, router, tasks.clone(), shutdown.clone()));
             url.parse().map_err(io::Error::other)
         };
-        let publisher_url = serve(
-            options.publisher,
-            with_manners(publisher::routes(), daemon()),
-        )?;
+        let publisher_url = serve(options.publisher, with_manners(publisher::routes(), daemon()))?;
         let aggregators = options.aggregators.into_iter();
         let aggregator_urls = aggregators
             .map(|listener| serve(listener, with_manners(aggregator::routes(), daemon())))
             .collect::<io::Result<_>>()?;
         tasks.close();
-        Ok(Self {
-            publisher_url,
-            aggregator_urls,
-            tasks,
-        })
+        Ok(Self { publisher_url, aggregator_urls, tasks })
     }
 
     /// Waits until all daemons have stopped.
@@ -141,11 +136,14 @@ async fn accept(
         };
         let (router, stop) = (router.clone(), shutdown.clone());
         tasks.spawn(async move {
-            let service = service_fn(move |request: http::Request<Incoming>| {
+            let cut = Cut::default();
+            let socket = TokioIo::new(Socket::new(stream, cut.clone()));
+            let service = service_fn(move |mut request: http::Request<Incoming>| {
+                request.extensions_mut().insert(cut.clone());
                 let answer = router.clone().oneshot(request.map(Body::new));
                 async move { faults::unless_refused(answer.await) }
             });
-            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let connection = http1::Builder::new().serve_connection(socket, service);
             // Broken connections are this daemon's trade, and nobody reads of them.
             let _broken = stop.run_until_cancelled(connection).await;
         });
@@ -158,41 +156,29 @@ fn with_manners(routes: Router<Arc<Daemon>>, daemon: Arc<Daemon>) -> Router {
         .route("/status", axum::routing::get(|| async { "OK" }))
         .merge(faults::routes());
     routes
-        .layer(middleware::from_fn_with_state(
-            Arc::clone(&daemon),
-            faults::before,
-        ))
+        .route_layer(middleware::from_fn_with_state(Arc::clone(&daemon), faults::before))
         .merge(always)
-        .layer(middleware::from_fn_with_state(Arc::clone(&daemon), cors))
+        .layer(middleware::from_fn(cors))
         .with_state(daemon)
 }
 
 /// CORS as the real daemons have it: everything allowed, nothing exposed, `OPTIONS` answered.
-async fn cors(State(_): State<Arc<Daemon>>, request: Request, next: Next) -> Response {
+async fn cors(request: Request, next: Next) -> Response {
     let is_preflight = request.method() == Method::OPTIONS;
-    let mut response = if is_preflight {
-        Response::new(Body::empty())
-    } else {
-        next.run(request).await
-    };
+    let mut response =
+        if is_preflight { Response::new(Body::empty()) } else { next.run(request).await };
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        HeaderValue::from_static("*"),
-    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     let vary = "origin, access-control-request-method, access-control-request-headers";
     headers.insert(header::VARY, HeaderValue::from_static(vary));
     if is_preflight {
-        for name in [
-            header::ACCESS_CONTROL_ALLOW_METHODS,
-            header::ACCESS_CONTROL_ALLOW_HEADERS,
-        ] {
+        for name in [header::ACCESS_CONTROL_ALLOW_METHODS, header::ACCESS_CONTROL_ALLOW_HEADERS] {
             headers.insert(name, HeaderValue::from_static("*"));
         }
-        headers.insert(
-            header::ACCESS_CONTROL_MAX_AGE,
-            HeaderValue::from_static("86400"),
-        );
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
     }
     response
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 fn metadata() -> cargo_metadata::Metadata {
     let mut command = MetadataCommand::new();
     command.manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
-    command.no_deps().other_options(["--locked".to_owned()]);
+    command.no_deps().other_options(["--locked".to_owned(), "--offline".to_owned()]);
     command.exec().expect("cargo metadata")
 }
 

@@ -28,14 +28,8 @@ pub(super) fn routes() -> Router<Arc<Daemon>> {
         .route("/v1/blobs/{blob_id}", get(blob))
         .route("/v1/blobs/{blob_id}/byte-range", get(byte_range))
         .route("/v1/blobs/by-object-id/{object_id}", get(by_object))
-        .route(
-            "/v1/blobs/by-quilt-patch-id/{quilt_patch_id}",
-            get(by_patch),
-        )
-        .route(
-            "/v1/blobs/by-quilt-id/{quilt_id}/{identifier}",
-            get(by_name),
-        )
+        .route("/v1/blobs/by-quilt-patch-id/{quilt_patch_id}", get(by_patch))
+        .route("/v1/blobs/by-quilt-id/{quilt_id}/{identifier}", get(by_name))
         .route("/v1/quilts/{quilt_id}/patches", get(patches))
 }
 
@@ -71,9 +65,7 @@ impl<T: Named> serde::de::Visitor<'_> for IdVisitor<T> {
     }
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        text.parse()
-            .map(Id)
-            .map_err(|_| E::custom(format_args!("failed to parse {}", T::NAME)))
+        text.parse().map(Id).map_err(|_| E::custom(format_args!("failed to parse {}", T::NAME)))
     }
 }
 
@@ -93,6 +85,15 @@ struct Checks {
     skip_consistency_check: bool,
 }
 
+impl Checks {
+    fn agree(&self) -> Result<(), Aip> {
+        match (self.strict_consistency_check, self.skip_consistency_check) {
+            (true, true) => Err(Aip::INVALID_CHECK),
+            _ => Ok(()),
+        }
+    }
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Window {
@@ -107,10 +108,7 @@ async fn blob(
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    if checks.strict_consistency_check && checks.skip_consistency_check {
-        return Aip::INVALID_CHECK.into_response();
-    }
-    match daemon.read(&id) {
+    match checks.agree().and_then(|()| daemon.read(&id)) {
         Ok(bytes) => read(&id, &bytes, &method, &headers),
         Err(refusal) => refusal.into_response(),
     }
@@ -119,13 +117,18 @@ async fn blob(
 async fn by_object(
     State(daemon): State<Arc<Daemon>>,
     Path(Id(object)): Path<Id<ObjectId>>,
-    Query(_): Query<Checks>,
+    Query(checks): Query<Checks>,
     method: Method,
     headers: HeaderMap,
 ) -> Response {
-    match daemon.store.of_object(&object) {
-        Some((id, bytes)) => read(&id, &bytes, &method, &headers),
-        None => Aip::BLOB_NOT_FOUND.into_response(),
+    let id = daemon.store.of_object(&object);
+    let found = checks.agree().and_then(|()| {
+        let id = id.ok_or(Aip::BLOB_NOT_FOUND)?;
+        Ok((id, daemon.read(&id)?))
+    });
+    match found {
+        Ok((id, bytes)) => read(&id, &bytes, &method, &headers),
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -134,9 +137,7 @@ fn read(id: &BlobId, bytes: &Bytes, method: &Method, headers: &HeaderMap) -> Res
         Ok(range) => range,
         Err(refusal) => return *refusal,
     };
-    let part = range
-        .clone()
-        .map_or_else(|| bytes.clone(), |range| bytes.slice(range));
+    let part = range.clone().map_or_else(|| bytes.clone(), |range| bytes.slice(range));
     let mut response = success(part, &id.to_string(), method, headers, None);
     if let Some(range) = range {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -157,9 +158,7 @@ async fn byte_range(
         Ok(bytes) => bytes,
         Err(refusal) => return refusal.into_response(),
     };
-    let end = start
-        .checked_add(length)
-        .filter(|end| *end <= bytes.len() as u64 && length > 0);
+    let end = start.checked_add(length).filter(|end| *end <= bytes.len() as u64 && length > 0);
     let window = end.and_then(|end| Some(usize::try_from(start).ok()?..usize::try_from(end).ok()?));
     match window {
         Some(window) => {
@@ -267,22 +266,14 @@ fn success(
     insert(&mut response, header::CACHE_CONTROL, caching);
     insert(&mut response, header::ETAG, etag);
     // What the viewer accepts is what it gets, unless it has an asterisk; else what it sends.
-    let accepted = asked
-        .get(header::ACCEPT)
-        .filter(|value| !value.as_bytes().contains(&b'*'));
-    let sent = asked
-        .get(header::CONTENT_TYPE)
-        .filter(|_| method == Method::GET);
+    let accepted = asked.get(header::ACCEPT).filter(|value| !value.as_bytes().contains(&b'*'));
+    let sent = asked.get(header::CONTENT_TYPE).filter(|_| method == Method::GET);
     if let Some(echo) = accepted.or(sent) {
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, echo.clone());
+        response.headers_mut().insert(header::CONTENT_TYPE, echo.clone());
     }
     let allowed = tags.into_iter().flatten().filter_map(|(name, value)| {
         let name = name.to_lowercase();
-        ALLOWED_TAGS
-            .contains(&name.as_str())
-            .then(|| (name.parse().ok(), value))
+        ALLOWED_TAGS.contains(&name.as_str()).then(|| (name.parse().ok(), value))
     });
     for (name, value) in allowed {
         if let Some(name) = name.filter(|name| !response.headers().contains_key(name)) {
@@ -304,10 +295,6 @@ impl Daemon {
     fn read(&self, id: &BlobId) -> Result<Bytes, Aip> {
         let bytes = self.store.get(id).ok_or(Aip::BLOB_NOT_FOUND)?;
         let most = self.faults.lock().max_body.unwrap_or(usize::MAX);
-        if bytes.len() > most {
-            Err(Aip::TOO_LARGE)
-        } else {
-            Ok(bytes)
-        }
+        if bytes.len() > most { Err(Aip::TOO_LARGE) } else { Ok(bytes) }
     }
 }

@@ -62,12 +62,7 @@ impl Aip {
 
     /// The form with a message of its own.
     pub(super) fn saying(self, message: &str) -> Response {
-        let Self {
-            status,
-            word,
-            reason,
-            ..
-        } = self;
+        let Self { status, word, reason, .. } = self;
         let body = json!({"error": {
             "status": word,
             "code": status.as_u16(),
@@ -96,23 +91,14 @@ pub(super) fn range_not_satisfiable(why: &str) -> Response {
 
 /// 400 for a byte range in the query that lies outside.
 pub(super) fn invalid_byte_range(why: &str) -> Response {
-    let kind = Aip {
-        status: StatusCode::BAD_REQUEST,
-        word: "INVALID_ARGUMENT",
-        ..Aip::RANGE
-    };
+    let kind = Aip { status: StatusCode::BAD_REQUEST, word: "INVALID_ARGUMENT", ..Aip::RANGE };
     kind.saying(&format!("invalid byte range parameters: {why}"))
 }
 
 /// 400 for a request that a publisher does not understand.
 pub(super) fn malformed(reason: &'static str, why: &str) -> Response {
-    Aip {
-        status: StatusCode::BAD_REQUEST,
-        word: "INVALID_ARGUMENT",
-        reason,
-        message: "",
-    }
-    .saying(why)
+    Aip { status: StatusCode::BAD_REQUEST, word: "INVALID_ARGUMENT", reason, message: "" }
+        .saying(why)
 }
 
 /// 500, whose cause the real daemons hide.

@@ -1,6 +1,6 @@
 //! How a daemon can be made to misbehave, and what it was asked.
 
-use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, task::Poll, time::Duration};
 
 use axum::{
     Json, Router,
@@ -15,10 +15,12 @@ use futures_util::{StreamExt, stream};
 use http::{HeaderValue, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::{Deserialize, Serialize};
+use wcdn_walrus::{BlobId, QuiltPatchId};
 
 use super::{
     Daemon,
     answer::{Aip, internal, too_many},
+    socket::Cut,
 };
 
 /// The faults of one daemon; all of them together, if several are set.
@@ -51,6 +53,7 @@ pub struct Faults {
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Stats {
     requests: u64,
+    /// By the text form, as ids have no other in JSON.
     by_blob: BTreeMap<String, u64>,
 }
 
@@ -60,9 +63,7 @@ pub(super) struct Refused;
 
 pub(super) fn routes() -> Router<Arc<Daemon>> {
     let faults = get(shown).put(set).delete(cleared);
-    Router::new()
-        .route("/_faults", faults)
-        .route("/_stats", get(stats))
+    Router::new().route("/_faults", faults).route("/_stats", get(stats))
 }
 
 async fn shown(State(daemon): State<Arc<Daemon>>) -> Json<Faults> {
@@ -72,11 +73,7 @@ async fn shown(State(daemon): State<Arc<Daemon>>) -> Json<Faults> {
 /// Takes JSON whatever its `Content-Type`: curl's default is a form's.
 async fn set(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
     match Json::<Faults>::from_bytes(&body) {
-        Ok(Json(faults))
-            if faults
-                .error_rate
-                .is_none_or(|rate| (0.0..=1.0).contains(&rate)) =>
-        {
+        Ok(Json(faults)) if faults.error_rate.is_none_or(|rate| (0.0..=1.0).contains(&rate)) => {
             *daemon.faults.lock() = faults.clone();
             Json(faults).into_response()
         }
@@ -113,11 +110,7 @@ pub(super) async fn before(
         response.extensions_mut().insert(Refused);
         return response;
     }
-    let who = if request.method() == Method::PUT {
-        "publisher"
-    } else {
-        "aggregator"
-    };
+    let who = if request.method() == Method::PUT { "publisher" } else { "aggregator" };
     if let Some(error) = faults.error(who) {
         return error;
     }
@@ -125,9 +118,10 @@ pub(super) async fn before(
         let page = "<!doctype html><title>Welcome</title><h1>It works!</h1>\n";
         return ([(header::CONTENT_TYPE, "text/html")], page).into_response();
     }
+    let cut = request.extensions().get::<Cut>().cloned();
     let response = next.run(request).await;
-    if who == "aggregator" && response.status().is_success() {
-        faults.spoil(response).await
+    if faults.damage() && who == "aggregator" && response.status().is_success() {
+        faults.spoil(response, cut.unwrap_or_default()).await
     } else {
         response
     }
@@ -135,9 +129,7 @@ pub(super) async fn before(
 
 impl Faults {
     fn error(&self, who: &str) -> Option<Response> {
-        let rate = self
-            .error_rate
-            .unwrap_or(if self.status.is_some() { 1.0 } else { 0.0 });
+        let rate = self.error_rate.unwrap_or(if self.status.is_some() { 1.0 } else { 0.0 });
         if rand::random::<f64>() >= rate {
             return None;
         }
@@ -148,14 +140,19 @@ impl Faults {
             451 => Aip::FORBIDDEN.into_response(),
             500 => internal(),
             503 => Aip::UNAVAILABLE.into_response(),
-            other => StatusCode::from_u16(other)
-                .unwrap_or(StatusCode::BAD_GATEWAY)
-                .into_response(),
+            other => StatusCode::from_u16(other).unwrap_or(StatusCode::BAD_GATEWAY).into_response(),
         })
     }
 
+    fn damage(&self) -> bool {
+        self.corrupt
+            || self.extra_bytes > 0
+            || self.truncate_at.is_some()
+            || self.stall_at.is_some()
+    }
+
     /// Damages a body, and the length that is said of it.
-    async fn spoil(&self, response: Response) -> Response {
+    async fn spoil(&self, response: Response, cut: Cut) -> Response {
         let (mut head, body) = response.into_parts();
         let mut bytes = match body.collect().await {
             Ok(body) => BytesMut::from(body.to_bytes()),
@@ -163,25 +160,24 @@ impl Faults {
         };
         if self.corrupt {
             let middle = bytes.len() / 2;
-            bytes
-                .get_mut(middle)
-                .into_iter()
-                .for_each(|byte| *byte ^= 1);
+            bytes.get_mut(middle).into_iter().for_each(|byte| *byte ^= 1);
         }
         bytes.resize(bytes.len() + self.extra_bytes, b'!');
-        head.headers
-            .insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
-        let cut = |at: usize| bytes.clone().freeze().slice(..at.min(bytes.len()));
-        let beginning = |at| stream::iter([Ok::<_, std::io::Error>(cut(at))]);
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        let bytes = bytes.freeze();
+        let beginning = |at| stream::iter([Ok::<_, Infallible>(bytes.slice(..at))]);
         let body = match (self.truncate_at, self.stall_at) {
             (Some(at), _) if at < bytes.len() => {
-                let error = std::io::Error::other("the connection is to be cut here");
-                Body::from_stream(beginning(at).chain(stream::iter([Err(error)])))
+                let end = stream::poll_fn(move |_| {
+                    cut.behind_this();
+                    Poll::Pending
+                });
+                Body::from_stream(beginning(at).chain(end))
             }
             (_, Some(at)) if at < bytes.len() => {
                 Body::from_stream(beginning(at).chain(stream::pending()))
             }
-            _ => Body::from(bytes.freeze()),
+            _ => Body::from(bytes),
         };
         Response::from_parts(head, body)
     }
@@ -190,11 +186,12 @@ impl Faults {
 impl Stats {
     fn count(&mut self, path: &str) {
         self.requests += 1;
-        let id = path
-            .split('/')
-            .find(|part| part.len() == wcdn_walrus::BlobId::TEXT_LEN);
-        if let Some(id) = id {
-            *self.by_blob.entry(id.to_owned()).or_default() += 1;
+        // A patch counts for the quilt it is in; an object is known by its blob only once found.
+        let quilt = |part: &str| Some(part.parse::<QuiltPatchId>().ok()?.quilt());
+        let blob =
+            path.split('/').find_map(|part| part.parse::<BlobId>().ok().or_else(|| quilt(part)));
+        if let Some(blob) = blob {
+            *self.by_blob.entry(blob.to_string()).or_default() += 1;
         }
     }
 }

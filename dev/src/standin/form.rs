@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use axum::{
-    extract::{FromRequest, Multipart, Request},
+    extract::{DefaultBodyLimit, FromRequest, Multipart, Request},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
-use http::StatusCode;
 use serde::Deserialize;
 use serde_json::Value;
 use wcdn_walrus::quilt::{NewPatch, Tags};
@@ -25,27 +24,21 @@ struct FileTags {
 }
 
 /// Reads the files and their tags. A field's name is the name of the file; a file name is ignored.
-pub(super) async fn read(request: Request, limit: usize) -> Result<Vec<NewPatch>, Box<Response>> {
+pub(super) async fn read(
+    mut request: Request,
+    limit: usize,
+) -> Result<Vec<NewPatch>, Box<Response>> {
+    DefaultBodyLimit::max(limit).apply(&mut request);
     let mut form = Multipart::from_request(request, &())
         .await
         .map_err(|rejection| Box::new(rejection.into_response()))?;
     let refuse = |why: &str| Box::new(malformed("MALFORMED_REQUEST", why));
     let (mut files, mut tags) = (Vec::<(String, Bytes)>::new(), Vec::new());
-    let mut room = limit;
-    while let Some(field) = form
-        .next_field()
-        .await
-        .map_err(|error| Box::new(error.into_response()))?
+    while let Some(field) =
+        form.next_field().await.map_err(|error| Box::new(error.into_response()))?
     {
         let name = field.name().unwrap_or_default().to_owned();
-        let content = field
-            .bytes()
-            .await
-            .map_err(|error| Box::new(error.into_response()))?;
-        room = room.checked_sub(content.len()).ok_or_else(|| {
-            let text = "Failed to buffer the request body: length limit exceeded";
-            Box::new((StatusCode::PAYLOAD_TOO_LARGE, text).into_response())
-        })?;
+        let content = field.bytes().await.map_err(|error| Box::new(error.into_response()))?;
         if name == METADATA {
             tags = serde_json::from_slice(&content)
                 .map_err(|error| refuse(&format!("invalid metadata: {error}")))?;
@@ -61,11 +54,7 @@ pub(super) async fn read(request: Request, limit: usize) -> Result<Vec<NewPatch>
     }
     let files = files.into_iter().map(|(identifier, data)| {
         let tags = by_name.get(&identifier).cloned().unwrap_or_default();
-        NewPatch {
-            identifier,
-            tags,
-            data,
-        }
+        NewPatch { identifier, tags, data }
     });
     Ok(files.collect())
 }
@@ -76,7 +65,5 @@ fn as_text(tags: BTreeMap<String, Value>) -> Tags {
         Value::String(text) => text,
         other => other.to_string(),
     };
-    tags.into_iter()
-        .map(|(name, value)| (name, text(value)))
-        .collect()
+    tags.into_iter().map(|(name, value)| (name, text(value))).collect()
 }

@@ -4,14 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Router,
-    body::Body,
-    extract::{Query, Request, State},
+    extract::{DefaultBodyLimit, FromRequest, Query, Request, State},
     response::{IntoResponse, Response},
     routing::put,
 };
 use bytes::Bytes;
 use http::StatusCode;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wcdn_walrus::quilt;
@@ -24,9 +22,7 @@ use super::{
 };
 
 pub(super) fn routes() -> Router<Arc<Daemon>> {
-    Router::new()
-        .route("/v1/blobs", put(store))
-        .route("/v1/quilts", put(store_quilt))
+    Router::new().route("/v1/blobs", put(store)).route("/v1/quilts", put(store_quilt))
 }
 
 /// The parameters of storing; any other is refused.
@@ -73,20 +69,10 @@ impl Parameters {
             return persistence("cannot be both deletable and permanent");
         }
         if self.share && self.send_object_to.is_some() {
-            return Some(malformed(
-                "MALFORMED_REQUEST",
-                "cannot both share and send the object",
-            ));
+            return Some(malformed("MALFORMED_REQUEST", "cannot both share and send the object"));
         }
-        if self
-            .encoding_type
-            .as_deref()
-            .is_some_and(|kind| kind != "RS2")
-        {
-            return Some(malformed(
-                "MALFORMED_REQUEST",
-                "the only encoding type is RS2",
-            ));
+        if self.encoding_type.as_deref().is_some_and(|kind| kind != "RS2") {
+            return Some(malformed("MALFORMED_REQUEST", "the only encoding type is RS2"));
         }
         (self.epochs == 0 || self.epochs > MAX_EPOCHS)
             .then(|| malformed("MALFORMED_REQUEST", "epochs must be between 1 and 53"))
@@ -96,15 +82,16 @@ impl Parameters {
 async fn store(
     State(daemon): State<Arc<Daemon>>,
     Query(parameters): Query<Parameters>,
-    request: Request,
+    mut request: Request,
 ) -> Response {
     if let Some(refusal) = parameters.refusal() {
         return refusal;
     }
     let limit = daemon.faults.lock().max_body.unwrap_or(daemon.max_body);
-    let body = match buffered(request, limit).await {
+    DefaultBodyLimit::max(limit).apply(&mut request);
+    let body = match Bytes::from_request(request, &()).await {
         Ok(body) => body,
-        Err(refusal) => return *refusal,
+        Err(rejection) => return rejection.into_response(),
     };
     match keep(&daemon, body, &parameters).await {
         Ok(stored) => json_response(StatusCode::OK, &stored),
@@ -120,11 +107,7 @@ async fn store_quilt(
     if let Some(refusal) = parameters.refusal() {
         return refusal;
     }
-    let limit = daemon
-        .faults
-        .lock()
-        .max_body
-        .unwrap_or(daemon.max_quilt_body);
+    let limit = daemon.faults.lock().max_body.unwrap_or(daemon.max_quilt_body);
     let files = match form::read(request, limit).await {
         Ok(files) => files,
         Err(refusal) => return *refusal,
@@ -133,7 +116,7 @@ async fn store_quilt(
         Ok(built) => built,
         Err(error) => return malformed("MALFORMED_REQUEST", &error.to_string()),
     };
-    let id = match daemon.store.put(built.blob.clone()).await {
+    let kept = match daemon.store.put(built.blob.clone()).await {
         Ok(kept) => kept,
         Err(error) => return failed(&error),
     };
@@ -142,12 +125,12 @@ async fn store_quilt(
         .patches()
         .iter()
         .map(|patch| {
-            let id = patch.id(id.id).to_string();
+            let id = patch.id(kept.id).to_string();
             let name = patch.identifier.as_str();
             (name, json!({"identifier": name, "quiltPatchId": id}))
         })
         .collect();
-    let stored = result(&daemon, &id, built.blob.len(), &parameters);
+    let stored = result(&daemon, &kept, built.blob.len(), &parameters);
     let files: Vec<Value> = files.into_values().collect();
     let answer = json!({"blobStoreResult": stored, "storedQuiltBlobs": files});
     json_response(StatusCode::OK, &answer)
@@ -159,34 +142,13 @@ async fn keep(
     parameters: &Parameters,
 ) -> Result<Value, Box<Response>> {
     let length = body.len();
-    let kept = daemon
-        .store
-        .put(body)
-        .await
-        .map_err(|error| Box::new(failed(&error)))?;
+    let kept = daemon.store.put(body).await.map_err(|error| Box::new(failed(&error)))?;
     Ok(result(daemon, &kept, length, parameters))
 }
 
 fn failed(error: &KeepError) -> Response {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "the stand-in cannot store a blob"
-    );
+    tracing::warn!(error = error as &dyn std::error::Error, "the stand-in cannot store a blob");
     internal()
-}
-
-/// The body, if it is not too large. The words are those of the real daemon's framework.
-async fn buffered(request: Request, limit: usize) -> Result<Bytes, Box<Response>> {
-    let too_large = || {
-        let text = "Failed to buffer the request body: length limit exceeded";
-        Box::new((StatusCode::PAYLOAD_TOO_LARGE, text).into_response())
-    };
-    let body: Body = request.into_body();
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
-        Err(_) => Err(Box::new(StatusCode::BAD_REQUEST.into_response())),
-    }
 }
 
 /// The JSON of a stored blob.
@@ -198,11 +160,7 @@ fn result(daemon: &Daemon, kept: &Kept, length: usize, parameters: &Parameters) 
             json!({"txDigest": "4XQHFa9S324wTzYHF3vsBSwpUZuLpmwTHYMFv9nsttSs", "eventSeq": "0"});
         return json!({"alreadyCertified": {"blobId": id, "event": event, "endEpoch": end}});
     }
-    let encoded = daemon
-        .store
-        .encoding()
-        .encoded_len(length as u64)
-        .unwrap_or_default();
+    let encoded = daemon.store.encoding().encoded_len(length as u64).unwrap_or_default();
     let object = kept.object.to_string();
     let mut created = json!({
         "blobObject": {

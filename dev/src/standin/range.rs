@@ -17,10 +17,7 @@ pub(super) fn of(
         return Ok(None);
     };
     let refuse = |why: &str| Err(Box::new(range_not_satisfiable(why)));
-    let specs = value
-        .to_str()
-        .ok()
-        .and_then(|value| value.strip_prefix("bytes="));
+    let specs = value.to_str().ok().and_then(|value| value.strip_prefix("bytes="));
     let Some(specs) = specs else {
         return refuse("invalid range header");
     };

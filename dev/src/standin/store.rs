@@ -59,22 +59,11 @@ impl Store {
                 // What a write left half done has another name.
                 if let Some(id) = name.to_str().and_then(|name| name.parse().ok()) {
                     let bytes = fs::read(file.path()).await?.into();
-                    blobs.insert(
-                        id,
-                        Blob {
-                            bytes,
-                            visible_at: Instant::now(),
-                        },
-                    );
+                    blobs.insert(id, Blob { bytes, visible_at: Instant::now() });
                 }
             }
         }
-        Ok(Self {
-            encoding,
-            dir,
-            visible_after,
-            blobs: RwLock::new(blobs),
-        })
+        Ok(Self { encoding, dir, visible_after, blobs: RwLock::new(blobs) })
     }
 
     pub(super) fn encoding(&self) -> Encoding {
@@ -84,18 +73,14 @@ impl Store {
     /// A blob that aggregators see.
     pub(super) fn get(&self, id: &BlobId) -> Option<Bytes> {
         let blobs = self.blobs.read();
-        let blob = blobs
-            .get(id)
-            .filter(|blob| blob.visible_at <= Instant::now())?;
+        let blob = blobs.get(id).filter(|blob| blob.visible_at <= Instant::now())?;
         Some(blob.bytes.clone())
     }
 
-    /// The blob of an object.
-    pub(super) fn of_object(&self, object: &ObjectId) -> Option<(BlobId, Bytes)> {
-        let blobs = self.blobs.read();
-        let id = *blobs.keys().find(|id| object_of(id) == *object)?;
-        drop(blobs);
-        Some((id, self.get(&id)?))
+    /// The blob that an object holds.
+    pub(super) fn of_object(&self, object: &ObjectId) -> Option<BlobId> {
+        let id = BlobId::from_bytes(flipped(object.as_bytes()));
+        self.blobs.read().contains_key(&id).then_some(id)
     }
 
     /// Stores a blob under the id that follows from its bytes.
@@ -106,30 +91,24 @@ impl Store {
             .map_err(io::Error::other)??;
         let object = object_of(&id);
         if self.blobs.read().contains_key(&id) {
-            return Ok(Kept {
-                id,
-                object,
-                is_old: true,
-            });
+            return Ok(Kept { id, object, is_old: true });
         }
         if let Some(dir) = &self.dir {
             write(dir, &id, &bytes).await?;
         }
         let visible_at = Instant::now() + self.visible_after;
         self.blobs.write().insert(id, Blob { bytes, visible_at });
-        Ok(Kept {
-            id,
-            object,
-            is_old: false,
-        })
+        Ok(Kept { id, object, is_old: false })
     }
 }
 
-/// The object that holds a blob: some address, always the same.
+/// The object that holds a blob: an address of its own, always the same.
 fn object_of(id: &BlobId) -> ObjectId {
-    let mut bytes = *id.as_bytes();
-    bytes.iter_mut().for_each(|byte| *byte = !*byte);
-    ObjectId::from_bytes(bytes)
+    ObjectId::from_bytes(flipped(id.as_bytes()))
+}
+
+fn flipped(bytes: &[u8; 32]) -> [u8; 32] {
+    bytes.map(|byte| !byte)
 }
 
 /// Writes beside the name and then moves there, so that a name always has the whole blob.
