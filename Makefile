@@ -36,5 +36,7 @@ bench: cargo-is-here ## micro benches, and the edge beside nginx, Varnish and HA
 	$(CARGO) build --release --locked -p wcdn-node -p wcdn-bench
 	target/release/wcdn-bench $(ARGS)
 
+# The properties are tests like any other. What they may reject grows with the cases.
 fuzz: cargo-is-here ## the property tests of every parser, with many more cases
-	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked --release --lib -p wcdn-proto -p wcdn-walrus -p wcdn-daemon -p wcdn-node
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} PROPTEST_MAX_GLOBAL_REJECTS=1000000 \
+	$(CARGO) test --locked --release --no-fail-fast --lib -p wcdn-proto -p wcdn-walrus -p wcdn-daemon -p wcdn-node

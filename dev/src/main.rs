@@ -39,8 +39,10 @@ impl HasCommon for Args {
 
 fn main() -> ExitCode {
     wcdn_daemon::run("wcdn-dev", |args: Args, shutdown| async move {
-        let mut edge: wcdn_node::Config =
-            wcdn_daemon::config::load(args.common.config.as_deref(), std::env::vars())?;
+        let mut edge: wcdn_node::Config = wcdn_daemon::config::load(
+            args.common.config.as_deref(),
+            wcdn_daemon::config::variables(),
+        )?;
         if edge.access_log == wcdn_node::Config::default().access_log {
             edge.access_log.to = "stdout".into();
             edge.access_log.format = wcdn_node::config::LogFormat::Clf;

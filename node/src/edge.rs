@@ -7,6 +7,7 @@ pub mod body;
 mod connection;
 mod cors;
 pub mod error;
+mod find;
 mod large;
 pub mod media;
 mod multipart;

@@ -24,5 +24,5 @@ pub mod quilt;
 pub mod verify;
 
 pub use config::Config;
-pub use doors::Doors;
+pub use doors::{BindError, Doors};
 pub use node::{Node, StartError, start};

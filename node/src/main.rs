@@ -33,7 +33,7 @@ impl HasCommon for Args {
 
 fn main() -> ExitCode {
     wcdn_daemon::run("wcdn-node", |args: Args, shutdown| async move {
-        let config: Config = config::load(args.common.config.as_deref(), std::env::vars())?;
+        let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
         config.check()?;
         if args.common.check_config {
             return Ok(());

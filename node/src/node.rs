@@ -8,7 +8,10 @@ use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
 use crate::{
     access_log::AccessLog,
-    cache::{Cache, fill::Fills},
+    cache::{
+        Cache,
+        fill::{Fills, Means},
+    },
     config::{Config, Mode},
     doors::Doors,
     edge::{self, Edge, response::Labels},
@@ -139,18 +142,15 @@ fn assemble(
         ..HttpOptions::default()
     });
     let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));
-    let pool = Pool::new(config.origins(), &http, config.fetch.clone(), metrics);
-    let verifier = Verifier::start(&config.verify, encoding, metrics)?;
-    let fills = Fills::new(
-        config,
-        encoding,
-        Arc::clone(&cache),
-        pool,
-        verifier,
-        Arc::clone(metrics),
-        work,
-        cut,
-    );
+    let means = Means {
+        cache: Arc::clone(&cache),
+        pool: Pool::new(config.origins(), &http, config.fetch.clone(), metrics),
+        verifier: Verifier::start(&config.verify, encoding, metrics)?,
+        metrics: Arc::clone(metrics),
+        tasks: work,
+        shutdown: cut,
+    };
+    let fills = Fills::new(config, encoding, means);
     Ok(Edge {
         quilts: Quilts::new(encoding, Arc::clone(&cache), fills.clone()),
         objects: Objects::new(fills.clone()),

@@ -110,7 +110,7 @@ mod tests {
 
         #[test]
         fn no_text_makes_the_parser_panic(text in "\\PC{0,60}") {
-            let _ = text.parse::<BlobId>().is_ok();
+            let _parsed = text.parse::<BlobId>().is_ok();
         }
     }
 

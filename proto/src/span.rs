@@ -63,7 +63,7 @@ impl fmt::Display for Span {
         let millis = self.0.as_millis();
         let (name, unit) = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)]
             .into_iter()
-            .find(|(_, unit)| millis >= *unit && millis % unit == 0)
+            .find(|(_, unit)| millis >= *unit && millis.is_multiple_of(*unit))
             .unwrap_or(("ms", 1));
         write!(f, "{}{name}", millis / unit)
     }

@@ -1,5 +1,12 @@
 //! What the system promises, tried through the doors its users have.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    clippy::string_slice,
+    reason = "helpers of tests are tests, and a panic there is a failure with a place"
+)]
+
 #[path = "fleet/bad_input.rs"]
 mod bad_input;
 #[path = "fleet/conditions.rs"]

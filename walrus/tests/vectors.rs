@@ -1,5 +1,11 @@
 //! Ids and quilts as the Walrus reference encoder makes them.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "helpers of tests are tests; the generators are defined modulo 256"
+)]
+
 use bytes::Bytes;
 use serde_json::Value;
 use wcdn_walrus::{

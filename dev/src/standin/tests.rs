@@ -205,7 +205,8 @@ async fn every_status_that_can_be_set_is_understood() {
     use AggregatorError as E;
     let walrus = walrus(|_| {}).await;
     let id = walrus.store("a blob").await;
-    let is: [(u16, fn(&E) -> bool); 9] = [
+    type Holds = fn(&E) -> bool;
+    let is: [(u16, Holds); 9] = [
         (403, |error| matches!(error, E::TooLarge)),
         (404, |error| matches!(error, E::BlobNotFound)),
         (429, |error| matches!(error, E::TooManyRequests { retry_after: None })),

@@ -47,6 +47,23 @@ pub struct Fills {
     shared: Arc<Shared>,
 }
 
+/// What fills work with.
+#[derive(Debug)]
+pub struct Means {
+    /// Where entries go.
+    pub cache: Arc<Cache>,
+    /// Where bytes come from.
+    pub pool: Pool,
+    /// Who checks them.
+    pub verifier: Verifier,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where the tasks of fills run.
+    pub tasks: TaskTracker,
+    /// What ends them.
+    pub shutdown: CancellationToken,
+}
+
 #[derive(Debug)]
 struct Shared {
     cache: Arc<Cache>,
@@ -107,17 +124,8 @@ pub enum Joined {
 const WHOLE_SHARE: u64 = 4;
 
 impl Fills {
-    /// No fills yet. Their tasks run on `tasks` and end with `shutdown`.
-    pub fn new(
-        config: &Config,
-        encoding: Encoding,
-        cache: Arc<Cache>,
-        pool: Pool,
-        verifier: Verifier,
-        metrics: Arc<Metrics>,
-        tasks: TaskTracker,
-        shutdown: CancellationToken,
-    ) -> Self {
+    /// No fills yet.
+    pub fn new(config: &Config, encoding: Encoding, means: Means) -> Self {
         let checks = config.verify.mode != Mode::Off;
         let share = config.cache.memory.bytes() / WHOLE_SHARE;
         let limits = Limits {
@@ -129,6 +137,7 @@ impl Fills {
             strict: config.verify.mode == Mode::Strict,
             fills: config.fetch.max_fills,
         };
+        let Means { cache, pool, verifier, metrics, tasks, shutdown } = means;
         let table = Mutex::default();
         let shared = Shared { cache, pool, verifier, limits, table, tasks, shutdown, metrics };
         Self { shared: Arc::new(shared) }

@@ -7,7 +7,7 @@ use super::entry::{Entry, Key};
 /// A moka cache (TinyLFU), weighed in bytes.
 ///
 /// moka evicts in batches after the fact, so its own limit is soft. The hard one is the
-/// [`Budget`](super::budget::Budget); this tier aims for [`SHARE`] of it and leaves the rest to
+/// [`Budget`](super::budget::Budget); this tier aims for three quarters of it and leaves the rest to
 /// fills in flight and to the overshoot, and [`Memory::shrink`] makes it catch up when the budget
 /// runs dry. No expiry is set: freshness lives in the entry.
 #[derive(Debug)]

@@ -9,13 +9,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
-use wcdn_proto::{BlobId, QuiltPatchId};
 
 use super::{
     Edge,
@@ -23,20 +21,17 @@ use super::{
     connection::Connection,
     cors,
     error::{Code, ServeError},
+    find,
     path::{self, Family, Target},
     range,
-    respond::{Found, Held, Reply, respond},
-    response::{self, CacheResult, Facts, Source},
+    respond::{Found, Reply, respond},
+    response::{self, CacheResult},
     validator::{self, Match},
     watch::Standing,
 };
 use crate::{
     access_log::Pending,
-    cache::{
-        Lookup,
-        entry::{Entry, Key, Level, Part},
-        fill::{Joined, Ready, error::FillError},
-    },
+    cache::{Lookup, entry::Key},
     quilt,
 };
 
@@ -132,8 +127,8 @@ fn ready(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Answer
 fn quickly(edge: &Edge, asked: &Asked, target: &Target) -> Option<Result<Reply, ServeError>> {
     match target {
         Target::Status => Some(Ok(status().into())),
-        Target::Blob(id) => known(edge, asked, &blob_key(*id), id),
-        Target::ByteRange(id) => held(edge, asked, &blob_key(*id)),
+        Target::Blob(id) => known(edge, asked, &find::blob_key(*id), id),
+        Target::ByteRange(id) => held(edge, asked, &find::blob_key(*id)),
         Target::Patch(id) => known(edge, asked, &quilt::key(*id), id),
         Target::QuiltFile { quilt, identifier } => match edge.quilts.known(*quilt, identifier)? {
             Ok(id) => known(edge, asked, &quilt::key(id), &id),
@@ -186,17 +181,17 @@ fn unchanged(edge: &Edge, key: &Key, etag: HeaderValue) -> Response<Body> {
 async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
     match target {
         Target::Blob(id) | Target::ByteRange(id) => {
-            respond(edge, asked, blob(edge, asked, id).await?)
+            respond(edge, asked, find::blob(edge, asked, id).await?)
         }
-        Target::Patch(id) => respond(edge, asked, patch(edge, id).await?),
+        Target::Patch(id) => respond(edge, asked, find::patch(edge, id).await?),
         Target::QuiltFile { quilt, identifier } => {
             let id = edge.quilts.resolve(quilt, &identifier, edge.patience).await?;
-            respond(edge, asked, patch(edge, id).await?)
+            respond(edge, asked, find::patch(edge, id).await?)
         }
         Target::Object(object) => {
             let id =
                 edge.objects.resolve(object).await.map_err(|error| ServeError::from(&*error))?;
-            let mut found = blob(edge, asked, id).await?;
+            let mut found = find::blob(edge, asked, id).await?;
             found.facts.name_is_immutable = false;
             respond(edge, asked, found)
         }
@@ -206,128 +201,6 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         }
         Target::Status => Ok(status().into()),
     }
-}
-
-/// Finds a blob: in memory, by a fill, or slice by slice.
-async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeError> {
-    if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
-        let result = CacheResult::Hit(entry.record().level);
-        return Ok(Found::entry(entry, result));
-    }
-    if let Some(total) = known_length(edge, id)
-        && total > edge.fills.whole()
-    {
-        return Ok(sliced(id, total, CacheResult::Miss(Level::Origin)));
-    }
-    let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
-    if (asked.is_head || in_part)
-        && edge.fills.probes()
-        && let Some(found) = probe(edge, asked, id).await?
-    {
-        return Ok(found);
-    }
-    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None) {
-        Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
-        Ok(Joined::Hit(entry)) => {
-            let result = CacheResult::Hit(entry.record().level);
-            return Ok(Found::entry(entry, result));
-        }
-        Err(error) => return Err(ServeError::from(&error)),
-    };
-    let result = |level| match collapsed {
-        true => CacheResult::Collapsed(level),
-        false => CacheResult::Miss(level),
-    };
-    match reader.ready(edge.patience).await.map_err(|error| ServeError::from(&*error))? {
-        Ready::Entry(entry) => {
-            let result = result(entry.record().level);
-            Ok(Found::entry(entry, result))
-        }
-        Ready::Streaming(head) => {
-            let mut facts = arriving(&id, result(Level::Origin));
-            facts.media = Some(head.media);
-            Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
-        }
-        Ready::Large { total } => Ok(sliced(id, total, result(Level::Origin))),
-    }
-}
-
-/// Learns the length first, where fetching the whole might be a waste: for HEAD, which needs no
-/// more, and for ranges, which decides how they are fetched. `None` if the whole is to be fetched.
-async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, ServeError> {
-    let total = match known_length(edge, id) {
-        Some(total) => total,
-        None => match measure(edge, probe_key(id)).await {
-            Ok(total) => total,
-            Err(error) => match &*error {
-                FillError::NotFound | FillError::Blocked | FillError::Shed(_) => {
-                    return Err(ServeError::from(&*error));
-                }
-                // An empty blob has no first byte; and if origins are at fault, the fill of the
-                // whole tells it better.
-                _ => return Ok(None),
-            },
-        },
-    };
-    let result = CacheResult::Miss(Level::Origin);
-    if total > edge.fills.whole() {
-        return Ok(Some(sliced(id, total, result)));
-    }
-    let facts = arriving(&id, result);
-    Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
-}
-
-/// The length of a blob, if an origin said it a moment ago.
-fn known_length(edge: &Edge, id: BlobId) -> Option<u64> {
-    match edge.cache.lookup(&probe_key(id)) {
-        Lookup::Hit(entry) => Some(entry.record().total),
-        Lookup::Refused(_) | Lookup::Miss => None,
-    }
-}
-
-async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
-    match edge.fills.join(key, None).map_err(Arc::new)? {
-        Joined::Hit(entry) => Ok(entry.record().total),
-        Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
-            Ready::Entry(entry) => Ok(entry.record().total),
-            Ready::Streaming(head) => Ok(head.total),
-            Ready::Large { total } => Ok(total),
-        },
-    }
-}
-
-async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
-    if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
-        let result = CacheResult::Hit(entry.record().level);
-        return Ok(Found::entry(entry, result));
-    }
-    let entry: Arc<Entry> = edge.quilts.patch(id, edge.patience).await?;
-    let result = CacheResult::Miss(entry.record().level);
-    Ok(Found::entry(entry, result))
-}
-
-fn sliced(id: BlobId, total: u64, result: CacheResult) -> Found {
-    Found { facts: arriving(&id, result), length: total, held: Held::Large(id) }
-}
-
-fn arriving(id: &BlobId, result: CacheResult) -> Facts {
-    Facts {
-        etag: Some(validator::etag(id)),
-        media: None,
-        identifier: None,
-        result,
-        source: Source::Walrus,
-        age: Duration::ZERO,
-        name_is_immutable: true,
-    }
-}
-
-fn blob_key(id: BlobId) -> Key {
-    Key { id, part: Part::Whole }
-}
-
-fn probe_key(id: BlobId) -> Key {
-    Key { id, part: Part::Probe }
 }
 
 fn preflight() -> Response<Body> {
@@ -367,9 +240,8 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     edge.metrics.responded(source, status, elapsed.as_secs_f64());
     response::timing(response.headers_mut(), elapsed);
     response::every(response.headers_mut(), asked.id);
-    let log = asked.log.and_then(|log| {
-        Some(log.answered(status, result.map(CacheResult::as_str), source.as_str()))
-    });
+    let cache = result.map(CacheResult::as_str);
+    let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let end = End { metrics: Arc::clone(&edge.metrics), standing: asked.standing, log, sent: 0 };
     response.map(|body| body.when_ended(end))
 }

@@ -45,8 +45,8 @@ proptest! {
             bytes[1..5].copy_from_slice(&[60, 0, 0, 0]);
         }
         let quilt = [Bytes::from(bytes)];
-        let _ = QuiltIndex::read(code(), &quilt).is_ok();
-        let _ = read_patch(code(), &quilt, start % 8, end % 9).is_ok();
+        let _read = QuiltIndex::read(code(), &quilt).is_ok();
+        let _read = read_patch(code(), &quilt, start % 8, end % 9).is_ok();
     }
 
     #[test]
@@ -59,7 +59,7 @@ proptest! {
         let quilt = [Bytes::from(bytes)];
         if let Ok(index) = QuiltIndex::read(code(), &quilt) {
             for patch in index.patches() {
-                let _ = read_patch(code(), &quilt, patch.start, patch.end).is_ok();
+                let _read = read_patch(code(), &quilt, patch.start, patch.end).is_ok();
             }
         }
     }

@@ -228,7 +228,7 @@ impl Task {
 
     /// Shows one piece; joins the pieces of a slice once it is full.
     fn show(&self, growing: &Growing, piece: Bytes) {
-        let full = growing.got % SLICE as u64 == 0 || growing.got == growing.length;
+        let full = growing.got.is_multiple_of(SLICE as u64) || growing.got == growing.length;
         let joined = full.then(|| join(&self.fill.state.borrow().pieces, &piece));
         self.fill.state.send_modify(|state| {
             state.got = growing.got;

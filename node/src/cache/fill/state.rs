@@ -95,7 +95,7 @@ mod tests {
 
     fn state(slices: usize, pieces: &[usize], holds_tail: bool) -> (State, Vec<u8>) {
         let growing: usize = pieces.iter().sum();
-        let body: Vec<u8> = (0..slices * SLICE + growing).map(|n| (n % 251) as u8).collect();
+        let body: Vec<u8> = (0..=250).cycle().take(slices * SLICE + growing).collect();
         let mut state = State { got: body.len() as u64, ..State::default() };
         let mut rest = Bytes::from(body.clone());
         state.slices = (0..slices).map(|_| rest.split_to(SLICE)).collect();

@@ -127,7 +127,7 @@ proptest! {
             return Ok(());
         };
         let sent = match resolved {
-            Resolved::Whole => vec![0..length],
+            Resolved::Whole => std::iter::once(0..length).collect(),
             Resolved::Single(range) => vec![range],
             Resolved::Multi(ranges) => ranges,
             Resolved::Unsatisfiable => {

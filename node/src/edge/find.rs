@@ -1,0 +1,146 @@
+//! Finding a body: in memory, by a fill, or slice by slice.
+
+use std::{sync::Arc, time::Duration};
+
+use http::header;
+use wcdn_proto::{BlobId, QuiltPatchId};
+
+use super::{
+    Edge,
+    error::ServeError,
+    respond::{Found, Held},
+    response::{CacheResult, Facts, Source},
+    serve::Asked,
+    validator,
+};
+use crate::{
+    cache::{
+        Lookup,
+        entry::{Entry, Key, Level, Part},
+        fill::{Joined, Ready, error::FillError},
+    },
+    quilt,
+};
+
+/// Finds a blob: in memory, by a fill, or slice by slice.
+pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeError> {
+    if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
+        let result = CacheResult::Hit(entry.record().level);
+        return Ok(Found::entry(entry, result));
+    }
+    if let Some(total) = known_length(edge, id)
+        && total > edge.fills.whole()
+    {
+        return Ok(sliced(id, total, CacheResult::Miss(Level::Origin)));
+    }
+    let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
+    if (asked.is_head || in_part)
+        && edge.fills.probes()
+        && let Some(found) = probe(edge, asked, id).await?
+    {
+        return Ok(found);
+    }
+    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None) {
+        Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
+        Ok(Joined::Hit(entry)) => {
+            let result = CacheResult::Hit(entry.record().level);
+            return Ok(Found::entry(entry, result));
+        }
+        Err(error) => return Err(ServeError::from(&error)),
+    };
+    let result = |level| match collapsed {
+        true => CacheResult::Collapsed(level),
+        false => CacheResult::Miss(level),
+    };
+    match reader.ready(edge.patience).await.map_err(|error| ServeError::from(&*error))? {
+        Ready::Entry(entry) => {
+            let result = result(entry.record().level);
+            Ok(Found::entry(entry, result))
+        }
+        Ready::Streaming(head) => {
+            let mut facts = arriving(&id, result(Level::Origin));
+            facts.media = Some(head.media);
+            Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
+        }
+        Ready::Large { total } => Ok(sliced(id, total, result(Level::Origin))),
+    }
+}
+
+/// Learns the length first, where fetching the whole might be a waste: for HEAD, which needs no
+/// more, and for ranges, which decides how they are fetched. `None` if the whole is to be fetched.
+async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, ServeError> {
+    let total = match known_length(edge, id) {
+        Some(total) => total,
+        None => match measure(edge, probe_key(id)).await {
+            Ok(total) => total,
+            Err(error) => match &*error {
+                FillError::NotFound | FillError::Blocked | FillError::Shed(_) => {
+                    return Err(ServeError::from(&*error));
+                }
+                // An empty blob has no first byte; and if origins are at fault, the fill of the
+                // whole tells it better.
+                _ => return Ok(None),
+            },
+        },
+    };
+    let result = CacheResult::Miss(Level::Origin);
+    if total > edge.fills.whole() {
+        return Ok(Some(sliced(id, total, result)));
+    }
+    let facts = arriving(&id, result);
+    Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
+}
+
+/// The length of a blob, if an origin said it a moment ago.
+fn known_length(edge: &Edge, id: BlobId) -> Option<u64> {
+    match edge.cache.lookup(&probe_key(id)) {
+        Lookup::Hit(entry) => Some(entry.record().total),
+        Lookup::Refused(_) | Lookup::Miss => None,
+    }
+}
+
+async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
+    match edge.fills.join(key, None).map_err(Arc::new)? {
+        Joined::Hit(entry) => Ok(entry.record().total),
+        Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
+            Ready::Entry(entry) => Ok(entry.record().total),
+            Ready::Streaming(head) => Ok(head.total),
+            Ready::Large { total } => Ok(total),
+        },
+    }
+}
+
+pub(super) async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
+    if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
+        let result = CacheResult::Hit(entry.record().level);
+        return Ok(Found::entry(entry, result));
+    }
+    let entry: Arc<Entry> = edge.quilts.patch(id, edge.patience).await?;
+    let result = CacheResult::Miss(entry.record().level);
+    Ok(Found::entry(entry, result))
+}
+
+fn sliced(id: BlobId, total: u64, result: CacheResult) -> Found {
+    Found { facts: arriving(&id, result), length: total, held: Held::Large(id) }
+}
+
+fn arriving(id: &BlobId, result: CacheResult) -> Facts {
+    Facts {
+        etag: Some(validator::etag(id)),
+        media: None,
+        identifier: None,
+        result,
+        source: Source::Walrus,
+        age: Duration::ZERO,
+        name_is_immutable: true,
+    }
+}
+
+/// What a whole blob is kept under.
+pub(super) fn blob_key(id: BlobId) -> Key {
+    Key { id, part: Part::Whole }
+}
+
+fn probe_key(id: BlobId) -> Key {
+    Key { id, part: Part::Probe }
+}
