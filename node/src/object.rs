@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use wcdn_proto::{BlobId, ObjectId};
 
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
         Fills,
         error::{Exhaustion, FillError, Tried},
     },
+    metrics::ShedReason,
     origin::attempt::in_time,
 };
 
@@ -22,6 +23,8 @@ use crate::{
 pub struct Objects {
     fills: Fills,
     known: Mutex<HashMap<ObjectId, (Instant, BlobId)>>,
+    /// Questions under way.
+    asking: Semaphore,
 }
 
 /// How long an answer is believed.
@@ -30,13 +33,16 @@ const TTL: Duration = Duration::from_secs(60);
 /// Objects remembered; beyond it the expired ones are dropped, then nothing is added.
 const MAX_OBJECTS: usize = 16_384;
 
+/// Questions at once: anybody can ask for random objects, and each costs two origins a request.
+const MAX_ASKING: usize = 64;
+
 /// Origins that must agree.
 const WITNESSES: usize = 2;
 
 impl Objects {
     /// No objects yet.
     pub fn new(fills: Fills) -> Self {
-        Self { fills, known: Mutex::default() }
+        Self { fills, known: Mutex::default(), asking: Semaphore::new(MAX_ASKING) }
     }
 
     /// The blob of an object, if it was asked for within the last minute.
@@ -54,6 +60,9 @@ impl Objects {
         if let Some(blob) = self.known(&object) {
             return Ok(blob);
         }
+        let Ok(_permit) = self.asking.try_acquire() else {
+            return Err(Arc::new(FillError::Shed(ShedReason::Fills)));
+        };
         let blob = self.ask(object).await.map_err(Arc::new)?;
         let now = Instant::now();
         let mut known = self.known.lock();

@@ -39,7 +39,7 @@ pub struct Quilts {
 #[derive(Debug)]
 struct Indexed {
     index: QuiltIndex,
-    _held: Reservation,
+    held: Reservation,
 }
 
 /// Why a file of a quilt is not served.
@@ -67,15 +67,18 @@ pub enum QuiltServeError {
     NoRoom,
 }
 
-/// Indexes kept in parsed form.
-const MAX_INDEXES: u64 = 1_024;
+/// Share of the memory budget that parsed indexes may take.
+const INDEX_SHARE: u64 = 64;
 
 impl Quilts {
     /// No quilts yet.
     pub fn new(encoding: Encoding, cache: Arc<Cache>, fills: Fills) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let indexes = moka::sync::Cache::builder()
-            .max_capacity(MAX_INDEXES)
+            .max_capacity(cache.budget().limit() / INDEX_SHARE)
+            .weigher(|_, indexed: &Arc<Indexed>| {
+                u32::try_from(indexed.held.bytes()).unwrap_or(u32::MAX)
+            })
             .build_with_hasher(foldhash::fast::RandomState::default());
         Self { encoding, cache, fills, indexes, cutting: Semaphore::new(cores.div_ceil(2)) }
     }
@@ -130,16 +133,22 @@ impl Quilts {
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
-        // A file is no longer than its quilt; what is too much is given back once it is cut.
         let held = self
             .cache
-            .reserve(entry::cost(quilt.record().length))
+            .reserve(entry::cost(self.most(id, quilt.record().length)))
             .ok_or(QuiltServeError::NoRoom)?;
         let encoding = self.encoding;
         let cut = tokio::task::spawn_blocking(move || cut(encoding, id, &quilt, held));
         let entry = Arc::new(cut.await.map_err(|_| QuiltServeError::NoRoom)??);
         self.cache.admit(key, Arc::clone(&entry));
         Ok(entry)
+    }
+
+    /// The most bytes a file can have: those of its columns. What is too much is given back once
+    /// it is cut.
+    fn most(&self, id: QuiltPatchId, quilt_length: u64) -> u64 {
+        let column = quilt_length / u64::from(self.encoding.columns());
+        (column * u64::from(id.end() - id.start())).min(quilt_length)
     }
 
     async fn with_index<T>(
@@ -159,7 +168,7 @@ impl Quilts {
         if quilt.record().level.is_verified()
             && let Some(held) = self.cache.reserve(weight(&index))
         {
-            self.indexes.insert(id, Arc::new(Indexed { index, _held: held }));
+            self.indexes.insert(id, Arc::new(Indexed { index, held }));
         }
         Ok(result)
     }

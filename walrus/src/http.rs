@@ -43,6 +43,10 @@ impl Default for HttpOptions {
     }
 }
 
+/// Bytes of a connection's buffer, and so of a response head: what arrives is taken out at once,
+/// and a thousand connections with the default of 400 KiB would be a lot of memory.
+const MAX_BUFFER: usize = 64 << 10;
+
 /// Bytes of an error's body that are read: the rest would only cost.
 const MAX_ERROR_BODY: usize = 16 << 10;
 
@@ -67,6 +71,7 @@ impl HttpClient {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.pool_idle_timeout)
             .pool_max_idle_per_host(options.max_idle_per_host)
+            .http1_max_buf_size(MAX_BUFFER)
             .build(connector);
         Self { client, user_agent: HeaderValue::from_static(options.user_agent) }
     }

@@ -29,6 +29,8 @@ pub enum Part {
     Whole,
     /// Its first byte at most: what matters is how long the blob is.
     Probe,
+    /// Its first bytes, fetched to learn what a blob too large to hold is.
+    Beginning,
     /// One aligned piece of a blob too large to hold.
     Slice(u32),
     /// One file of a quilt, by its columns.
@@ -163,10 +165,10 @@ impl Entry {
     /// Whether it may still be served, when unchecked bytes are to be looked at again.
     ///
     /// What was checked is the blob for ever. What was not, because no worker was free, is fetched
-    /// again after a while; slices are not, since nothing better can be had of them.
+    /// again after a while; slices are not, since nothing better can be had.
     pub fn is_fresh(&self, key: &Key) -> bool {
         self.record.level.is_verified()
-            || matches!(key.part, Part::Slice(_))
+            || matches!(key.part, Part::Slice(_) | Part::Beginning)
             || self.age() < UNCHECKED_TTL
     }
 

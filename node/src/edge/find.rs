@@ -8,6 +8,7 @@ use wcdn_proto::{BlobId, QuiltPatchId};
 use super::{
     Edge,
     error::ServeError,
+    media::MediaType,
     respond::{Found, Held},
     response::{CacheResult, Facts, Source},
     serve::Asked,
@@ -31,7 +32,7 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
     if let Some(total) = known_length(edge, id)
         && total > edge.fills.whole()
     {
-        return Ok(sliced(id, total, CacheResult::Miss(Level::Origin)));
+        return Ok(sliced(edge, id, total, CacheResult::Miss(Level::Origin)).await);
     }
     let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
     if (asked.is_head || in_part)
@@ -62,7 +63,7 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
             facts.media = Some(head.media);
             Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
         }
-        Ready::Large { total } => Ok(sliced(id, total, result(Level::Origin))),
+        Ready::Large { total } => Ok(sliced(edge, id, total, result(Level::Origin)).await),
     }
 }
 
@@ -85,7 +86,7 @@ async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, 
     };
     let result = CacheResult::Miss(Level::Origin);
     if total > edge.fills.whole() {
-        return Ok(Some(sliced(id, total, result)));
+        return Ok(Some(sliced(edge, id, total, result).await));
     }
     let facts = arriving(&id, result);
     Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
@@ -120,8 +121,27 @@ pub(super) async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeE
     Ok(Found::entry(entry, result))
 }
 
-fn sliced(id: BlobId, total: u64, result: CacheResult) -> Found {
-    Found { facts: arriving(&id, result), length: total, held: Held::Large(id) }
+/// A blob too large to hold; what it is, its first bytes tell.
+async fn sliced(edge: &Edge, id: BlobId, total: u64, result: CacheResult) -> Found {
+    let mut facts = arriving(&id, result);
+    let key = Key { id, part: Part::Beginning };
+    facts.media = match edge.cache.lookup(&key) {
+        Lookup::Hit(entry) => Some(entry.record().media.clone()),
+        // Without them it is of no known kind, and whoever asks gets it all the same.
+        Lookup::Refused(_) | Lookup::Miss => beginning(edge, key, total).await.ok(),
+    };
+    Found { facts, length: total, held: Held::Large(id) }
+}
+
+async fn beginning(edge: &Edge, key: Key, total: u64) -> Result<MediaType, Arc<FillError>> {
+    match edge.fills.join(key, Some(total)).map_err(Arc::new)? {
+        Joined::Hit(entry) => Ok(entry.record().media.clone()),
+        Joined::Reader { mut reader, .. } => match reader.entry(edge.patience).await? {
+            Ready::Entry(entry) => Ok(entry.record().media.clone()),
+            Ready::Streaming(head) => Ok(head.media),
+            Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
+        },
+    }
 }
 
 fn arriving(id: &BlobId, result: CacheResult) -> Facts {

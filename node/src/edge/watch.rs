@@ -114,17 +114,19 @@ impl Watcher {
         match phase {
             Phase::Silent if stood >= limits.first_byte_timeout.duration() => Finding::Cut,
             Phase::Head if stood >= limits.head_timeout.duration() => Finding::Cut,
+            // A response is sent for some time after its body has ended here.
+            Phase::Answering | Phase::Idle if at.blocked.load(Relaxed) => {
+                self.look_at_sending(at, limits, now)
+            }
             Phase::Idle if stood >= limits.idle_timeout.duration() => Finding::Close,
-            Phase::Answering => self.look_at_sending(at, limits, now),
-            _ => Finding::Fine,
+            _ => {
+                self.slow = None;
+                Finding::Fine
+            }
         }
     }
 
     fn look_at_sending(&mut self, at: &Standing, limits: &Limits, now: Instant) -> Finding {
-        if !at.blocked.load(Relaxed) {
-            self.slow = None;
-            return Finding::Fine;
-        }
         let written = at.written.load(Relaxed);
         let (since, before) = *self.slow.get_or_insert((now, written));
         let window = now - since;

@@ -79,6 +79,20 @@ async fn a_large_fill_that_nobody_waits_for_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_large_fill_whose_viewer_left_before_it_began_is_given_up() {
+    let fleet = Fleet::start().await;
+    let id = fleet.store(bytes(14, 6_000_000)).await;
+    fleet.fault_all(json!({"latency_ms": 200, "stall_at": 1_500_000})).await;
+    let url = fleet.edge(0, &format!("/cdn/{id}"));
+    let impatient = tokio::time::timeout(Duration::from_millis(50), fleet.client.get(&url));
+    assert!(impatient.await.is_err());
+    eventually("the fill is given up", || async {
+        fleet.metric("wcdn_fills_total", "result=\"abandoned\"").await == 1.0
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_viewer_that_leaves_does_not_hurt_the_others() {
     let fleet = Fleet::start().await;
     let body = bytes(5, 4_000_000);

@@ -58,7 +58,24 @@ async fn viewers_of_the_same_scene_share_its_slices() {
     for reply in join_all(viewers).await {
         assert_eq!(reply.body, body.slice(2_097_152..4_194_304));
     }
-    assert_eq!(fleet.fetches(&id).await, 4, "two witnesses of its length, two slices");
+    assert_eq!(
+        fleet.fetches(&id).await,
+        5,
+        "two witnesses of its length, its beginning, two slices"
+    );
+}
+
+#[tokio::test]
+async fn what_it_is_is_told_by_its_beginning_wherever_the_range_lies() {
+    let fleet = Fleet::with(small_memory).await;
+    let body = [&b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"[..], &bytes(11, LENGTHS[0])].concat();
+    let id = fleet.store(body.into()).await;
+    let url = fleet.edge(0, &format!("/cdn/{id}"));
+    for range in ["bytes=4000000-4000009", "bytes=0-9"] {
+        assert_eq!(fleet.client.range(&url, range).await.header("content-type"), "image/png");
+    }
+    let whole = fleet.client.head(&url).await;
+    assert_eq!(whole.header("content-type"), "image/png");
 }
 
 #[tokio::test]

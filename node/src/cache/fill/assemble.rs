@@ -164,6 +164,7 @@ impl Task {
     fn slice(&self) -> Option<Range<u64>> {
         match self.fill.key.part {
             Part::Probe => Some(0..1),
+            Part::Beginning => Some(0..self.total.unwrap_or(1).min(SNIFFED as u64)),
             Part::Slice(n) => {
                 let total = self.total.expect("a slice is asked for when the length is known");
                 let start = u64::from(n) * self.shared.limits.slice;
@@ -256,6 +257,8 @@ impl Task {
                 holds_tail: limits.checks && !is_slice,
             });
         });
+        // Whether it is worth going on without readers can be told only now.
+        self.fill.left.notify_one();
     }
 }
 
