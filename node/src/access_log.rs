@@ -33,10 +33,19 @@ pub struct AccessLog {
 
 #[derive(Debug)]
 struct Shared {
-    queue: Mutex<Option<SyncSender<Record>>>,
+    queue: SyncSender<Message>,
     writer: Mutex<Option<JoinHandle<()>>>,
     dropped: Counter,
     sample: f64,
+}
+
+/// What the writer is told.
+#[derive(Debug)]
+enum Message {
+    /// Write this.
+    Line(Box<Record>),
+    /// Write what came before, and end.
+    Close,
 }
 
 /// What is logged, where and how.
@@ -112,12 +121,8 @@ impl AccessLog {
         let writer = std::thread::Builder::new()
             .name("access-log".into())
             .spawn(move || write_lines(lines, output, settings.format, &count))?;
-        let shared = Shared {
-            queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(writer)),
-            dropped,
-            sample: settings.sample,
-        };
+        let shared =
+            Shared { queue, writer: Mutex::new(Some(writer)), dropped, sample: settings.sample };
         Ok(Self { shared: Some(Arc::new(shared)) })
     }
 
@@ -132,8 +137,7 @@ impl AccessLog {
         if record.status < 500 && shared.sample < 1.0 && rand::random::<f64>() >= shared.sample {
             return;
         }
-        let sent = shared.queue.lock().as_ref().map(|queue| queue.try_send(record));
-        if !matches!(sent, Some(Ok(()))) {
+        if shared.queue.try_send(Message::Line(Box::new(record))).is_err() {
             shared.dropped.inc();
         }
     }
@@ -141,9 +145,8 @@ impl AccessLog {
     /// Writes what waits, and ends the writer.
     pub fn close(&self) {
         let Some(shared) = &self.shared else { return };
-        drop(shared.queue.lock().take());
-        let writer = shared.writer.lock().take();
-        if writer.is_some_and(|writer| writer.join().is_err()) {
+        let Some(writer) = shared.writer.lock().take() else { return };
+        if shared.queue.send(Message::Close).is_err() || writer.join().is_err() {
             tracing::error!("the writer of the access log panicked");
         }
     }

@@ -12,6 +12,7 @@ mod patch;
 mod position;
 mod size;
 mod span;
+mod text;
 
 pub use blob::{BlobId, InvalidBlobId};
 pub use name::{InvalidName, NodeId, OriginName, Region};

@@ -11,7 +11,7 @@ use std::{
 
 use prometheus_client::metrics::counter::Counter;
 
-use super::{Record, line::Format};
+use super::{Message, line::Format};
 
 /// Where lines are written.
 pub(super) enum Output {
@@ -62,7 +62,7 @@ impl Output {
 
 /// Writes lines until there can be no more.
 pub(super) fn write_lines(
-    lines: Receiver<Record>,
+    lines: Receiver<Message>,
     mut output: Output,
     format: Format,
     dropped: &Counter,
@@ -70,7 +70,7 @@ pub(super) fn write_lines(
     let mut complained: Option<SystemTime> = None;
     loop {
         let outcome = match lines.recv_timeout(FLUSH) {
-            Ok(record) => {
+            Ok(Message::Line(record)) => {
                 let written = output.write(&format.line(&record));
                 if written.is_err() {
                     dropped.inc();
@@ -78,7 +78,7 @@ pub(super) fn write_lines(
                 written
             }
             Err(RecvTimeoutError::Timeout) => output.flush().and_then(|()| output.follow()),
-            Err(RecvTimeoutError::Disconnected) => {
+            Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => {
                 if let Err(error) = output.flush() {
                     tracing::warn!(%error, "the access log could not be written to its end");
                 }
