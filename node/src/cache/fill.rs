@@ -120,8 +120,8 @@ pub enum Joined {
     },
 }
 
-/// Share of the memory budget that one blob may take.
-const WHOLE_SHARE: u64 = 4;
+/// Share of the memory budget that one blob may take: half of what entries leave to fills.
+const WHOLE_SHARE: u64 = 8;
 
 impl Fills {
     /// No fills yet.

@@ -57,6 +57,8 @@ macro_rules! codes {
 codes! {
     /// The path names no resource.
     UnknownPath = NOT_FOUND, "UNKNOWN_PATH", "NOT_FOUND";
+    /// The request does not name one host.
+    InvalidHost = BAD_REQUEST, "INVALID_HOST", "INVALID_ARGUMENT";
     /// An id in the path is malformed.
     InvalidId = BAD_REQUEST, "INVALID_ID", "INVALID_ARGUMENT";
     /// A file name in the path is malformed.

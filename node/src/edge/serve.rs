@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -89,6 +89,10 @@ pub(super) fn serve(
         standing: Arc::clone(&connection.standing),
         log,
     };
+    if head.version == Version::HTTP_11 && !names_one_host(&asked.headers) {
+        let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
+        return ready(edge, asked, Err(error));
+    }
     match head.method {
         Method::GET | Method::HEAD => {}
         Method::OPTIONS => return ready(edge, asked, Ok(preflight().into())),
@@ -117,6 +121,12 @@ pub(super) fn serve(
             }))
         }
     }
+}
+
+/// What HTTP/1.1 demands of every request (RFC 9112 §3.2).
+fn names_one_host(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    hosts.next().is_some() && hosts.next().is_none()
 }
 
 fn ready(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Answer {

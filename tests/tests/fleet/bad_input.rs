@@ -73,6 +73,17 @@ async fn messages_with_two_lengths_are_refused() {
 }
 
 #[tokio::test]
+async fn a_request_names_one_host() {
+    let fleet = Fleet::start().await;
+    for hosts in ["", "host: a\r\nhost: b\r\n"] {
+        let request = format!("GET /status HTTP/1.1\r\n{hosts}connection: close\r\n\r\n");
+        assert!(raw(&fleet, request.as_bytes()).await.starts_with("HTTP/1.1 400"), "{hosts}");
+    }
+    let old = raw(&fleet, b"GET /status HTTP/1.0\r\n\r\n").await;
+    assert!(old.starts_with("HTTP/1.0 200"), "{old}");
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_refused() {
     let fleet = Fleet::start().await;
     for nonsense in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"hello there\r\n\r\n"] {

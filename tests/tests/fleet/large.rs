@@ -6,7 +6,7 @@ use wcdn_dev::Topology;
 use wcdn_proto::ByteSize;
 use wcdn_tests::{Fleet, bytes};
 
-/// More than a quarter of the memory, and more than all of it.
+/// More than an eighth of the memory, and more than all of it.
 const LENGTHS: [usize; 2] = [5_000_000, 20_000_000];
 
 fn small_memory(topology: &mut Topology) {
