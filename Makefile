@@ -14,7 +14,7 @@ cargo-is-here:
 
 run: cargo-is-here ## build, and run three regions and a Walrus here; ARGS="--help" lists options
 	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
-	@exec target/release/wcdn-dev $(ARGS)
+	@exec $(CARGO) run --quiet --release --locked -p wcdn-dev -- $(ARGS)
 
 build: cargo-is-here ## build the programs into target/release
 	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
@@ -34,7 +34,7 @@ bench: cargo-is-here ## micro benches, and the edge beside nginx, Varnish and HA
 	@scripts/install bench
 	$(CARGO) bench --locked -p wcdn-bench
 	$(CARGO) build --release --locked -p wcdn-node -p wcdn-bench
-	target/release/wcdn-bench $(ARGS)
+	$(CARGO) run --quiet --release --locked -p wcdn-bench -- $(ARGS)
 
 # The properties are tests like any other. What they may reject grows with the cases.
 fuzz: cargo-is-here ## the property tests of every parser, with many more cases

@@ -20,38 +20,37 @@ pub fn text(cluster: &Cluster, seeded: Option<&Seeded>) -> String {
             row(&format!("aggregator {}", n + 1), &url.to_string(), note);
         }
     }
-    text.push('\n');
-    for line in commands(cluster, seeded) {
-        writeln!(text, "  {line}").expect("writing to a string succeeds");
+    for (what, command) in commands(cluster, seeded) {
+        write!(text, "\n  {what}\n    {command}\n").expect("writing to a string succeeds");
     }
     text.push_str("\n  Ctrl-C drains and stops.\n");
     text
 }
 
-fn commands(cluster: &Cluster, seeded: Option<&Seeded>) -> Vec<String> {
+/// What each command shows, and the command: apart, for not every shell takes comments.
+fn commands(cluster: &Cluster, seeded: Option<&Seeded>) -> Vec<(&'static str, String)> {
     let edges = cluster.edges();
-    let (Some(first), Some(last)) = (edges.first(), edges.last()) else {
-        return Vec::new();
-    };
+    let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Vec::new() };
     let id = match seeded {
         Some(seeded) => seeded.blob.to_string(),
         None => wcdn_walrus::KNOWN_LIVE_BLOB.to_owned(),
     };
-    let mut lines = vec![
-        format!("curl -i {}/cdn/{id}", first.url),
-        format!("curl -i {}/cdn/{id}    # again: X-Cache: HIT", first.url),
-        format!("curl -i {}/cdn/{id}    # another region", last.url),
-        format!("curl -i -H 'If-None-Match: \"{id}\"' {}/cdn/{id}    # 304", first.url),
-        format!("curl -r -100 {}/cdn/{id}    # the tail", first.url),
+    let blob = format!("{}/cdn/{id}", first.url);
+    let mut commands = vec![
+        ("a blob: X-Cache says MISS, and HIT from the second time on", format!("curl -i {blob}")),
+        ("the same from another region", format!("curl -i {}/cdn/{id}", last.url)),
+        ("304 for whoever has it", format!("curl -i -H 'If-None-Match: \"{id}\"' {blob}")),
+        ("its last 100 bytes", format!("curl -r -100 {blob}")),
     ];
     if let (Some(seeded), Some(standin)) = (seeded, cluster.standin()) {
         let Seeded { quilt, file, .. } = seeded;
-        lines.extend([
-            format!("curl {}/cdn/{quilt}/{file}    # a file of a quilt", first.url),
-            format!("curl {}/v1/quilts/{quilt}/patches", first.url),
-            format!("curl -X PUT --data-binary @README.md {}/v1/blobs", standin.publisher_url),
-            format!("curl {}/metrics", first.admin_url),
+        let publisher = &standin.publisher_url;
+        commands.extend([
+            ("a file of a quilt", format!("curl {}/cdn/{quilt}/{file}", first.url)),
+            ("the files of a quilt", format!("curl {}/v1/quilts/{quilt}/patches", first.url)),
+            ("store one", format!("curl -X PUT --data-binary @README.md {publisher}/v1/blobs")),
+            ("what an edge counts", format!("curl {}/metrics", first.admin_url)),
         ]);
     }
-    lines
+    commands
 }

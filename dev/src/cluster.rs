@@ -6,7 +6,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wcdn_node::{Doors, Node, config::OriginSpec};
-use wcdn_proto::Region;
+use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
 use crate::{
@@ -116,6 +116,8 @@ async fn start_edge(
     let mut config = topology.edge.clone();
     config.node.id = format!("{region}-{number}").parse()?;
     config.node.region = region.clone();
+    // No load balancer stands before these, and Ctrl-C is not to be waited for.
+    config.limits.drain_delay = Span::secs(0);
     match topology.network {
         WalrusNetwork::Public(network) => config.walrus.network = network,
         WalrusNetwork::Local => config.walrus.n_shards = topology.encoding.n_shards(),

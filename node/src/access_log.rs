@@ -175,7 +175,7 @@ impl Pending {
         let record = Record {
             time: SystemTime::now(),
             client: client.ip(),
-            method: head.method.to_string(),
+            method: line::bounded(head.method.as_str(), 32),
             path: line::bounded(head.uri.path_and_query().map_or("", |path| path.as_str()), 1_024),
             protocol: format!("{:?}", head.version),
             status: 0,

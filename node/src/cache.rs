@@ -82,7 +82,9 @@ impl Cache {
     ///
     /// `None` when what is free and what could be evicted do not suffice: shed now.
     pub fn reserve(&self, bytes: u64) -> Option<budget::Reservation> {
-        self.budget.reserve(bytes).or_else(|| self.memory.shrink(|| self.budget.reserve(bytes)))
+        self.budget
+            .reserve(bytes)
+            .or_else(|| self.memory.shrink(bytes, || self.budget.reserve(bytes)))
     }
 
     /// The budget, for its gauges.
@@ -93,5 +95,64 @@ impl Cache {
     /// The memory tier, for its gauges.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use bytes::Bytes;
+    use wcdn_proto::{ByteSize, Position};
+
+    use super::*;
+    use crate::{
+        cache::entry::{Level, Part, Record, cost},
+        edge::{media::MediaType, validator},
+    };
+
+    const ENTRY: u64 = 100_000;
+
+    fn cache() -> Cache {
+        let memory = ByteSize::mib(16);
+        Cache::new(&config::Cache { memory, ..Default::default() }, true)
+    }
+
+    fn admit(cache: &Cache, n: u8) -> Option<Arc<Entry>> {
+        let id = BlobId::from_bytes([n; 32]);
+        let record = Record {
+            length: ENTRY,
+            total: ENTRY,
+            media: MediaType::OCTET_STREAM,
+            level: Level::Full,
+            digest: blake3::hash(&[]),
+            token: Position::ORIGIN,
+            inserted: SystemTime::now(),
+        };
+        let held = cache.reserve(cost(ENTRY))?;
+        let body = Bytes::from(vec![n; 100_000]);
+        let entry = Arc::new(Entry::new(record, validator::etag(&id), vec![body], held));
+        cache.admit(Key { id, part: Part::Whole }, Arc::clone(&entry));
+        Some(entry)
+    }
+
+    #[test]
+    fn a_full_cache_makes_room_for_a_fill_of_any_share() {
+        let cache = cache();
+        (0..=255).for_each(|n| drop(admit(&cache, n)));
+        assert!(cache.budget().used() > 8 << 20, "the cache is full");
+        let room = cache.reserve(14 << 20);
+        assert!(room.is_some(), "{} bytes are held", cache.budget().used());
+    }
+
+    #[test]
+    fn what_is_being_sent_keeps_its_room_and_the_limit_holds() {
+        let cache = cache();
+        let sending: Vec<_> = (0..=255).filter_map(|n| admit(&cache, n)).collect();
+        assert!(cache.budget().used() <= 16 << 20);
+        assert!(sending.len() > 150 && sending.len() < 256, "{} were admitted", sending.len());
+        assert!(cache.reserve(8 << 20).is_none(), "nothing can be evicted that is being sent");
+        drop(sending);
+        assert!(cache.reserve(8 << 20).is_some());
     }
 }

@@ -159,7 +159,9 @@ pub struct Limits {
     pub send_timeout: Span,
     /// The least a viewer may take, in bytes a second over `send_timeout`.
     pub min_send_rate: ByteSize,
-    /// From the signal to stop until what still runs is cut.
+    /// From the signal to stop until connections are refused: load balancers learn from `/readyz`.
+    pub drain_delay: Span,
+    /// From then on until what still runs is cut.
     pub drain_timeout: Span,
 }
 
@@ -239,6 +241,7 @@ impl Default for Limits {
             idle_timeout: Span::secs(60),
             send_timeout: Span::secs(30),
             min_send_rate: ByteSize::new(1 << 10),
+            drain_delay: Span::secs(5),
             drain_timeout: Span::secs(30),
         }
     }

@@ -52,6 +52,8 @@ pub struct Edge {
     /// From a miss to the first byte.
     pub(crate) patience: Duration,
     pub(crate) limits: config::Limits,
+    /// Ends every connection at once.
+    pub(crate) cut: CancellationToken,
 }
 
 /// Pause after a failed accept: most likely there are no file descriptors left, and asking again

@@ -33,8 +33,8 @@ pub struct Node {
     work: TaskTracker,
     services: TaskTracker,
     /// Stops accepting, and connections once they have answered.
-    shutdown: CancellationToken,
-    /// Stops what connections might still wait for.
+    refuse: CancellationToken,
+    /// Cuts connections, and what they might wait for.
     cut: CancellationToken,
     /// Stops the admin port, last of all.
     close: CancellationToken,
@@ -98,12 +98,15 @@ pub fn start(
         admin::Admin::new(registry, health.clone()),
         close.clone(),
     ));
-    services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), shutdown.clone()));
+    let refuse = CancellationToken::new();
+    services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
     health.ready();
-    let (draining, stop) = (health.clone(), shutdown.clone());
+    let (delay, refusing) = (config.limits.drain_delay.duration(), refuse.clone());
     services.spawn(async move {
-        stop.cancelled().await;
-        draining.draining();
+        shutdown.cancelled().await;
+        health.draining();
+        tokio::time::sleep(delay).await;
+        refusing.cancel();
     });
     let node = Node {
         edge: addresses.0,
@@ -111,7 +114,7 @@ pub fn start(
         connections,
         work,
         services,
-        shutdown,
+        refuse,
         cut,
         close,
         drain_timeout: config.limits.drain_timeout.duration(),
@@ -148,7 +151,7 @@ fn assemble(
         verifier: Verifier::start(&config.verify, encoding, metrics)?,
         metrics: Arc::clone(metrics),
         tasks: work,
-        shutdown: cut,
+        shutdown: cut.clone(),
     };
     let fills = Fills::new(config, encoding, means);
     Ok(Edge {
@@ -161,6 +164,7 @@ fn assemble(
         labels: Labels::new(&config.node.id),
         patience: config.fetch.first_byte_timeout.duration(),
         limits: config.limits.clone(),
+        cut,
     })
 }
 
@@ -175,10 +179,11 @@ impl Node {
         self.admin
     }
 
-    /// Waits for shutdown, then drains: nothing new is accepted, what runs may finish until the
-    /// deadline, the rest is cut. The admin port answers to the end.
+    /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
+    /// accepted, what runs may finish until the deadline, the rest is cut. The admin port answers
+    /// to the end.
     pub async fn join(self) {
-        self.shutdown.cancelled().await;
+        self.refuse.cancelled().await;
         let connections = drain::finish(&self.connections, self.drain_timeout).await;
         if connections.cut > 0 {
             tracing::warn!(
@@ -188,6 +193,7 @@ impl Node {
             );
         }
         self.cut.cancel();
+        drain::finish(&self.connections, Duration::from_secs(1)).await;
         drain::finish(&self.work, Duration::from_secs(1)).await;
         self.close.cancel();
         drain::finish(&self.services, Duration::from_secs(1)).await;

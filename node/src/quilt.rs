@@ -2,8 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use http::HeaderValue;
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::timeout,
+};
 use wcdn_proto::{BlobId, QuiltPatchId};
 use wcdn_walrus::{
     Encoding,
@@ -35,11 +39,19 @@ pub struct Quilts {
     cutting: Semaphore,
 }
 
-/// An index with the memory it takes.
+/// The index of a quilt, parsed and as it is listed, with the memory it takes.
 #[derive(Debug)]
-struct Indexed {
+pub struct Indexed {
     index: QuiltIndex,
+    listing: Bytes,
     held: Reservation,
+}
+
+impl Indexed {
+    /// The list of files as JSON.
+    pub fn listing(&self) -> Bytes {
+        self.listing.clone()
+    }
 }
 
 /// Why a file of a quilt is not served.
@@ -103,7 +115,7 @@ impl Quilts {
         identifier: &str,
         patience: Duration,
     ) -> Result<QuiltPatchId, QuiltServeError> {
-        self.with_index(quilt, patience, |index| find(index, quilt, identifier)).await?
+        find(&self.indexed(quilt, patience).await?.index, quilt, identifier)
     }
 
     /// The list of files, as the aggregator gives it.
@@ -114,8 +126,8 @@ impl Quilts {
         &self,
         quilt: BlobId,
         patience: Duration,
-    ) -> Result<serde_json::Value, QuiltServeError> {
-        self.with_index(quilt, patience, |index| listing(index, quilt)).await
+    ) -> Result<Arc<Indexed>, QuiltServeError> {
+        self.indexed(quilt, patience).await
     }
 
     /// The entry of a file, cut out of its quilt if need be.
@@ -129,7 +141,7 @@ impl Quilts {
     ) -> Result<Arc<Entry>, QuiltServeError> {
         let key = key(id);
         let quilt = self.quilt(id.quilt(), patience).await?;
-        let _turn = self.cutting.acquire().await.map_err(|_| QuiltServeError::NoRoom)?;
+        let _turn = self.turn(patience).await?;
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
@@ -138,7 +150,9 @@ impl Quilts {
             .reserve(entry::cost(self.most(id, quilt.record().length)))
             .ok_or(QuiltServeError::NoRoom)?;
         let encoding = self.encoding;
-        let cut = tokio::task::spawn_blocking(move || cut(encoding, id, &quilt, held));
+        let is_checked = quilt.record().level.is_verified() || !self.fills.checks();
+        let etag = if is_checked { validator::etag(&id) } else { validator::unchecked_etag(&id) };
+        let cut = tokio::task::spawn_blocking(move || cut(encoding, id, &quilt, etag, held));
         let entry = Arc::new(cut.await.map_err(|_| QuiltServeError::NoRoom)??);
         self.cache.admit(key, Arc::clone(&entry));
         Ok(entry)
@@ -151,26 +165,43 @@ impl Quilts {
         (column * u64::from(id.end() - id.start())).min(quilt_length)
     }
 
-    async fn with_index<T>(
+    async fn indexed(
         &self,
         id: BlobId,
         patience: Duration,
-        read: impl FnOnce(&QuiltIndex) -> T,
-    ) -> Result<T, QuiltServeError> {
+    ) -> Result<Arc<Indexed>, QuiltServeError> {
         if let Some(indexed) = self.indexes.get(&id) {
-            return Ok(read(&indexed.index));
+            return Ok(indexed);
         }
         let quilt = self.quilt(id, patience).await?;
-        let index =
-            QuiltIndex::read(self.encoding, quilt.slices()).map_err(QuiltServeError::NotAQuilt)?;
-        let result = read(&index);
-        // Kept only where verified: the index of an unverified quilt goes with its quilt.
-        if quilt.record().level.is_verified()
-            && let Some(held) = self.cache.reserve(weight(&index))
-        {
-            self.indexes.insert(id, Arc::new(Indexed { index, held }));
+        let _turn = self.turn(patience).await?;
+        if let Some(indexed) = self.indexes.get(&id) {
+            return Ok(indexed);
         }
-        Ok(result)
+        let (encoding, is_verified) = (self.encoding, quilt.record().level.is_verified());
+        let read = tokio::task::spawn_blocking(move || {
+            let index = QuiltIndex::read(encoding, quilt.slices())?;
+            let listing = listing(&index, id).to_string().into();
+            Ok((index, listing))
+        });
+        let (index, listing): (QuiltIndex, Bytes) =
+            read.await.map_err(|_| QuiltServeError::NoRoom)?.map_err(QuiltServeError::NotAQuilt)?;
+        let bytes = weight(&index) + listing.len() as u64;
+        let held = self.cache.reserve(bytes).ok_or(QuiltServeError::NoRoom)?;
+        let indexed = Arc::new(Indexed { index, listing, held });
+        // Kept only where verified: the index of an unverified quilt goes with its quilt.
+        if is_verified {
+            self.indexes.insert(id, Arc::clone(&indexed));
+        }
+        Ok(indexed)
+    }
+
+    /// Waits for a turn to cut, but no longer than a viewer waits for anything.
+    async fn turn(&self, patience: Duration) -> Result<SemaphorePermit<'_>, QuiltServeError> {
+        match timeout(patience, self.cutting.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(_)) | Err(_) => Err(QuiltServeError::NoRoom),
+        }
     }
 
     async fn quilt(&self, id: BlobId, patience: Duration) -> Result<Arc<Entry>, QuiltServeError> {
@@ -232,6 +263,7 @@ fn cut(
     encoding: Encoding,
     id: QuiltPatchId,
     quilt: &Entry,
+    etag: HeaderValue,
     held: Reservation,
 ) -> Result<Entry, QuiltServeError> {
     let patch = quilt::read_patch(encoding, quilt.slices(), id.start(), id.end())
@@ -254,5 +286,5 @@ fn cut(
         slices.push(rest.split_to(rest.len().min(SLICE)));
     }
     let identifier = HeaderValue::from_str(&patch.identifier).ok();
-    Ok(Entry::new(record, validator::etag(&id), slices, held).named(identifier))
+    Ok(Entry::new(record, etag, slices, held).named(identifier))
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use prometheus_client::metrics::counter::Counter;
+use tokio::time::Instant;
 
 use super::{Message, line::Format};
 
@@ -68,8 +69,14 @@ pub(super) fn write_lines(
     dropped: &Counter,
 ) {
     let mut complained: Option<SystemTime> = None;
+    let mut flushed = Instant::now();
     loop {
-        let outcome = match lines.recv_timeout(FLUSH) {
+        let left = FLUSH.saturating_sub(flushed.elapsed());
+        if left.is_zero() {
+            flushed = Instant::now();
+            complain(output.flush().and_then(|()| output.follow()), &mut complained);
+        }
+        let outcome = match lines.recv_timeout(left) {
             Ok(Message::Line(record)) => {
                 let written = output.write(&format.line(&record));
                 if written.is_err() {
@@ -77,7 +84,7 @@ pub(super) fn write_lines(
                 }
                 written
             }
-            Err(RecvTimeoutError::Timeout) => output.flush().and_then(|()| output.follow()),
+            Err(RecvTimeoutError::Timeout) => Ok(()),
             Ok(Message::Close) | Err(RecvTimeoutError::Disconnected) => {
                 if let Err(error) = output.flush() {
                     tracing::warn!(%error, "the access log could not be written to its end");
@@ -85,13 +92,16 @@ pub(super) fn write_lines(
                 return;
             }
         };
-        let is_quiet =
-            complained.is_some_and(|last| last.elapsed().is_ok_and(|passed| passed < COMPLAINT));
-        if let Err(error) = outcome
-            && !is_quiet
-        {
-            complained = Some(SystemTime::now());
-            tracing::warn!(%error, "the access log cannot be written; lines are dropped");
-        }
+        complain(outcome, &mut complained);
+    }
+}
+
+/// Tells the program's log of an error, unless it did so a moment ago.
+fn complain(outcome: io::Result<()>, complained: &mut Option<SystemTime>) {
+    let Err(error) = outcome else { return };
+    let is_recent = |last: &SystemTime| last.elapsed().is_ok_and(|passed| passed < COMPLAINT);
+    if !complained.as_ref().is_some_and(is_recent) {
+        *complained = Some(SystemTime::now());
+        tracing::warn!(%error, "the access log cannot be written; lines are dropped");
     }
 }

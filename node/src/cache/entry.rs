@@ -105,6 +105,9 @@ pub struct Entry {
 /// How long bytes that were not checked are served, here and by caches downstream.
 pub const UNCHECKED_TTL: Duration = Duration::from_secs(60);
 
+/// The same for slices of blobs too large to be checked: a lie in one must end some time.
+pub const SLICE_TTL: Duration = Duration::from_secs(600);
+
 /// Bytes of one slice of a body, the last one excepted.
 pub const SLICE: usize = 1 << 20;
 
@@ -131,11 +134,11 @@ impl Entry {
         self
     }
 
-    /// The same bytes, checked in the meantime.
-    pub fn verified(&self) -> Self {
+    /// The same bytes, checked in the meantime, under the validator of checked ones.
+    pub fn verified(&self, etag: HeaderValue) -> Self {
         Self {
             record: Record { level: Level::Full, ..self.record.clone() },
-            etag: self.etag.clone(),
+            etag,
             identifier: self.identifier.clone(),
             slices: self.slices.clone(),
             held: Arc::clone(&self.held),
@@ -164,12 +167,14 @@ impl Entry {
 
     /// Whether it may still be served, when unchecked bytes are to be looked at again.
     ///
-    /// What was checked is the blob for ever. What was not, because no worker was free, is fetched
-    /// again after a while; slices are not, since nothing better can be had.
+    /// What was checked is the blob for ever. What was not is fetched again after a while: soon, if
+    /// only no worker was free; later, if nothing better can be had of it.
     pub fn is_fresh(&self, key: &Key) -> bool {
-        self.record.level.is_verified()
-            || matches!(key.part, Part::Slice(_) | Part::Beginning)
-            || self.age() < UNCHECKED_TTL
+        let ttl = match key.part {
+            Part::Slice(_) | Part::Beginning => SLICE_TTL,
+            Part::Whole | Part::Probe | Part::Patch { .. } => UNCHECKED_TTL,
+        };
+        self.record.level.is_verified() || self.age() < ttl
     }
 
     /// How long ago the bytes left their origin. Wall-clock time, since entries travel between

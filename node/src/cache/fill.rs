@@ -186,6 +186,11 @@ impl Fills {
         self.shared.limits.whole
     }
 
+    /// Whether bytes are checked at all.
+    pub fn checks(&self) -> bool {
+        self.shared.limits.checks
+    }
+
     /// Whether a length may be taken from an origin's word, as slices of large blobs need it.
     pub fn probes(&self) -> bool {
         !self.shared.limits.strict

@@ -53,12 +53,32 @@ impl Memory {
         self.entries.invalidate(key);
     }
 
-    /// Evicts what is over capacity until `enough` gives something.
-    pub fn shrink<T>(&self, mut enough: impl FnMut() -> Option<T>) -> Option<T> {
-        (0..SHRINK_ROUNDS).find_map(|_| {
-            self.entries.run_pending_tasks();
-            enough()
-        })
+    /// Makes room for `bytes`: first by letting the engine catch up, then by evicting entries as
+    /// they come, which knows nothing of their worth but always ends. `enough` tells whether the
+    /// room suffices; entries that are being sent give theirs back only at their end.
+    pub fn shrink<T>(&self, bytes: u64, mut enough: impl FnMut() -> Option<T>) -> Option<T> {
+        let mut catch_up = || {
+            (0..SHRINK_ROUNDS).find_map(|_| {
+                self.entries.run_pending_tasks();
+                enough()
+            })
+        };
+        if let Some(room) = catch_up() {
+            return Some(room);
+        }
+        let mut freed = 0;
+        for (key, entry) in &self.entries {
+            freed += entry.weight();
+            drop(entry);
+            self.entries.invalidate(&*key);
+            if freed >= bytes {
+                freed = 0;
+                if let Some(room) = catch_up() {
+                    return Some(room);
+                }
+            }
+        }
+        catch_up()
     }
 
     /// Entries held, roughly: maintenance may be pending.

@@ -1,6 +1,7 @@
 //! The body of a response, and what is noted when it ends.
 
 use std::{
+    any::Any,
     collections::VecDeque,
     ops::Range,
     pin::Pin,
@@ -8,7 +9,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
@@ -31,6 +32,8 @@ pub struct Body {
 pub(super) enum Content {
     /// These.
     Bytes(Bytes),
+    /// These, charged to something.
+    Held(Bytes, Arc<dyn Any + Send + Sync>),
     /// A part of an entry.
     Entry(Arc<Entry>, Range<u64>),
     /// Several parts of an entry, with what stands between them.
@@ -44,6 +47,28 @@ pub(super) enum Content {
 /// Bytes as they arrive.
 pub(super) type BoxStream =
     Pin<Box<dyn Stream<Item = Result<Bytes, Arc<FillError>>> + Send + 'static>>;
+
+/// Bytes on their way, with what their memory is charged to: they lie in the connection's queue
+/// after the body that gave them is gone.
+#[derive(Debug)]
+pub struct Piece {
+    bytes: Bytes,
+    _held: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+    }
+}
 
 /// A piece of a multipart body.
 #[derive(Debug)]
@@ -95,17 +120,21 @@ impl Body {
 }
 
 impl Content {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Arc<FillError>>>> {
-        let piece = match self {
-            Self::Bytes(bytes) if bytes.is_empty() => None,
-            Self::Bytes(bytes) => Some(std::mem::take(bytes)),
-            Self::Entry(entry, range) => next_of(entry, range),
-            Self::Parts(entry, parts) => next_part(entry, parts),
-            Self::Nothing => None,
-            Self::Stream(stream) => return stream.as_mut().poll_next(cx),
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Arc<FillError>>>> {
+        let (bytes, held): (_, Option<Arc<dyn Any + Send + Sync>>) = match self {
+            Self::Bytes(bytes) => (take(bytes), None),
+            Self::Held(bytes, held) => (take(bytes), Some(Arc::clone(held) as _)),
+            Self::Entry(entry, range) => (next_of(entry, range), Some(Arc::clone(entry) as _)),
+            Self::Parts(entry, parts) => (next_part(entry, parts), Some(Arc::clone(entry) as _)),
+            Self::Nothing => (None, None),
+            Self::Stream(stream) => (ready!(stream.as_mut().poll_next(cx)).transpose()?, None),
         };
-        Poll::Ready(piece.map(Ok))
+        Poll::Ready(bytes.map(|bytes| Ok(Piece { bytes, _held: held })))
     }
+}
+
+fn take(bytes: &mut Bytes) -> Option<Bytes> {
+    (!bytes.is_empty()).then(|| std::mem::take(bytes))
 }
 
 fn next_of(entry: &Entry, range: &mut Range<u64>) -> Option<Bytes> {
@@ -131,20 +160,20 @@ fn next_part(entry: &Entry, parts: &mut VecDeque<Part>) -> Option<Bytes> {
 }
 
 impl http_body::Body for Body {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Arc<FillError>;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
         let Some(piece) = ready!(self.bytes.poll(cx)) else {
             return Poll::Ready(None);
         };
         let piece = piece?;
-        self.left = self.left.saturating_sub(piece.len() as u64);
+        self.left = self.left.saturating_sub(piece.remaining() as u64);
         if let Some(end) = &mut self.end {
-            end.sent += piece.len() as u64;
+            end.sent += piece.remaining() as u64;
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

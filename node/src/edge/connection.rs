@@ -64,8 +64,8 @@ async fn drive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, shutdown: 
     let mut ticks = interval_at(Instant::now() + every, every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watcher = Watcher::new(Instant::now());
-    let stopping = shutdown.cancelled();
-    pin!(stopping);
+    let (stopping, cut) = (shutdown.cancelled(), edge.cut.cancelled());
+    pin!(stopping, cut);
     let mut stops = false;
     loop {
         tokio::select! {
@@ -84,6 +84,7 @@ async fn drive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, shutdown: 
                     return;
                 }
             },
+            () = cut.as_mut() => return,
             () = stopping.as_mut(), if !stops => {
                 stops = true;
                 serving.as_mut().graceful_shutdown();

@@ -59,8 +59,9 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
             Ok(Found::entry(entry, result))
         }
         Ready::Streaming(head) => {
-            let mut facts = arriving(&id, result(Level::Origin));
+            let mut facts = arriving(edge, &id, result(Level::Origin));
             facts.media = Some(head.media);
+            facts.etag = Some(head.etag);
             Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
         }
         Ready::Large { total } => Ok(sliced(edge, id, total, result(Level::Origin)).await),
@@ -88,7 +89,7 @@ async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, 
     if total > edge.fills.whole() {
         return Ok(Some(sliced(edge, id, total, result).await));
     }
-    let facts = arriving(&id, result);
+    let facts = arriving(edge, &id, result);
     Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
 }
 
@@ -123,7 +124,7 @@ pub(super) async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeE
 
 /// A blob too large to hold; what it is, its first bytes tell.
 async fn sliced(edge: &Edge, id: BlobId, total: u64, result: CacheResult) -> Found {
-    let mut facts = arriving(&id, result);
+    let mut facts = arriving(edge, &id, result);
     let key = Key { id, part: Part::Beginning };
     facts.media = match edge.cache.lookup(&key) {
         Lookup::Hit(entry) => Some(entry.record().media.clone()),
@@ -144,9 +145,12 @@ async fn beginning(edge: &Edge, key: Key, total: u64) -> Result<MediaType, Arc<F
     }
 }
 
-fn arriving(id: &BlobId, result: CacheResult) -> Facts {
+/// What is said of bytes that nobody has checked yet.
+fn arriving(edge: &Edge, id: &BlobId, result: CacheResult) -> Facts {
+    let etag =
+        if edge.fills.checks() { validator::unchecked_etag(id) } else { validator::etag(id) };
     Facts {
-        etag: Some(validator::etag(id)),
+        etag: Some(etag),
         media: None,
         identifier: None,
         result,

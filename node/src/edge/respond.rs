@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE},
+    HeaderMap, Response, StatusCode,
+    header::{CONTENT_RANGE, CONTENT_TYPE},
 };
 use wcdn_proto::BlobId;
 
@@ -103,7 +103,7 @@ pub(super) fn respond(edge: &Edge, asked: &Asked, found: Found) -> Result<Reply,
         None => windows(asked, &found)?,
     };
     let (source, result) = (found.facts.source, Some(found.facts.result));
-    let response = send(edge, asked, found, status, window);
+    let response = send(edge, found, status, window);
     Ok(Reply { response, source, result })
 }
 
@@ -144,13 +144,7 @@ fn explicit(range: &Range<u64>, length: u64) -> Result<Range<u64>, ServeError> {
     Ok(range.clone())
 }
 
-fn send(
-    edge: &Edge,
-    asked: &Asked,
-    found: Found,
-    status: StatusCode,
-    window: Window,
-) -> Response<Body> {
+fn send(edge: &Edge, found: Found, status: StatusCode, window: Window) -> Response<Body> {
     let Found { facts, length, held } = found;
     let mut headers = HeaderMap::with_capacity(24);
     response::content(&mut headers, &edge.labels, &facts);
@@ -163,12 +157,6 @@ fn send(
             one(edge, held, length, range)
         }
         Window::Several(ranges) => several(&mut headers, held, &facts, length, &ranges),
-    };
-    let body = if asked.is_head {
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.length()));
-        Body::empty()
-    } else {
-        body
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -9,15 +9,20 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
+};
+use http_body::Body as _;
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     Edge,
-    body::{Body, End},
+    body::{Body, Content, End},
     connection::Connection,
     cors,
     error::{Code, ServeError},
@@ -32,7 +37,7 @@ use super::{
 use crate::{
     access_log::Pending,
     cache::{Lookup, entry::Key},
-    quilt,
+    quilt::{self, Indexed},
 };
 
 /// A request, as far as the answer depends on it.
@@ -41,6 +46,8 @@ pub(super) struct Asked {
     pub(super) is_head: bool,
     /// The range of the aggregator's byte-range route.
     pub(super) byte_range: Option<Range<u64>>,
+    /// Whether the request has a body, which nothing here wants.
+    has_body: bool,
     family: Family,
     id: HeaderValue,
     began: Instant,
@@ -76,43 +83,38 @@ pub(super) fn serve(
     request: Request<Incoming>,
 ) -> Answer {
     let began = Instant::now();
-    let (head, _unread) = request.into_parts();
+    let (mut head, unread) = request.into_parts();
     let id = connection.ids.of(&head.headers);
     let log = Pending::begin(&edge.access_log, connection.peer, &head, &id, began);
     let mut asked = Asked {
         is_head: head.method == Method::HEAD,
-        headers: head.headers,
+        headers: std::mem::take(&mut head.headers),
         byte_range: None,
+        has_body: !unread.is_end_stream(),
         family: Family::of(head.uri.path()),
         id,
         began,
         standing: Arc::clone(&connection.standing),
         log,
     };
-    if head.version == Version::HTTP_11 && !names_one_host(&asked.headers) {
-        let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
-        return ready(edge, asked, Err(error));
+    let passed = pass(&mut asked, &head);
+    if asked.has_body {
+        let edge = Arc::clone(edge);
+        return Answer::Waiting(Box::pin(async move {
+            discard(unread).await;
+            let result = match passed {
+                Ok(target) => eventually(&edge, &asked, target).await,
+                Err(refusal) => *refusal,
+            };
+            finish(&edge, asked, result)
+        }));
     }
-    match head.method {
-        Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return ready(edge, asked, Ok(preflight().into())),
-        _ => return ready(edge, asked, Err(method_not_allowed(&head.method))),
-    }
-    let target = match path::parse(head.uri.path()) {
+    let target = match passed {
         Ok(target) => target,
-        Err(error) => return ready(edge, asked, Err(error.into())),
+        Err(refusal) => return Answer::Ready(Some(finish(edge, asked, *refusal))),
     };
-    if let Target::ByteRange(_) = target {
-        match path::byte_range_query(head.uri.query().unwrap_or_default()) {
-            Ok(range) => asked.byte_range = Some(range),
-            Err(error) => {
-                let error = ServeError::new(Code::InvalidByteRange, error.to_string());
-                return ready(edge, asked, Err(error));
-            }
-        }
-    }
     match quickly(edge, &asked, &target) {
-        Some(result) => ready(edge, asked, result),
+        Some(result) => Answer::Ready(Some(finish(edge, asked, result))),
         None => {
             let edge = Arc::clone(edge);
             Answer::Waiting(Box::pin(async move {
@@ -123,14 +125,54 @@ pub(super) fn serve(
     }
 }
 
+/// The gates that look at the request alone; what it asks for, or the answer it gets at once.
+fn pass(asked: &mut Asked, head: &Parts) -> Result<Target, Box<Result<Reply, ServeError>>> {
+    let refusal = |error: ServeError| Box::new(Err(error));
+    if head.version == Version::HTTP_11 && !names_one_host(&asked.headers) {
+        let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
+        return Err(refusal(error));
+    }
+    match head.method {
+        Method::GET | Method::HEAD => {}
+        Method::OPTIONS => return Err(Box::new(Ok(preflight().into()))),
+        _ => return Err(refusal(method_not_allowed(&head.method))),
+    }
+    let target = path::parse(head.uri.path()).map_err(|error| refusal(error.into()))?;
+    if let Target::ByteRange(_) = target {
+        let range = path::byte_range_query(head.uri.query().unwrap_or_default());
+        let invalid = |error: path::QueryError| {
+            refusal(ServeError::new(Code::InvalidByteRange, error.to_string()))
+        };
+        asked.byte_range = Some(range.map_err(invalid)?);
+    }
+    Ok(target)
+}
+
+async fn eventually(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
+    match quickly(edge, asked, &target) {
+        Some(result) => result,
+        None => slowly(edge, asked, target).await,
+    }
+}
+
+/// Bytes of an unwanted body that are read.
+const MAX_DISCARDED: usize = 1 << 20;
+
+/// How long an unwanted body is waited for.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Reads the beginning of a body that nothing wants: a client whose connection is reset while it
+/// sends does not see the answer that tells it so.
+async fn discard(body: Incoming) {
+    let read = Limited::new(body, MAX_DISCARDED).collect();
+    // Too long, too slow or broken off: the connection closes after the answer in any case.
+    let _unread = tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err();
+}
+
 /// What HTTP/1.1 demands of every request (RFC 9112 §3.2).
 fn names_one_host(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
     hosts.next().is_some() && hosts.next().is_none()
-}
-
-fn ready(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Answer {
-    Answer::Ready(Some(finish(edge, asked, result)))
 }
 
 /// What can be answered without waiting.
@@ -148,24 +190,35 @@ fn quickly(edge: &Edge, asked: &Asked, target: &Target) -> Option<Result<Reply, 
     }
 }
 
-/// A body whose validator is in the URL: a viewer who has it needs no look at the cache.
+/// A body whose validator is in the URL: a viewer who has it needs none, wherever it is. But what
+/// is withheld or gone is so for every viewer (RFC 9110 §13.2.1), and `If-Match` comes first
+/// (§13.2.2).
 fn known(
     edge: &Edge,
     asked: &Asked,
     key: &Key,
     id: &impl std::fmt::Display,
 ) -> Option<Result<Reply, ServeError>> {
-    if asked.headers.contains_key(header::IF_NONE_MATCH) {
+    let found = edge.cache.lookup(key);
+    let headers = &asked.headers;
+    if headers.contains_key(header::IF_NONE_MATCH)
+        && !headers.contains_key(header::IF_MATCH)
+        && !matches!(found, Lookup::Refused(_))
+    {
         let etag = validator::etag(id);
-        if validator::if_none_match(&asked.headers, Some(&etag)) == Match::Listed {
-            return Some(Ok(unchanged(edge, key, etag).into()));
+        if validator::if_none_match(headers, Some(&etag)) == Match::Listed {
+            return Some(Ok(unchanged(&found, etag).into()));
         }
     }
-    held(edge, asked, key)
+    answered(edge, asked, found)
 }
 
 fn held(edge: &Edge, asked: &Asked, key: &Key) -> Option<Result<Reply, ServeError>> {
-    match edge.cache.lookup(key) {
+    answered(edge, asked, edge.cache.lookup(key))
+}
+
+fn answered(edge: &Edge, asked: &Asked, found: Lookup) -> Option<Result<Reply, ServeError>> {
+    match found {
         Lookup::Hit(entry) => {
             let result = CacheResult::Hit(entry.record().level);
             Some(respond(edge, asked, Found::entry(entry, result)))
@@ -175,9 +228,9 @@ fn held(edge: &Edge, asked: &Asked, key: &Key) -> Option<Result<Reply, ServeErro
     }
 }
 
-/// A 304 from the URL alone. The viewer's copy is as good as the one here, if there is one.
-fn unchanged(edge: &Edge, key: &Key, etag: HeaderValue) -> Response<Body> {
-    let verified = match edge.cache.lookup(key) {
+/// A 304 from the URL alone. That the viewer's copy lasts is said only where a checked one is here.
+fn unchanged(found: &Lookup, etag: HeaderValue) -> Response<Body> {
+    let verified = match found {
         Lookup::Hit(entry) => entry.record().level.is_verified(),
         Lookup::Refused(_) | Lookup::Miss => false,
     };
@@ -207,7 +260,7 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         }
         Target::QuiltPatches(quilt) => {
             let list = edge.quilts.list(quilt, edge.patience).await?;
-            Ok(json(&list).into())
+            Ok(listing(&list).into())
         }
         Target::Status => Ok(status().into()),
     }
@@ -234,8 +287,11 @@ fn status() -> Response<Body> {
     response
 }
 
-fn json(value: &serde_json::Value) -> Response<Body> {
-    let mut response = Response::new(Body::bytes(value.to_string()));
+fn listing(indexed: &Arc<Indexed>) -> Response<Body> {
+    let bytes = indexed.listing();
+    let length = bytes.len() as u64;
+    let held = Content::Held(bytes, Arc::clone(indexed) as _);
+    let mut response = Response::new(Body::new(held, length));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response
@@ -249,11 +305,27 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     let status = response.status();
     edge.metrics.responded(source, status, elapsed.as_secs_f64());
     response::timing(response.headers_mut(), elapsed);
+    if asked.is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
+        response = only_head(response);
+    }
+    if asked.has_body {
+        // What is left of the body is not read, so it must not be taken for the next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response::every(response.headers_mut(), asked.id);
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let end = End { metrics: Arc::clone(&edge.metrics), standing: asked.standing, log, sent: 0 };
     response.map(|body| body.when_ended(end))
+}
+
+/// The head that a GET would get. A 304 has no length, whatever the method.
+fn only_head(response: Response<Body>) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    if head.status != StatusCode::NOT_MODIFIED && head.status != StatusCode::NO_CONTENT {
+        head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.length()));
+    }
+    Response::from_parts(head, Body::empty())
 }
 
 fn failure(asked: &Asked, error: &ServeError) -> Response<Body> {
@@ -275,13 +347,7 @@ fn failure(asked: &Asked, error: &ServeError) -> Response<Body> {
         }
         _ => {}
     }
-    let body = if asked.is_head {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(text.len()));
-        Body::empty()
-    } else {
-        Body::bytes(text)
-    };
-    let mut response = Response::new(body);
+    let mut response = Response::new(Body::bytes(text));
     *response.status_mut() = error.code().status();
     *response.headers_mut() = headers;
     response

@@ -24,6 +24,14 @@ pub fn etag(id: &impl Display) -> HeaderValue {
     HeaderValue::from_maybe_shared(text.freeze()).expect("ids are visible ASCII")
 }
 
+/// The strong validator of bytes that claim to be what an id names, and that nobody checked.
+///
+/// It must differ from that of checked ones: a viewer whose download of a lie was cut would else
+/// resume it with the truth, and one that holds a lie would be told that it is current.
+pub fn unchecked_etag(id: &impl Display) -> HeaderValue {
+    etag(&format_args!("{id}.unchecked"))
+}
+
 /// Whether the viewer has what `etag` names. Weak validators count (§13.1.2).
 pub fn if_none_match(headers: &HeaderMap, etag: Option<&HeaderValue>) -> Match {
     listed(headers, &header::IF_NONE_MATCH, etag, Weak::Counts)

@@ -84,6 +84,25 @@ async fn a_request_names_one_host() {
 }
 
 #[tokio::test]
+async fn a_body_that_nothing_wants_is_answered_and_never_taken_for_a_request() {
+    let fleet = Fleet::start().await;
+    let smuggled = "GET /cdn/smuggled HTTP/1.1\r\nhost: x\r\n\r\n";
+    let request = format!(
+        "GET /status HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{smuggled}",
+        smuggled.len()
+    );
+    let answer = raw(&fleet, request.as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("OK"), "{answer}");
+    assert!(answer.contains("connection: close") && answer.matches("HTTP/1.1").count() == 1);
+    let upload = format!(
+        "PUT /v1/blobs HTTP/1.1\r\nhost: x\r\ncontent-length: 500000\r\n\r\n{}",
+        "x".repeat(500_000)
+    );
+    let refused = raw(&fleet, upload.as_bytes()).await;
+    assert!(refused.starts_with("HTTP/1.1 405"), "{refused}");
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_refused() {
     let fleet = Fleet::start().await;
     for nonsense in [&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..], b"hello there\r\n\r\n"] {

@@ -48,6 +48,25 @@ async fn another_etag_gets_the_blob() {
 }
 
 #[tokio::test]
+async fn what_is_known_to_be_gone_is_current_for_nobody() {
+    let fleet = Fleet::start().await;
+    let id = BlobId::from_bytes([9; 32]);
+    assert_eq!(fleet.get(&format!("/cdn/{id}")).await.status, StatusCode::NOT_FOUND);
+    let reply = with(&fleet, &id, "if-none-match", &format!("\"{id}\"")).await;
+    assert_eq!(reply.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn if_match_is_asked_before_if_none_match() {
+    let fleet = Fleet::start().await;
+    let id = fleet.store(bytes(8, 100)).await;
+    let url = fleet.edge(0, &format!("/cdn/{id}"));
+    let asking = fleet.client.request(Method::GET, &url).header("if-match", "\"other\"");
+    let reply = asking.header("if-none-match", &format!("\"{id}\"")).send().await;
+    assert_eq!(reply.status, StatusCode::PRECONDITION_FAILED);
+}
+
+#[tokio::test]
 async fn if_match_with_another_etag_fails() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(4, 5_000)).await;

@@ -71,6 +71,16 @@ async fn a_drain_ends_at_its_deadline_even_if_a_viewer_does_not() {
 }
 
 #[tokio::test]
+async fn a_head_is_no_response_cut_short() {
+    let fleet = Fleet::start().await;
+    for path in ["/status", "/cdn/nonsense"] {
+        let reply = fleet.client.head(&fleet.edge(0, path)).await;
+        assert_ne!(reply.header("content-length"), "0", "{path}");
+    }
+    assert_eq!(fleet.metric("wcdn_responses_cut_total", "").await, 0.0);
+}
+
+#[tokio::test]
 async fn every_request_leaves_a_line_in_the_access_log() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("access.log");

@@ -163,6 +163,19 @@ async fn markup_is_served_in_a_sandbox() {
 }
 
 #[tokio::test]
+async fn a_stored_type_cannot_hide_another() {
+    let fleet = Fleet::start().await;
+    let page = Bytes::from_static(b"<script>alert(1)</script>");
+    for hidden in ["text/plain; x=x, text/html", "text/plain, text/html", "text/xsl"] {
+        let (quilt, _) = fleet.store_quilt(&[("page", page.clone(), hidden)]).await;
+        let reply = fleet.get(&format!("/cdn/{quilt}/page")).await;
+        assert_eq!(reply.status, StatusCode::OK);
+        let is_plain = reply.header("content-type") == "text/plain";
+        assert!(is_plain || reply.header("content-security-policy") == "sandbox", "{hidden}");
+    }
+}
+
+#[tokio::test]
 async fn every_page_may_read_responses_and_errors_alike() {
     let fleet = Fleet::start().await;
     let id = fleet.store(bytes(9, 10)).await;

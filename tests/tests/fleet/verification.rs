@@ -20,6 +20,25 @@ async fn without_checking_a_blob_is_served_as_its_origin_sends_it_and_says_so() 
 }
 
 #[tokio::test]
+async fn a_lie_that_was_cut_is_never_completed_with_the_truth() {
+    let fleet = Fleet::start().await;
+    let id = fleet.store(bytes(3, 2_500_000)).await;
+    fleet.fault_all(json!({"corrupt": true})).await;
+    let url = fleet.edge(0, &format!("/cdn/{id}"));
+    let cut = fleet.client.get(&url).await;
+    assert!(cut.status == StatusCode::OK && !cut.complete);
+    let etag = cut.header("etag");
+    assert_ne!(etag, format!("\"{id}\""), "nobody had checked it");
+    fleet.fault_all(json!({})).await;
+    let asking = fleet.client.request(http::Method::GET, &url).header("range", "bytes=1000000-");
+    let resumed = asking.header("if-range", etag).send().await;
+    assert_eq!((resumed.status, resumed.body.len()), (StatusCode::OK, 2_500_000));
+    assert_eq!(fleet.get(&format!("/cdn/{id}")).await.header("etag"), format!("\"{id}\""));
+    let asking = fleet.client.request(http::Method::GET, &url).header("if-none-match", etag);
+    assert_eq!(asking.send().await.status, StatusCode::OK, "the copy of a lie is not current");
+}
+
+#[tokio::test]
 async fn strict_serves_nothing_that_it_cannot_check() {
     let fleet = Fleet::with(|topology| {
         topology.edge.verify.mode = Mode::Strict;

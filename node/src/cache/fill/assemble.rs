@@ -8,7 +8,7 @@ use super::{course::Course, error::FillError, state::Head, task::Task};
 use crate::{
     cache::{
         budget::Reservation,
-        entry::{self, Part, SLICE},
+        entry::{self, Level, Part, SLICE},
     },
     edge::media::{self, SNIFFED},
     metrics::ShedReason,
@@ -249,10 +249,12 @@ impl Task {
         }
         let limits = &self.shared.limits;
         let is_slice = self.slice().is_some();
+        let etag = self.etag(Level::Origin);
         self.fill.state.send_modify(|state| {
             state.head = Some(Head {
                 total: growing.total,
                 media: media::sniff(state.beginning(), None),
+                etag,
                 streams: is_slice || growing.length > limits.hold,
                 holds_tail: limits.checks && !is_slice,
             });

@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
+use http::HeaderValue;
 
 use super::error::{FillError, Tried};
 use crate::{
@@ -31,6 +32,8 @@ pub struct Head {
     pub total: u64,
     /// What the bytes seem to be.
     pub media: MediaType,
+    /// Their validator until they are checked: that of this very fill.
+    pub etag: HeaderValue,
     /// Whether readers may have bytes before the fill has ended.
     pub streams: bool,
     /// Whether the end of every response waits for the check.
@@ -101,8 +104,9 @@ mod tests {
         state.slices = (0..slices).map(|_| rest.split_to(SLICE)).collect();
         state.pieces = pieces.iter().map(|len| rest.split_to(*len)).collect();
         let media = MediaType::OCTET_STREAM;
+        let etag = HeaderValue::from_static("\"x\"");
         let total = body.len() as u64 + 1_000_000;
-        state.head = Some(Head { total, media, streams: true, holds_tail });
+        state.head = Some(Head { total, media, etag, streams: true, holds_tail });
         (state, body)
     }
 

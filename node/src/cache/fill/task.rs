@@ -36,6 +36,8 @@ pub(super) struct Task {
     pub(super) total: Option<u64>,
     /// The position applied when the fill began.
     token: Position,
+    /// Tells the fills of one blob apart.
+    nonce: u32,
 }
 
 /// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
@@ -51,7 +53,7 @@ struct Suspect {
 impl Task {
     pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, total: Option<u64>) -> Self {
         shared.metrics.fills.inc();
-        Self { shared, fill, total, token: Position::ORIGIN }
+        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random() }
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -90,7 +92,7 @@ impl Task {
             token: self.token,
             inserted: SystemTime::now(),
         };
-        let entry = Entry::new(record, validator::etag(&id), Vec::new(), held);
+        let entry = Entry::new(record, self.etag(Level::Origin), Vec::new(), held);
         self.shared.cache.admit(Key { id, part: Part::Probe }, Arc::new(entry));
     }
 
@@ -211,8 +213,22 @@ impl Task {
         let media = media::sniff(self.fill.state.borrow().beginning(), None);
         let inserted = SystemTime::now();
         let record = Record { length, total, media, level, digest, token: self.token, inserted };
-        let etag: HeaderValue = validator::etag(&self.fill.key.id);
+        let etag = self.etag(level);
         Entry::new(record, etag, slices, held)
+    }
+
+    /// The validator of what this fill got. Unchecked bytes of another fill may be others, so each
+    /// has its own; slices of one blob come from many fills and share one. Where nothing is ever
+    /// checked, there are no checked bytes to be told apart.
+    pub(super) fn etag(&self, level: Level) -> HeaderValue {
+        let id = &self.fill.key.id;
+        if level.is_verified() || !self.shared.limits.checks {
+            validator::etag(id)
+        } else if self.fill.key.part == Part::Whole {
+            validator::unchecked_etag(&format_args!("{id}.{:08x}", self.nonce))
+        } else {
+            validator::unchecked_etag(id)
+        }
     }
 
     /// Raises or removes an entry when its late check ends.
@@ -230,7 +246,10 @@ impl Task {
                 () = shutdown.cancelled() => return,
             };
             match found {
-                Ok(true) => shared.cache.admit(key, Arc::new(entry.verified())),
+                Ok(true) => {
+                    let etag = validator::etag(&key.id);
+                    shared.cache.admit(key, Arc::new(entry.verified(etag)));
+                }
                 Ok(false) => {
                     shared.cache.remove(&key);
                     if let [source] = &sources[..] {
