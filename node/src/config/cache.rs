@@ -1,0 +1,36 @@
+//! What is kept, and in how much memory.
+
+use serde::{Deserialize, Serialize};
+use wcdn_daemon::config::Problems;
+use wcdn_proto::{ByteSize, Span};
+
+use super::at_least;
+
+/// What is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cache {
+    /// Bytes for entries and fills in flight together, overhead included; never exceeded.
+    pub memory: ByteSize,
+    /// How long "there is no such blob" is believed; at most 2 s, since blobs appear late.
+    pub negative_ttl: Span,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self { memory: ByteSize::mib(1024), negative_ttl: Span::secs(2) }
+    }
+}
+
+/// The least memory that leaves room for fills beside entries.
+const LEAST_MEMORY: ByteSize = ByteSize::mib(16);
+
+impl Cache {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        at_least(problems, "cache.memory", self.memory, LEAST_MEMORY);
+        if self.negative_ttl > Span::secs(2) {
+            let ttl = self.negative_ttl;
+            problems.push("cache.negative_ttl", format!("is {ttl}; the most is 2s"));
+        }
+    }
+}

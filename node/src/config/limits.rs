@@ -1,0 +1,75 @@
+//! What viewers may take.
+
+use serde::{Deserialize, Serialize};
+use wcdn_daemon::config::Problems;
+use wcdn_proto::{ByteSize, Span};
+
+use super::{at_least, not_zero, takes_time};
+
+/// What viewers may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; one more gets 503.
+    pub max_connections: usize,
+    /// Bytes of a request head.
+    pub max_head: ByteSize,
+    /// Fields of a request head.
+    pub max_headers: usize,
+    /// From connecting to the first byte of a request.
+    pub first_byte_timeout: Span,
+    /// From the first byte of a request to the end of its head.
+    pub head_timeout: Span,
+    /// Between two requests of a connection.
+    pub idle_timeout: Span,
+    /// How long a viewer may take no byte of a response.
+    pub send_timeout: Span,
+    /// The least a viewer may take, in bytes a second over `send_timeout`.
+    pub min_send_rate: ByteSize,
+    /// From the signal to stop until connections are refused: load balancers learn from `/readyz`.
+    pub drain_delay: Span,
+    /// From then on until what still runs is cut.
+    pub drain_timeout: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 16_384,
+            max_head: ByteSize::new(32 << 10),
+            max_headers: 100,
+            first_byte_timeout: Span::secs(10),
+            head_timeout: Span::secs(10),
+            idle_timeout: Span::secs(60),
+            send_timeout: Span::secs(30),
+            min_send_rate: ByteSize::new(1 << 10),
+            drain_delay: Span::secs(5),
+            drain_timeout: Span::secs(30),
+        }
+    }
+}
+
+/// A request head cannot be read in less.
+const LEAST_HEAD: ByteSize = ByteSize::new(8 << 10);
+
+impl Limits {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        at_least(problems, "limits.max_head", self.max_head, LEAST_HEAD);
+        not_zero(
+            problems,
+            [
+                ("limits.max_connections", self.max_connections),
+                ("limits.max_headers", self.max_headers),
+            ],
+        );
+        takes_time(
+            problems,
+            [
+                ("limits.first_byte_timeout", self.first_byte_timeout),
+                ("limits.head_timeout", self.head_timeout),
+                ("limits.idle_timeout", self.idle_timeout),
+                ("limits.send_timeout", self.send_timeout),
+            ],
+        );
+    }
+}

@@ -1,0 +1,38 @@
+//! Who a node is and where it listens.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+use wcdn_proto::{NodeId, Region};
+
+/// Who this node is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Name of the node, unique in its cluster; shows in `Cache-Status`.
+    pub id: NodeId,
+    /// The region it stands in.
+    pub region: Region,
+}
+
+/// Where a node listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// For viewers.
+    pub edge: SocketAddr,
+    /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
+    pub admin: SocketAddr,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { id: "edge-1".parse().expect("a name"), region: "local".parse().expect("a name") }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { edge: ([127, 0, 0, 1], 4510).into(), admin: ([127, 0, 0, 1], 4511).into() }
+    }
+}
