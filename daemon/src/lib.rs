@@ -17,3 +17,4 @@ mod signals;
 
 pub use failure::Failure;
 pub use run::run;
+pub use signals::{Reload, ReloadTrigger, Signals};

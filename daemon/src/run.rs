@@ -3,20 +3,20 @@
 use std::{future::Future, io, process::ExitCode};
 
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
 
 use crate::{
     Failure,
     args::{HasCommon, VERSION},
-    config, logs, panics, signals,
+    config, logs, panics,
+    signals::{self, Signals},
 };
 
 /// Runs a program: parses its arguments, sets up logs, panics, signals and a runtime, and turns
 /// the outcome into an exit code: 0 fine, 2 usage or configuration, 1 anything else.
 ///
-/// `main` gets the arguments and a token that SIGTERM and SIGINT cancel; it is to drain then. A
-/// second signal ends the process at once.
-pub fn run<A, F>(name: &'static str, main: impl FnOnce(A, CancellationToken) -> F) -> ExitCode
+/// `main` gets the arguments and what it hears of signals: SIGTERM or SIGINT ask it to drain, the
+/// second of them ends the process at once, SIGHUP asks it to reload.
+pub fn run<A, F>(name: &'static str, main: impl FnOnce(A, Signals) -> F) -> ExitCode
 where
     A: HasCommon,
     F: Future<Output = Result<(), Failure>>,
@@ -37,9 +37,8 @@ where
         }
     };
     let outcome = runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        signals::cancel_on_signal(shutdown.clone()).map_err(Failure::other)?;
-        main(args, shutdown).await
+        let signals = signals::listen().map_err(Failure::other)?;
+        main(args, signals).await
     });
     // Whatever still blocks a thread has been given its time to drain.
     runtime.shutdown_background();

@@ -11,7 +11,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -24,6 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 struct Specimen {
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
 }
 
 /// How a process ended.
@@ -44,13 +45,28 @@ impl Specimen {
         let command = command.stdin(Stdio::null()).kill_on_drop(true);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, stdout }
+        let stderr = BufReader::new(child.stderr.take().unwrap()).lines();
+        Self { child, stdout, stderr }
     }
 
     async fn says(&mut self, line: &str) {
         let said = timeout(DEADLINE, self.stdout.next_line()).await;
         let said = said.unwrap_or_else(|_| panic!("not within {DEADLINE:?}: {line}"));
         assert_eq!(said.unwrap().as_deref(), Some(line));
+    }
+
+    /// Waits for a line of the log; those before it are not told by `end`.
+    async fn logs(&mut self, message: &str) {
+        let seek = async {
+            while let Some(line) = self.stderr.next_line().await.unwrap() {
+                if line.contains(message) {
+                    return;
+                }
+            }
+            panic!("the log ended without: {message}");
+        };
+        let sought = timeout(DEADLINE, seek).await;
+        sought.unwrap_or_else(|_| panic!("not logged within {DEADLINE:?}: {message}"));
     }
 
     fn signal(&self, signal: Signal) {
@@ -60,8 +76,7 @@ impl Specimen {
 
     async fn end(mut self) -> End {
         let (mut stdout, mut stderr) = (String::new(), String::new());
-        let mut errors = self.child.stderr.take().unwrap();
-        let mut rest = self.stdout.into_inner();
+        let (mut errors, mut rest) = (self.stderr.into_inner(), self.stdout.into_inner());
         let all = async {
             let (out, err, status) = tokio::join!(
                 rest.read_to_string(&mut stdout),
@@ -102,6 +117,28 @@ async fn a_second_signal_ends_what_hangs() {
         process.signal(signal);
         assert_eq!(process.end().await.status.code(), Some(code), "{signal:?}");
     }
+}
+
+#[tokio::test]
+async fn a_hangup_asks_for_a_reload_and_ends_nothing() {
+    let mut process = Specimen::start(&mut specimen(&["--then", "reload"]));
+    process.says("started").await;
+    for _ in 0..3 {
+        process.signal(Signal::HUP);
+        process.says("reloading").await;
+    }
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().await.status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_hangup_is_logged_by_what_has_nothing_to_reload() {
+    let mut process = Specimen::start(&mut specimen(&[]));
+    process.says("started").await;
+    process.signal(Signal::HUP);
+    process.logs("nothing to reload").await;
+    process.signal(Signal::TERM);
+    assert_eq!(process.end().await.status.code(), Some(0));
 }
 
 #[tokio::test]

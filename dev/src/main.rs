@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use wcdn_daemon::args::{Common, HasCommon};
+use wcdn_daemon::{
+    Signals,
+    args::{Common, HasCommon},
+};
 use wcdn_dev::{Cluster, Topology, WalrusNetwork, banner, reach, seed};
 use wcdn_proto::Span;
 
@@ -38,7 +41,7 @@ impl HasCommon for Args {
 }
 
 fn main() -> ExitCode {
-    wcdn_daemon::run("wcdn-dev", |args: Args, shutdown| async move {
+    wcdn_daemon::run("wcdn-dev", |args: Args, Signals { shutdown, .. }| async move {
         let mut edge: wcdn_node::Config = wcdn_daemon::config::load(
             args.common.config.as_deref(),
             wcdn_daemon::config::variables(),

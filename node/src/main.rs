@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use wcdn_daemon::{
-    Failure,
+    Failure, Signals,
     args::{Common, HasCommon},
     config,
 };
@@ -32,7 +32,7 @@ impl HasCommon for Args {
 }
 
 fn main() -> ExitCode {
-    wcdn_daemon::run("wcdn-node", |args: Args, shutdown| async move {
+    wcdn_daemon::run("wcdn-node", |args: Args, Signals { shutdown, .. }| async move {
         let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
         config.check()?;
         if args.common.check_config {

@@ -5,6 +5,7 @@ use std::{io, process::ExitCode};
 use clap::{Parser, ValueEnum};
 use serde::Deserialize;
 use wcdn_daemon::{
+    Signals,
     args::{Common, HasCommon},
     config::{self, Problems},
 };
@@ -25,6 +26,8 @@ enum Then {
     Drain,
     /// Wait for a signal and never end.
     Hang,
+    /// Tell of each reload, and end well.
+    Reload,
     /// Fail with a cause.
     Fail,
     /// Panic.
@@ -79,7 +82,10 @@ impl Config {
 }
 
 fn main() -> ExitCode {
-    wcdn_daemon::run("daemon-specimen", |args: Args, shutdown| async move {
+    wcdn_daemon::run("daemon-specimen", |args: Args, signals: Signals| async move {
+        let Signals { shutdown, reload } = signals;
+        // Before it says that it started: from then on tests send signals.
+        let reload = matches!(args.then, Then::Reload).then_some(reload);
         let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
         config.check()?;
         if args.common.check_config {
@@ -89,6 +95,12 @@ fn main() -> ExitCode {
         println!("started");
         match args.then {
             Then::Drain => shutdown.cancelled().await,
+            Then::Reload => {
+                let mut reload = reload.expect("it was kept for this");
+                while shutdown.run_until_cancelled(reload.requested()).await.is_some() {
+                    println!("reloading");
+                }
+            }
             Then::Hang => {
                 shutdown.cancelled().await;
                 println!("draining");
