@@ -10,6 +10,7 @@ pub mod config;
 pub mod drain;
 mod failure;
 pub mod health;
+pub mod listen;
 mod logs;
 mod panics;
 mod run;

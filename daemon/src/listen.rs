@@ -1,0 +1,69 @@
+//! Opening a port.
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket};
+
+/// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`, which
+/// is 4,096 since Linux 5.4. std asks for 128, which a burst fills before a busy process looks.
+const BACKLOG: u32 = 4096;
+
+/// Listens at `address`.
+///
+/// With `reuse_port`, other processes of the same user that ask for it too may listen there at the
+/// same time, and the system spreads new connections over them: a new version starts beside the
+/// old one, which then drains. Connections that wait in the queue of a listener when it closes are
+/// reset, unless `net.ipv4.tcp_migrate_req` is 1 (Linux 5.14).
+///
+/// # Errors
+/// What the system says; the caller knows which key of the configuration the address came from.
+pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // As std does: without it a restart waits for connections of the last run to be forgotten.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use tokio::{io::AsyncReadExt, net::TcpStream};
+
+    use super::*;
+
+    fn any_port() -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, 0).into()
+    }
+
+    #[tokio::test]
+    async fn two_that_agree_share_a_port_and_one_goes_on_when_the_other_leaves() {
+        let old = bind(any_port(), true).unwrap();
+        let address = old.local_addr().unwrap();
+        let new = bind(address, true).unwrap();
+        drop(old);
+        let mut viewer = TcpStream::connect(address).await.unwrap();
+        drop(new.accept().await.unwrap());
+        assert_eq!(viewer.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_port_is_shared_only_if_both_agree() {
+        for (first, second) in [(false, false), (false, true), (true, false)] {
+            let held = bind(any_port(), first).unwrap();
+            let refused = bind(held.local_addr().unwrap(), second).unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::AddrInUse, "{first} {second}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_listens_on_ipv6_too() {
+        let listener = bind((Ipv6Addr::LOCALHOST, 0).into(), false).unwrap();
+        assert!(listener.local_addr().unwrap().is_ipv6());
+    }
+}
