@@ -15,6 +15,7 @@ mod logs;
 mod panics;
 mod run;
 mod signals;
+pub mod tls;
 
 pub use failure::Failure;
 pub use run::run;
