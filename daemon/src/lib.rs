@@ -14,6 +14,7 @@ pub mod listen;
 mod logs;
 mod panics;
 mod run;
+pub mod secret;
 mod signals;
 pub mod tls;
 
