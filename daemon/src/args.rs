@@ -22,6 +22,10 @@ pub struct Common {
     /// Threads that serve; by default one for each core.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Traces.
+    #[cfg(feature = "otlp")]
+    #[command(flatten)]
+    pub otlp: crate::traces::Otlp,
 }
 
 /// How log lines look.

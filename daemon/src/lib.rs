@@ -17,6 +17,8 @@ mod run;
 pub mod secret;
 mod signals;
 pub mod tls;
+#[cfg(feature = "otlp")]
+pub mod traces;
 
 pub use failure::Failure;
 pub use run::run;

@@ -3,10 +3,14 @@
 use std::{future::Future, io, process::ExitCode};
 
 use tokio::runtime::{Builder, Runtime};
+#[cfg(not(feature = "otlp"))]
+use tracing_subscriber::layer::Identity;
 
+#[cfg(feature = "otlp")]
+use crate::traces::Traces;
 use crate::{
     Failure,
-    args::{HasCommon, VERSION},
+    args::{Common, HasCommon, VERSION},
     config, logs, panics,
     signals::{self, Signals},
 };
@@ -23,12 +27,6 @@ where
 {
     let args: A = parse(name);
     let common = args.common().clone();
-    if let Err(error) = logs::start(&common.log, common.log_format) {
-        eprintln!("{name}: --log {:?} makes no sense: {error}", common.log);
-        return ExitCode::from(2);
-    }
-    panics::hook(name);
-    raise_file_limit();
     let runtime = match runtime(common.threads) {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -36,15 +34,36 @@ where
             return ExitCode::from(1);
         }
     };
+    #[cfg(feature = "otlp")]
+    let traces = match Traces::start(name, &common.otlp, &runtime) {
+        Ok(traces) => traces,
+        Err(error) => {
+            eprintln!("{name}: cannot send traces: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    #[cfg(feature = "otlp")]
+    let logging = logs::start(&common.log, common.log_format, traces.layer());
+    #[cfg(not(feature = "otlp"))]
+    let logging = logs::start(&common.log, common.log_format, None::<Identity>);
+    if let Err(error) = logging {
+        eprintln!("{name}: --log {:?} makes no sense: {error}", common.log);
+        return ExitCode::from(2);
+    }
+    panics::hook(name);
+    raise_file_limit();
     let outcome = runtime.block_on(async {
         let signals = signals::listen().map_err(Failure::other)?;
         main(args, signals).await
     });
+    #[cfg(feature = "otlp")]
+    traces.flush();
     // Whatever still blocks a thread has been given its time to drain.
     runtime.shutdown_background();
-    let Err(failure) = outcome else {
-        return ExitCode::SUCCESS;
-    };
+    outcome.err().map_or(ExitCode::SUCCESS, |failure| tell(name, &common, &failure))
+}
+
+fn tell(name: &str, common: &Common, failure: &Failure) -> ExitCode {
     let sources = config::sources(common.config.as_deref(), config::variables());
     eprintln!("{}", failure.report(name, &sources));
     failure.exit_code()

@@ -172,6 +172,14 @@ async fn usage_that_makes_no_sense_exits_with_2() {
     }
 }
 
+#[cfg(not(feature = "otlp"))]
+#[tokio::test]
+async fn traces_are_no_option_of_a_program_built_without_them() {
+    let end = end_of(&["--otlp-sample", "1"]).await;
+    assert_eq!(end.status.code(), Some(2));
+    assert!(end.stderr.contains("unexpected argument"), "{}", end.stderr);
+}
+
 #[tokio::test]
 async fn check_config_tells_every_problem_with_its_sources() {
     let file = tempfile::NamedTempFile::new().unwrap();

@@ -28,6 +28,8 @@ enum Then {
     Hang,
     /// Tell of each reload, and end well.
     Reload,
+    /// Do something that is traced, and end.
+    Trace,
     /// Fail with a cause.
     Fail,
     /// Panic.
@@ -105,6 +107,11 @@ fn main() -> ExitCode {
                 shutdown.cancelled().await;
                 println!("draining");
                 std::future::pending::<()>().await;
+            }
+            Then::Trace => {
+                tracing::info_span!(target: "wcdn_specimen", "edge_request").in_scope(|| ());
+                tracing::debug_span!(target: "wcdn_specimen", "detail").in_scope(|| ());
+                tracing::info_span!("of_a_library").in_scope(|| ());
             }
             Then::Fail => {
                 let cause = io::Error::other("no such luck");
