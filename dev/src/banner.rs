@@ -13,6 +13,16 @@ pub fn text(cluster: &Cluster, seeded: Option<&Seeded>) -> String {
     for edge in cluster.edges() {
         row(edge.region.as_str(), &edge.url, &format!("admin {}", edge.admin_url));
     }
+    for own in cluster.redis() {
+        row(
+            "redis",
+            &own.server.url(),
+            &format!("of {}, process {}", own.region, own.server.pid()),
+        );
+    }
+    if cluster.redis().is_empty() {
+        row("redis", "none", "install redis-server for a tier that a region shares");
+    }
     if let Some(standin) = cluster.standin() {
         row("publisher", &standin.publisher_url.to_string(), "stand-in Walrus: PUT /v1/blobs");
         for (n, url) in standin.aggregator_urls.iter().enumerate() {

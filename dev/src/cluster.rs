@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::Context;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wcdn_node::{Doors, Node, config::OriginSpec};
@@ -10,8 +11,9 @@ use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
 use crate::{
+    redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
-    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, Topology, WalrusNetwork},
+    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
 };
 
 /// A running system.
@@ -19,7 +21,18 @@ use crate::{
 pub struct Cluster {
     standin: Option<Standin>,
     edges: Vec<Edge>,
+    redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
+    _home: Option<TempDir>,
+}
+
+/// The Redis of a region.
+#[derive(Debug)]
+pub struct RegionRedis {
+    /// Whose it is.
+    pub region: Region,
+    /// The server.
+    pub server: RedisServer,
 }
 
 /// A running edge of it.
@@ -47,12 +60,17 @@ impl Cluster {
             WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
             WalrusNetwork::Public(_) => None,
         };
+        let (redis, config, home) = start_redis(topology).await?;
         let mut edges = Vec::new();
         for (region, number, port) in topology.edges() {
-            edges.push(start_edge(topology, standin.as_ref(), region, number, port).await?);
+            let mut config = config.clone();
+            if let Some(own) = redis.iter().find(|own| own.region == region) {
+                config.redis.urls = vec![own.server.url()];
+            }
+            edges.push(start_edge(topology, config, standin.as_ref(), region, number, port).await?);
         }
         guard.disarm();
-        Ok(Self { standin, edges, walrus_shutdown })
+        Ok(Self { standin, edges, redis, walrus_shutdown, _home: home })
     }
 
     /// The stand-in Walrus, if there is one.
@@ -63,6 +81,11 @@ impl Cluster {
     /// Every edge, region by region.
     pub fn edges(&self) -> &[Edge] {
         &self.edges
+    }
+
+    /// The Redis of each region, if there is any.
+    pub fn redis(&self) -> &[RegionRedis] {
+        &self.redis
     }
 
     /// Drains every edge, then stops the rest.
@@ -106,14 +129,43 @@ async fn start_standin(
     Standin::start(options, shutdown).await.context("cannot start the stand-in Walrus")
 }
 
+/// Starts a Redis for each region, if that is wanted and can be; the configuration of edges then
+/// has a key of this cluster.
+async fn start_redis(
+    topology: &Topology,
+) -> anyhow::Result<(Vec<RegionRedis>, wcdn_node::Config, Option<TempDir>)> {
+    let mut config = topology.edge.clone();
+    let wanted = topology.redis && config.redis.urls.is_empty();
+    if !wanted || !redis::is_installed() {
+        return Ok((Vec::new(), config, None));
+    }
+    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
+    if config.cluster.key_file.is_none() {
+        let key = home.path().join("cluster.key");
+        redis::write_cluster_key(&key)?;
+        config.cluster.key_file = Some(key);
+    }
+    let mut servers = Vec::new();
+    for (n, (region, _)) in (0..).zip(REGIONS) {
+        let dir = home.path().join(region);
+        let address = match topology.ports {
+            Ports::Documented => RedisAddress::Port(REDIS_PORT + 10 * n),
+            Ports::Any => RedisAddress::Socket(dir.join("redis.sock")),
+        };
+        let server = RedisServer::start(address, &dir, &[]).await?;
+        servers.push(RegionRedis { region: region.parse()?, server });
+    }
+    Ok((servers, config, Some(home)))
+}
+
 async fn start_edge(
     topology: &Topology,
+    mut config: wcdn_node::Config,
     standin: Option<&Standin>,
     region: Region,
     number: u16,
     port: u16,
 ) -> anyhow::Result<Edge> {
-    let mut config = topology.edge.clone();
     config.node.id = format!("{region}-{number}").parse()?;
     config.node.region = region.clone();
     // No load balancer stands before these, and Ctrl-C is not to be waited for.

@@ -3,6 +3,7 @@
 //!
 //! - [`standin`]: a Walrus that behaves like the real one, quirks included
 //! - [`topology`]: how many of what, and on which ports
+//! - [`redis`]: a `redis-server` for each region
 //! - [`cluster`]: starts and stops it all
 //! - [`seed`]: something to look at, stored through the publisher
 //! - [`banner`]: the table of URLs and the commands to try
@@ -10,6 +11,7 @@
 pub mod banner;
 pub mod cluster;
 pub mod reach;
+pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;

@@ -16,6 +16,8 @@ pub struct Topology {
     pub ports: Ports,
     /// Where the stand-in Walrus keeps its blobs; memory only if not given.
     pub data: Option<PathBuf>,
+    /// Whether each region has a `redis-server`, if one is installed.
+    pub redis: bool,
     /// Shards of the stand-in Walrus; fewer make ids cheap, for tests.
     pub encoding: Encoding,
     /// How long the stand-in answers 404 for a blob just stored, as real aggregators may.
@@ -68,6 +70,9 @@ pub const PUBLISHER_PORT: u16 = 4590;
 /// Aggregators of the stand-in.
 pub const AGGREGATORS: u16 = 3;
 
+/// The port of the first region's Redis; those of the others follow in tens.
+pub const REDIS_PORT: u16 = 4610;
+
 /// Regions, and the port of the first edge in each; its admin port is one above.
 pub const REGIONS: [(&str, u16); 3] =
     [("us-west", 4510), ("eu-west", 4520), ("asia-pacific", 4530)];
@@ -79,6 +84,7 @@ impl Default for Topology {
             edges_per_region: 1,
             ports: Ports::Documented,
             data: None,
+            redis: true,
             encoding: Encoding::PUBLIC,
             visible_after: Duration::ZERO,
             max_body: crate::standin::MAX_BODY,
@@ -88,13 +94,13 @@ impl Default for Topology {
 }
 
 impl Topology {
-    /// A small Walrus, ids that cost microseconds, and free ports: for tests.
+    /// A small Walrus, ids that cost microseconds, free ports, and no Redis: for tests.
     ///
     /// # Panics
     /// Never: 100 shards are a valid number.
     pub fn for_tests() -> Self {
         let encoding = Encoding::new(100).expect("100 shards make a code");
-        Self { ports: Ports::Any, encoding, ..Self::default() }
+        Self { ports: Ports::Any, redis: false, encoding, ..Self::default() }
     }
 
     /// Every edge: its region, its number in it from 1, and its port.

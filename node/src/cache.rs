@@ -8,6 +8,8 @@ pub mod entry;
 pub mod fill;
 pub mod memory;
 pub mod negative;
+pub mod redis;
+pub mod scrub;
 
 use std::sync::Arc;
 

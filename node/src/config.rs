@@ -5,6 +5,7 @@ mod cache;
 mod fetch;
 mod limits;
 mod place;
+mod redis;
 mod verify;
 mod walrus;
 
@@ -18,6 +19,7 @@ pub use self::{
     fetch::Fetch,
     limits::Limits,
     place::{Identity, Listen},
+    redis::{Cluster, Redis},
     verify::{Mode, Verify},
     walrus::{OriginSpec, Walrus},
 };
@@ -37,6 +39,10 @@ pub struct Config {
     pub origins: Vec<OriginSpec>,
     /// What is kept, and in how much memory.
     pub cache: Cache,
+    /// The tier that the nodes of a region share.
+    pub redis: Redis,
+    /// What the nodes of a cluster share.
+    pub cluster: Cluster,
     /// How bytes are checked against their id.
     pub verify: Verify,
     /// How origins are asked.
@@ -57,6 +63,7 @@ impl Config {
         self.walrus.check(&mut problems);
         walrus::check_origins(&self.origins, &mut problems);
         self.cache.check(&mut problems);
+        self.redis.check(&self.cluster, &mut problems);
         self.verify.check(&mut problems);
         self.fetch.check(&mut problems);
         if self.fetch.slice.bytes() > self.cache.memory.bytes() / 16 {

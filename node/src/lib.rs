@@ -21,8 +21,10 @@ mod node;
 pub mod object;
 pub mod origin;
 pub mod quilt;
+mod secrets;
 pub mod verify;
 
 pub use config::Config;
 pub use doors::{BindError, Doors};
 pub use node::{Node, StartError, start};
+pub use secrets::Secrets;

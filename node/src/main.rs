@@ -8,7 +8,7 @@ use wcdn_daemon::{
     args::{Common, HasCommon},
     config,
 };
-use wcdn_node::{Config, Doors, start};
+use wcdn_node::{Config, Doors, Secrets, start};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -35,6 +35,7 @@ fn main() -> ExitCode {
     wcdn_daemon::run("wcdn-node", |args: Args, Signals { shutdown, .. }| async move {
         let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
         config.check()?;
+        Secrets::read(&config)?;
         if args.common.check_config {
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! Every number a node tells Prometheus.
 
 pub mod histogram;
+pub mod redis;
 
 use std::sync::Arc;
 
@@ -44,6 +45,12 @@ pub struct Metrics {
     pub verify_seconds: Histogram,
     /// Checks waiting for a worker.
     pub verify_queue: Gauge,
+    /// Blobs that another node attested and that turned out to be something else.
+    pub false_attestations: Counter,
+    /// Entries held for long whose bytes were looked at again.
+    pub scrubbed: Family<Checked, Counter>,
+    /// The region's Redis.
+    pub redis: Arc<redis::RedisMetrics>,
 }
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -176,6 +183,9 @@ impl Metrics {
             verified: Family::default(),
             verify_seconds: Histogram::default(),
             verify_queue: Gauge::default(),
+            false_attestations: Counter::default(),
+            scrubbed: Family::default(),
+            redis: Arc::default(),
         };
         let labels = [("region", region), ("node", node)]
             .map(|(key, value)| (key.into(), value.to_owned().into()));
@@ -224,6 +234,17 @@ impl Metrics {
             self.verify_seconds.clone(),
         );
         to.register("verify_queue", "Checks waiting for a worker", self.verify_queue.clone());
+        to.register(
+            "false_attestations",
+            "Blobs that another node vouched for and that were something else",
+            self.false_attestations.clone(),
+        );
+        to.register(
+            "scrubbed",
+            "Entries held for long whose bytes were checked again, by result",
+            self.scrubbed.clone(),
+        );
+        self.redis.register(to);
     }
 
     /// Counts a response whose head is ready, `seconds` after its request.

@@ -11,6 +11,8 @@ use crate::{
     cache::{
         Cache,
         fill::{Fills, Means},
+        redis::{Redis, record::Attestor, rewarm},
+        scrub,
     },
     config::{Config, Mode},
     doors::Doors,
@@ -19,6 +21,7 @@ use crate::{
     object::Objects,
     origin::Pool,
     quilt::Quilts,
+    secrets::Secrets,
     verify::Verifier,
 };
 
@@ -76,6 +79,7 @@ pub fn start(
     shutdown: CancellationToken,
 ) -> Result<Node, StartError> {
     config.check().map_err(StartError::Config)?;
+    let secrets = Secrets::read(&config).map_err(StartError::Config)?;
     let system = |what| move |cause| StartError::System { what, cause };
     let addresses = (
         doors.edge.local_addr().map_err(system("the edge port"))?,
@@ -89,7 +93,7 @@ pub fn start(
     let metrics = Arc::new(metrics);
     let access_log = AccessLog::start(config.access_log.settings(), metrics.log_dropped.clone())
         .map_err(system("the access log"))?;
-    let edge = assemble(&config, &metrics, &access_log, work.clone(), cut.clone())
+    let edge = assemble(&config, &secrets, &metrics, &access_log, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     metrics::register_cache(&mut registry, &edge.cache);
     let health = Health::new();
@@ -99,8 +103,15 @@ pub fn start(
         close.clone(),
     ));
     let refuse = CancellationToken::new();
+    let redis = edge.fills.redis().cloned();
     services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
-    health.ready();
+    let starting = health.clone();
+    services.spawn(async move {
+        if let Some(redis) = redis {
+            redis.settled().await;
+        }
+        starting.ready();
+    });
     let (delay, refusing) = (config.limits.drain_delay.duration(), refuse.clone());
     services.spawn(async move {
         shutdown.cancelled().await;
@@ -131,6 +142,7 @@ pub fn start(
 /// The parts of an edge, in the order in which they need each other.
 fn assemble(
     config: &Config,
+    secrets: &Secrets,
     metrics: &Arc<Metrics>,
     access_log: &AccessLog,
     work: TaskTracker,
@@ -145,8 +157,11 @@ fn assemble(
         ..HttpOptions::default()
     });
     let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));
+    let redis = regional(config, secrets, &cache, metrics, &work, &cut);
+    scrub(config, &cache, metrics, &work, &cut);
     let means = Means {
         cache: Arc::clone(&cache),
+        redis,
         pool: Pool::new(config.origins(), &http, config.fetch.clone(), metrics),
         verifier: Verifier::start(&config.verify, encoding, metrics)?,
         metrics: Arc::clone(metrics),
@@ -166,6 +181,40 @@ fn assemble(
         limits: config.limits.clone(),
         cut,
     })
+}
+
+/// The region's Redis, if there is one, and what keeps it warm.
+fn regional(
+    config: &Config,
+    secrets: &Secrets,
+    cache: &Arc<Cache>,
+    metrics: &Arc<Metrics>,
+    work: &TaskTracker,
+    cut: &CancellationToken,
+) -> Option<Redis> {
+    let key = secrets.cluster_key.as_ref().filter(|_| !config.redis.urls.is_empty())?;
+    let settings = config.redis.settings(secrets, config.verify.mode == Mode::Off);
+    let metrics = Arc::clone(&metrics.redis);
+    let attestor = Attestor::new(key.expose());
+    let redis = Redis::start(settings, attestor, metrics, work.clone(), cut.clone());
+    let rewarming = rewarm::run(redis.clone(), Arc::clone(cache));
+    work.spawn(cut.clone().run_until_cancelled_owned(rewarming));
+    Some(redis)
+}
+
+/// Looks again at what lies in memory for long, if that is wanted.
+fn scrub(
+    config: &Config,
+    cache: &Arc<Cache>,
+    metrics: &Arc<Metrics>,
+    work: &TaskTracker,
+    cut: &CancellationToken,
+) {
+    let after = config.cache.scrub_after.duration();
+    if !after.is_zero() {
+        let scrubbing = scrub::run(Arc::clone(cache), Arc::clone(metrics), after);
+        work.spawn(cut.clone().run_until_cancelled_owned(scrubbing));
+    }
 }
 
 impl Node {

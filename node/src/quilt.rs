@@ -214,7 +214,7 @@ impl Quilts {
             Joined::Reader { reader, .. } => reader,
         };
         match reader.entry(patience).await? {
-            Ready::Entry(entry) => Ok(entry),
+            Ready::Entry(entry, _) => Ok(entry),
             Ready::Large { total } => {
                 Err(QuiltServeError::TooLarge { total, most: self.fills.whole() })
             }

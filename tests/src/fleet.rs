@@ -46,7 +46,15 @@ impl Fleet {
         let mut topology = Topology::for_tests();
         change(&mut topology);
         let cluster = Cluster::start(&topology).await.expect("the system starts");
-        Self { client: Client::default(), cluster, _home: home }
+        let fleet = Self { client: Client::default(), cluster, _home: home };
+        for edge in fleet.cluster.edges() {
+            let url = format!("{}/readyz", edge.admin_url);
+            crate::eventually("the edge is ready", || async {
+                fleet.client.get(&url).await.status == StatusCode::OK
+            })
+            .await;
+        }
+        fleet
     }
 
     /// Stores a blob through the publisher.
@@ -151,7 +159,12 @@ impl Fleet {
 
     /// The sum of all lines of a metric of the first edge whose labels contain `labels`.
     pub async fn metric(&self, name: &str, labels: &str) -> f64 {
-        let url = format!("{}/metrics", self.cluster.edges()[0].admin_url);
+        self.metric_of(0, name, labels).await
+    }
+
+    /// The same of another edge.
+    pub async fn metric_of(&self, edge: usize, name: &str, labels: &str) -> f64 {
+        let url = format!("{}/metrics", self.cluster.edges()[edge].admin_url);
         let text = self.client.get(&url).await.body;
         let text = String::from_utf8_lossy(&text);
         let lines = text

@@ -2,12 +2,14 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`client`]: requests, and what came back, even if it was cut
+//! - [`redis`]: real servers and clusters, and what may befall them
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
 
 pub mod client;
 mod eventually;
 mod fleet;
+pub mod redis;
 pub mod script;
 
 pub use eventually::eventually;

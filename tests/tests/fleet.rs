@@ -23,9 +23,13 @@ mod origins;
 mod quilts;
 #[path = "fleet/ranges.rs"]
 mod ranges;
+#[path = "fleet/region.rs"]
+mod region;
 #[path = "fleet/serving.rs"]
 mod serving;
 #[path = "fleet/standin.rs"]
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/weather_redis.rs"]
+mod weather_redis;

@@ -9,6 +9,7 @@ mod assemble;
 mod course;
 pub mod error;
 mod reader;
+mod regional;
 mod state;
 mod task;
 
@@ -23,6 +24,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_proto::BlobId;
 use wcdn_walrus::Encoding;
 
 use self::{error::FillError, state::State, task::Task};
@@ -32,7 +34,8 @@ pub use self::{
 };
 use super::{
     Cache,
-    entry::{Entry, Key},
+    entry::{Entry, Key, Part},
+    redis::Redis,
 };
 use crate::{
     config::{Config, Mode},
@@ -54,6 +57,8 @@ pub struct Means {
     pub cache: Arc<Cache>,
     /// Where bytes come from.
     pub pool: Pool,
+    /// The tier that is asked first, if there is one.
+    pub redis: Option<Redis>,
     /// Who checks them.
     pub verifier: Verifier,
     /// Where it is counted.
@@ -68,6 +73,7 @@ pub struct Means {
 struct Shared {
     cache: Arc<Cache>,
     pool: Pool,
+    redis: Option<Redis>,
     verifier: Verifier,
     limits: Limits,
     table: Mutex<HashMap<Key, Arc<Fill>>>,
@@ -91,6 +97,8 @@ struct Limits {
     checks: bool,
     /// Whether what cannot be checked is refused.
     strict: bool,
+    /// The share of blobs attested by others that are checked again.
+    recheck: f64,
     /// Fills at once.
     fills: usize,
 }
@@ -135,11 +143,13 @@ impl Fills {
             slice: config.fetch.slice.bytes(),
             checks,
             strict: config.verify.mode == Mode::Strict,
+            recheck: if checks { config.verify.recheck } else { 0.0 },
             fills: config.fetch.max_fills,
         };
-        let Means { cache, pool, verifier, metrics, tasks, shutdown } = means;
+        let Means { cache, pool, redis, verifier, metrics, tasks, shutdown } = means;
         let table = Mutex::default();
-        let shared = Shared { cache, pool, verifier, limits, table, tasks, shutdown, metrics };
+        let shared =
+            Shared { cache, pool, redis, verifier, limits, table, tasks, shutdown, metrics };
         Self { shared: Arc::new(shared) }
     }
 
@@ -196,6 +206,19 @@ impl Fills {
         !self.shared.limits.strict
     }
 
+    /// Whether the region's Redis has a blob: then nothing needs to be asked of origins.
+    pub async fn region_holds(&self, id: &BlobId) -> bool {
+        match &self.shared.redis {
+            Some(redis) => redis.holds(id).await,
+            None => false,
+        }
+    }
+
+    /// The region's Redis, if there is one.
+    pub fn redis(&self) -> Option<&Redis> {
+        self.shared.redis.as_ref()
+    }
+
     /// The origins.
     pub fn pool(&self) -> &Pool {
         &self.shared.pool
@@ -203,6 +226,15 @@ impl Fills {
 }
 
 impl Shared {
+    /// Gives the region what was filled from origins.
+    fn share(&self, key: Key, entry: &Arc<Entry>) {
+        if let Some(redis) = &self.redis
+            && key.part == Part::Whole
+        {
+            redis.offer(key.id, entry);
+        }
+    }
+
     /// Takes a fill nobody reads out of the table; `false` if somebody does after all.
     fn give_up(&self, fill: &Fill) -> bool {
         let mut table = self.table.lock();

@@ -81,6 +81,11 @@ impl Memory {
         catch_up()
     }
 
+    /// The entries, one after the other; those that come or go meanwhile may be among them.
+    pub fn snapshot(&self) -> impl Iterator<Item = (Arc<Key>, Arc<Entry>)> + Send + '_ {
+        self.entries.iter()
+    }
+
     /// Entries held, roughly: maintenance may be pending.
     pub fn entries(&self) -> u64 {
         self.entries.entry_count()

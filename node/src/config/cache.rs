@@ -14,11 +14,18 @@ pub struct Cache {
     pub memory: ByteSize,
     /// How long "there is no such blob" is believed; at most 2 s, since blobs appear late.
     pub negative_ttl: Span,
+    /// Entries held for longer than this have their bytes checked again, one by one, each time
+    /// this has passed; 0 means never.
+    pub scrub_after: Span,
 }
 
 impl Default for Cache {
     fn default() -> Self {
-        Self { memory: ByteSize::mib(1024), negative_ttl: Span::secs(2) }
+        Self {
+            memory: ByteSize::mib(1024),
+            negative_ttl: Span::secs(2),
+            scrub_after: Span::secs(6 * 3600),
+        }
     }
 }
 

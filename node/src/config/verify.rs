@@ -34,6 +34,8 @@ pub struct Verify {
     pub wait: Span,
     /// Checks that may wait; more are not begun.
     pub max_queue: usize,
+    /// Share of blobs attested by another node that are checked again in full, 0 to 1.
+    pub recheck: f64,
 }
 
 impl Default for Verify {
@@ -45,6 +47,7 @@ impl Default for Verify {
             workers: 0,
             wait: Span::secs(1),
             max_queue: 256,
+            recheck: 0.01,
         }
     }
 }
@@ -56,5 +59,9 @@ impl Verify {
             problems.push("verify.max", format!("is {max}; the least is verify.hold ({hold})"));
         }
         not_zero(problems, [("verify.max_queue", self.max_queue)]);
+        if !(0.0..=1.0).contains(&self.recheck) {
+            let share = self.recheck;
+            problems.push("verify.recheck", format!("is {share}; it lies between 0 and 1"));
+        }
     }
 }

@@ -26,8 +26,7 @@ use crate::{
 /// Finds a blob: in memory, by a fill, or slice by slice.
 pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeError> {
     if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
-        let result = CacheResult::Hit(entry.record().level);
-        return Ok(Found::entry(entry, result));
+        return Ok(Found::hit(entry));
     }
     if let Some(total) = known_length(edge, id)
         && total > edge.fills.whole()
@@ -37,34 +36,38 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
     let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
     if (asked.is_head || in_part)
         && edge.fills.probes()
+        && !edge.fills.region_holds(&id).await
         && let Some(found) = probe(edge, asked, id).await?
     {
         return Ok(found);
     }
     let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None) {
         Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
-        Ok(Joined::Hit(entry)) => {
-            let result = CacheResult::Hit(entry.record().level);
-            return Ok(Found::entry(entry, result));
-        }
+        Ok(Joined::Hit(entry)) => return Ok(Found::hit(entry)),
         Err(error) => return Err(ServeError::from(&error)),
     };
-    let result = |level| match collapsed {
-        true => CacheResult::Collapsed(level),
-        false => CacheResult::Miss(level),
+    let result = |level, source| match (source, collapsed) {
+        (Source::Redis, _) => CacheResult::Hit(level),
+        (_, true) => CacheResult::Collapsed(level),
+        (_, false) => CacheResult::Miss(level),
     };
     match reader.ready(edge.patience).await.map_err(|error| ServeError::from(&*error))? {
-        Ready::Entry(entry) => {
-            let result = result(entry.record().level);
-            Ok(Found::entry(entry, result))
+        Ready::Entry(entry, source) => {
+            let result = result(entry.record().level, source);
+            Ok(Found::entry(entry, result, source))
         }
         Ready::Streaming(head) => {
-            let mut facts = arriving(edge, &id, result(Level::Origin));
+            let result = result(head.level, head.source);
+            let mut facts = arriving(edge, &id, result);
             facts.media = Some(head.media);
             facts.etag = Some(head.etag);
+            facts.source = head.source;
             Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
         }
-        Ready::Large { total } => Ok(sliced(edge, id, total, result(Level::Origin)).await),
+        Ready::Large { total } => {
+            let result = result(Level::Origin, Source::Walrus);
+            Ok(sliced(edge, id, total, result).await)
+        }
     }
 }
 
@@ -105,7 +108,7 @@ async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
     match edge.fills.join(key, None).map_err(Arc::new)? {
         Joined::Hit(entry) => Ok(entry.record().total),
         Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
-            Ready::Entry(entry) => Ok(entry.record().total),
+            Ready::Entry(entry, _) => Ok(entry.record().total),
             Ready::Streaming(head) => Ok(head.total),
             Ready::Large { total } => Ok(total),
         },
@@ -114,12 +117,11 @@ async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
 
 pub(super) async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
     if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
-        let result = CacheResult::Hit(entry.record().level);
-        return Ok(Found::entry(entry, result));
+        return Ok(Found::hit(entry));
     }
     let entry: Arc<Entry> = edge.quilts.patch(id, edge.patience).await?;
     let result = CacheResult::Miss(entry.record().level);
-    Ok(Found::entry(entry, result))
+    Ok(Found::entry(entry, result, Source::Walrus))
 }
 
 /// A blob too large to hold; what it is, its first bytes tell.
@@ -138,7 +140,7 @@ async fn beginning(edge: &Edge, key: Key, total: u64) -> Result<MediaType, Arc<F
     match edge.fills.join(key, Some(total)).map_err(Arc::new)? {
         Joined::Hit(entry) => Ok(entry.record().media.clone()),
         Joined::Reader { mut reader, .. } => match reader.entry(edge.patience).await? {
-            Ready::Entry(entry) => Ok(entry.record().media.clone()),
+            Ready::Entry(entry, _) => Ok(entry.record().media.clone()),
             Ready::Streaming(head) => Ok(head.media),
             Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
         },

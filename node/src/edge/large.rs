@@ -68,7 +68,7 @@ impl Reading {
         match joined {
             Joined::Hit(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
             Joined::Reader { mut reader, .. } => match reader.ready(self.patience).await? {
-                Ready::Entry(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
+                Ready::Entry(entry, _) => Ok(Some(Box::pin(of_entry(entry, within)))),
                 Ready::Streaming(_) => Ok(Some(Box::pin(reader.stream(within)))),
                 Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
             },

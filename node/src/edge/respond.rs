@@ -54,13 +54,15 @@ pub(super) enum Held {
 }
 
 impl Found {
-    /// An entry, found or fetched.
-    pub(super) fn entry(entry: Arc<Entry>, result: CacheResult) -> Self {
+    /// An entry that was in memory.
+    pub(super) fn hit(entry: Arc<Entry>) -> Self {
+        let result = CacheResult::Hit(entry.record().level);
+        Self::entry(entry, result, Source::Memory)
+    }
+
+    /// An entry, from wherever it came.
+    pub(super) fn entry(entry: Arc<Entry>, result: CacheResult, source: Source) -> Self {
         let record = entry.record();
-        let source = match result {
-            CacheResult::Hit(_) => Source::Memory,
-            CacheResult::Miss(_) | CacheResult::Collapsed(_) => Source::Walrus,
-        };
         let facts = Facts {
             etag: Some(entry.etag().clone()),
             media: Some(record.media.clone()),

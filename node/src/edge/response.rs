@@ -19,20 +19,23 @@ use crate::cache::entry::Level;
 pub enum Source {
     /// The memory of this node.
     Memory = 0,
+    /// The region's Redis.
+    Redis = 1,
     /// An aggregator.
-    Walrus = 1,
+    Walrus = 2,
     /// No bytes were needed: the edge answered by itself.
-    Edge = 2,
+    Edge = 3,
 }
 
 impl Source {
     /// Every source, in the order of their numbers.
-    pub const ALL: [Self; 3] = [Self::Memory, Self::Walrus, Self::Edge];
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Walrus, Self::Edge];
 
     /// The word viewers and metrics see.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
+            Self::Redis => "redis",
             Self::Walrus => "walrus",
             Self::Edge => "edge",
         }
@@ -42,7 +45,7 @@ impl Source {
 /// How a response relates to the cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheResult {
-    /// The bytes were in memory.
+    /// The bytes were in memory, or in the region's Redis.
     Hit(Level),
     /// They were fetched for this request, and checked.
     Miss(Level),

@@ -219,10 +219,7 @@ fn held(edge: &Edge, asked: &Asked, key: &Key) -> Option<Result<Reply, ServeErro
 
 fn answered(edge: &Edge, asked: &Asked, found: Lookup) -> Option<Result<Reply, ServeError>> {
     match found {
-        Lookup::Hit(entry) => {
-            let result = CacheResult::Hit(entry.record().level);
-            Some(respond(edge, asked, Found::entry(entry, result)))
-        }
+        Lookup::Hit(entry) => Some(respond(edge, asked, Found::hit(entry))),
         Lookup::Refused(absence) => Some(Err(absence.into())),
         Lookup::Miss => None,
     }

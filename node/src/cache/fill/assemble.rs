@@ -10,7 +10,10 @@ use crate::{
         budget::Reservation,
         entry::{self, Level, Part, SLICE},
     },
-    edge::media::{self, SNIFFED},
+    edge::{
+        self,
+        media::{self, SNIFFED},
+    },
     metrics::ShedReason,
     origin::{
         Origin,
@@ -59,7 +62,7 @@ impl From<FillError> for Stop {
 }
 
 /// A body so far.
-struct Growing {
+pub(super) struct Growing {
     /// Where in the blob the body begins.
     base: u64,
     length: u64,
@@ -70,11 +73,26 @@ struct Growing {
     sources: Vec<Source>,
 }
 
+impl Growing {
+    /// A whole blob of `length` bytes, of which these slices are here already.
+    pub(super) fn from_slices(length: u64, slices: &[Bytes], held: Reservation) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for slice in slices {
+            hasher.update(slice);
+        }
+        let got = slices.iter().map(|slice| slice.len() as u64).sum();
+        Self { base: 0, length, total: length, got, held, hasher, sources: Vec::new() }
+    }
+}
+
 impl Task {
-    /// Gets the body, continuing at the byte reached when an origin fails; or, if it must come
-    /// from one origin alone, beginning again.
-    pub(super) async fn assemble(&self, course: &mut Course) -> Result<Assembly, Stop> {
-        let mut growing: Option<Growing> = None;
+    /// Gets the body, or the rest of one that has begun, continuing at the byte reached when an
+    /// origin fails; or, if it must come from one origin alone, beginning again.
+    pub(super) async fn assemble(
+        &self,
+        course: &mut Course,
+        mut growing: Option<Growing>,
+    ) -> Result<Assembly, Stop> {
         loop {
             let origin = match (course.next(), course.undisputed_length()) {
                 (Ok(origin), _) => origin,
@@ -257,6 +275,9 @@ impl Task {
                 etag,
                 streams: is_slice || growing.length > limits.hold,
                 holds_tail: limits.checks && !is_slice,
+                holds_from: None,
+                source: edge::response::Source::Walrus,
+                level: Level::Origin,
             });
         });
         // Whether it is worth going on without readers can be told only now.

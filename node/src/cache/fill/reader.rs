@@ -15,7 +15,7 @@ use super::{
     error::FillError,
     state::{Head, Outcome, State},
 };
-use crate::cache::entry::Entry;
+use crate::{cache::entry::Entry, edge::response::Source};
 
 /// A share in a fill. The fill may be given up once nobody holds one.
 #[derive(Debug)]
@@ -27,8 +27,8 @@ pub struct Reader {
 /// What a reader can answer its viewer with.
 #[derive(Debug)]
 pub enum Ready {
-    /// The whole thing, checked.
-    Entry(Arc<Entry>),
+    /// The whole thing, and where it came from.
+    Entry(Arc<Entry>, Source),
     /// The beginning; the rest comes through [`Reader::stream`].
     Streaming(Head),
     /// Only slices of it can be had.
@@ -61,7 +61,9 @@ impl Reader {
     ) -> Result<Ready, Arc<FillError>> {
         match timeout(patience, self.state.wait_for(until)).await {
             Ok(Ok(state)) => match (&state.outcome, &state.head) {
-                (Some(Outcome::Done(entry)), _) => Ok(Ready::Entry(Arc::clone(entry))),
+                (Some(Outcome::Done(entry, source)), _) => {
+                    Ok(Ready::Entry(Arc::clone(entry), *source))
+                }
                 (Some(Outcome::Large { total }), _) => Ok(Ready::Large { total: *total }),
                 (Some(Outcome::Failed(error)), _) => Err(Arc::clone(error)),
                 (None, Some(head)) => Ok(Ready::Streaming(head.clone())),
@@ -109,7 +111,7 @@ impl Reader {
             return Err(Arc::new(FillError::Abandoned));
         };
         match &state.outcome {
-            Some(Outcome::Done(entry)) => Ok(entry.piece(range)),
+            Some(Outcome::Done(entry, _)) => Ok(entry.piece(range)),
             Some(Outcome::Failed(error)) => Err(Arc::clone(error)),
             Some(Outcome::Large { .. }) => Err(Arc::new(FillError::Abandoned)),
             None => Ok(state.piece(range)),

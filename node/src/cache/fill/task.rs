@@ -8,9 +8,10 @@ use wcdn_proto::{BlobId, Position};
 
 use super::{
     Fill, Shared,
-    assemble::{Assembly, Source, Stop},
+    assemble::{Assembly, Growing, Source as From, Stop},
     course::Course,
     error::FillError,
+    regional::Regional,
     state::{Outcome, State},
 };
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     },
     edge::{
         media::{self, MediaType},
+        response::Source,
         validator,
     },
     metrics::{FillResult, ShedReason},
@@ -47,7 +49,7 @@ const LITTLE: u64 = 1 << 20;
 /// differs from the truth is known once there is a truth to compare with.
 struct Suspect {
     origin: Arc<Origin>,
-    source: Source,
+    source: From,
 }
 
 impl Task {
@@ -64,7 +66,8 @@ impl Task {
             () = self.shared.shutdown.cancelled() => Err(Stop::Failed(FillError::Abandoned)),
         };
         let (outcome, result) = match outcome {
-            Ok(entry) => (Outcome::Done(entry), "filled"),
+            Ok((entry, source @ Source::Redis)) => (Outcome::Done(entry, source), "redis"),
+            Ok((entry, source)) => (Outcome::Done(entry, source), "filled"),
             Err(Stop::Large { total }) => {
                 self.remember_length(total);
                 (Outcome::Large { total }, "large")
@@ -139,17 +142,29 @@ impl Task {
         }
     }
 
-    async fn fetch(&self) -> Result<Arc<Entry>, Stop> {
+    /// Gets the entry from the region's Redis, else from origins.
+    async fn fetch(&self) -> Result<(Arc<Entry>, Source), Stop> {
+        let begun = match self.ask_region().await {
+            Regional::Whole(entry) => return Ok((entry, Source::Redis)),
+            Regional::Beginning(growing) => Some(*growing),
+            Regional::Nothing => None,
+        };
+        let entry = self.ask_origins(begun).await?;
+        self.shared.share(self.fill.key, &entry);
+        Ok((entry, Source::Walrus))
+    }
+
+    async fn ask_origins(&self, mut begun: Option<Growing>) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
         let mut course = Course::new(pool.ranked(&id), pool.fetch().tries);
         let mut suspects = Vec::new();
         loop {
-            let assembly = self.assemble(&mut course).await?;
+            let assembly = self.assemble(&mut course, begun.take()).await?;
             match self.judge(id, assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);
-                    sources.iter().for_each(|source| source.origin.served());
+                    sources.iter().for_each(|part| part.origin.served());
                     self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
                     return Ok(entry);
                 }
@@ -236,7 +251,7 @@ impl Task {
         &self,
         finding: tokio::sync::oneshot::Receiver<bool>,
         entry: Arc<Entry>,
-        sources: Vec<Source>,
+        sources: Vec<From>,
     ) {
         let (shared, key) = (Arc::clone(&self.shared), self.fill.key);
         let shutdown = self.shared.shutdown.clone();
@@ -247,8 +262,9 @@ impl Task {
             };
             match found {
                 Ok(true) => {
-                    let etag = validator::etag(&key.id);
-                    shared.cache.admit(key, Arc::new(entry.verified(etag)));
+                    let entry = Arc::new(entry.verified(validator::etag(&key.id)));
+                    shared.cache.admit(key, Arc::clone(&entry));
+                    shared.share(key, &entry);
                 }
                 Ok(false) => {
                     shared.cache.remove(&key);
@@ -268,7 +284,7 @@ impl Task {
         id: &BlobId,
         course: &mut Course,
         suspects: &mut Vec<Suspect>,
-        sources: Vec<Source>,
+        sources: Vec<From>,
     ) {
         if let [source] = &sources[..] {
             source.origin.lied(id);
@@ -295,8 +311,8 @@ impl Drop for Task {
 }
 
 enum Judged {
-    Kept(Arc<Entry>, Vec<Source>),
-    Wrong(Vec<Source>),
+    Kept(Arc<Entry>, Vec<From>),
+    Wrong(Vec<From>),
 }
 
 /// Compares the parts of a body that was wrong with the true one.

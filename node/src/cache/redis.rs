@@ -1,0 +1,342 @@
+//! The region's Redis: verified blobs, shared by the nodes of a region.
+//!
+//! Only the node that filled a blob writes it, in the background and within bounds; whoever misses
+//! it in memory asks here before any origin. Redis is never needed: what is slow or silent costs
+//! one deadline and is then left alone until a probe in the background finds it well ([`lanes`]).
+//! What it says is believed only as far as the cluster's key vouches for it ([`record`]).
+
+mod keeper;
+mod lanes;
+mod link;
+pub mod record;
+pub mod rewarm;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use redis::{Cmd, FromRedisValue, RedisError};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::{Instant, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_proto::BlobId;
+
+use self::{
+    lanes::Lanes,
+    link::Link,
+    record::{Attested, Attestor, record_key, slice_key},
+};
+use super::entry::{Entry, Level};
+use crate::metrics::redis::{Operation, RedisMetrics, Result as Counted};
+
+/// How the region's Redis is reached and used.
+#[derive(Clone)]
+pub struct Settings {
+    /// URLs of one server, or of nodes of a cluster.
+    pub urls: Vec<String>,
+    /// Whether it is a cluster.
+    pub cluster: bool,
+    /// Who we log in as; empty for the default user.
+    pub username: String,
+    /// Our password, if one is needed.
+    pub password: Option<String>,
+    /// PEM of the authorities that sign its certificates; those of the web if none are given.
+    pub ca: Option<Vec<u8>>,
+    /// How long one operation may take; none moves more than 1 MiB.
+    pub timeout: Duration,
+    /// How long what is written is kept.
+    pub ttl: Duration,
+    /// The largest blob that is written.
+    pub max_blob: u64,
+    /// Connections.
+    pub connections: usize,
+    /// Bytes that may wait to be written.
+    pub max_pending: u64,
+    /// Whether blobs are served that nobody checked.
+    pub unchecked: bool,
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings").field("urls", &self.urls).finish_non_exhaustive()
+    }
+}
+
+/// The regional tier. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    attestor: Attestor,
+    /// Set by the keeper, whole or not at all.
+    links: ArcSwapOption<Vec<Link>>,
+    lanes: Mutex<Lanes>,
+    /// Cancelled once connecting has succeeded or failed for the first time.
+    tried: CancellationToken,
+    /// Wakes the keeper when a lane closes.
+    closed: Notify,
+    /// Woken when Redis is back after it was away: what it holds may be little or old.
+    healed: Notify,
+    /// KiB that may wait to be written.
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+    metrics: Arc<RedisMetrics>,
+}
+
+/// A blob found, slice by slice.
+#[derive(Debug)]
+pub struct Found {
+    redis: Redis,
+    id: BlobId,
+    attested: Attested,
+    first: Option<Bytes>,
+}
+
+/// Why Redis did not answer with a value.
+#[derive(Debug)]
+enum Trouble {
+    /// It is left alone for now.
+    Closed,
+    /// It was silent, or cannot be reached.
+    Outage,
+    /// It refuses this one operation.
+    Refused(RedisError),
+}
+
+/// How long the readiness of a node waits for Redis.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl Redis {
+    /// Begins to connect; until it succeeds everything is a miss.
+    pub fn start(
+        settings: Settings,
+        attestor: Attestor,
+        metrics: Arc<RedisMetrics>,
+        tasks: TaskTracker,
+        shutdown: CancellationToken,
+    ) -> Self {
+        let room = usize::try_from(settings.max_pending >> 10).unwrap_or(usize::MAX);
+        let shared = Arc::new(Shared {
+            lanes: Mutex::new(Lanes::new(settings.cluster)),
+            settings,
+            attestor,
+            links: ArcSwapOption::empty(),
+            tried: CancellationToken::new(),
+            closed: Notify::new(),
+            healed: Notify::new(),
+            room: Arc::new(Semaphore::new(room.min(Semaphore::MAX_PERMITS))),
+            tasks: tasks.clone(),
+            metrics,
+        });
+        tasks.spawn(shutdown.run_until_cancelled_owned(keeper::run(Arc::clone(&shared))));
+        Self { shared }
+    }
+
+    /// Waits until it is known whether Redis can be reached, but not for long: a node that starts
+    /// is ready once its first fills can be shared, or once there is nobody to share them with.
+    pub async fn settled(&self) {
+        let _in_time = timeout(SETTLE_TIMEOUT, self.shared.tried.cancelled()).await.is_ok();
+    }
+
+    /// Looks for a blob. `None` if it is not there, cannot be had now, or is not to be believed.
+    pub async fn find(&self, id: &BlobId) -> Option<Found> {
+        let began = Instant::now();
+        let mut command = Cmd::new();
+        command.arg("MGET").arg(record_key(id)).arg(slice_key(id, 0));
+        let answer: (Option<Bytes>, Option<Bytes>) = self.ask(Operation::Get, id, &command).await?;
+        let found = self.believed(id, answer);
+        self.shared.metrics.get_seconds.observe(began.elapsed().as_secs_f64());
+        found
+    }
+
+    /// Whether a blob is there: what is needed to decide how it is fetched.
+    pub async fn holds(&self, id: &BlobId) -> bool {
+        let mut command = Cmd::new();
+        command.arg("EXISTS").arg(record_key(id));
+        self.ask(Operation::Exists, id, &command).await.unwrap_or(false)
+    }
+
+    fn believed(&self, id: &BlobId, answer: (Option<Bytes>, Option<Bytes>)) -> Option<Found> {
+        let count = |result| self.shared.metrics.count(Operation::Get, result);
+        let (Some(value), first) = answer else {
+            count(Counted::Miss);
+            return None;
+        };
+        let attested = match self.shared.attestor.open(id, &value) {
+            Ok(attested) => attested,
+            Err(error) => {
+                tracing::warn!(blob = %id, %error, "a record in redis is not believed");
+                count(Counted::Disbelieved);
+                return None;
+            }
+        };
+        if attested.record.level == Level::Origin && !self.shared.settings.unchecked {
+            count(Counted::Miss);
+            return None;
+        }
+        let first = first.filter(|first| attested.is_slice(0, first));
+        if first.is_none() && attested.record.length > 0 {
+            count(Counted::Incomplete);
+            return None;
+        }
+        count(Counted::Hit);
+        Some(Found { redis: self.clone(), id: *id, attested, first })
+    }
+
+    /// Writes an entry in the background, if it is worth it and there is room.
+    pub fn offer(&self, id: BlobId, entry: &Arc<Entry>) {
+        let record = entry.record();
+        let is_fit = record.length <= self.shared.settings.max_blob
+            && (record.level.is_verified() || self.shared.settings.unchecked);
+        if !is_fit || !self.shared.lanes.lock().is_open(&id) {
+            return;
+        }
+        let Some(permit) = self.room(record.length) else {
+            self.shared.metrics.count(Operation::Set, Counted::Dropped);
+            return;
+        };
+        let (redis, entry) = (self.clone(), Arc::clone(entry));
+        self.shared.tasks.spawn(async move {
+            redis.write(&id, &entry).await;
+            drop(permit);
+        });
+    }
+
+    fn room(&self, length: u64) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(length >> 10).ok()?.saturating_add(1);
+        Arc::clone(&self.shared.room).try_acquire_many_owned(kib).ok()
+    }
+
+    /// Writes slices first, so that whoever sees the record finds them. `false` when it was not
+    /// written to its end.
+    async fn write(&self, id: &BlobId, entry: &Entry) -> bool {
+        let ttl = self.shared.settings.ttl.as_secs().max(1);
+        let set = |key: String, value: &[u8]| {
+            let mut command = Cmd::with_capacity(5, value.len() + 128);
+            command.arg("SET").arg(key).arg(value).arg("EX").arg(ttl);
+            command
+        };
+        for (n, slice) in entry.slices().iter().enumerate() {
+            let command = set(slice_key(id, n), slice);
+            if self.ask::<()>(Operation::Set, id, &command).await.is_none() {
+                return false;
+            }
+        }
+        let command = set(record_key(id), &self.shared.attestor.seal(id, entry));
+        let written = self.ask::<()>(Operation::Set, id, &command).await.is_some();
+        if written {
+            self.shared.metrics.count(Operation::Set, Counted::Stored);
+        }
+        written
+    }
+
+    /// Drops a blob: its record, without which its slices are never read.
+    pub async fn remove(&self, id: &BlobId) {
+        let mut command = Cmd::new();
+        command.arg("UNLINK").arg(record_key(id));
+        let _freed: Option<u64> = self.ask(Operation::Remove, id, &command).await;
+    }
+
+    /// Asks, within the deadline, and counts and logs what goes wrong.
+    async fn ask<T: FromRedisValue>(
+        &self,
+        operation: Operation,
+        id: &BlobId,
+        command: &Cmd,
+    ) -> Option<T> {
+        let trouble = match self.try_ask(id, command).await {
+            Ok(value) => return Some(value),
+            Err(trouble) => trouble,
+        };
+        let counted = match &trouble {
+            Trouble::Closed => Counted::Closed,
+            Trouble::Outage => Counted::Outage,
+            Trouble::Refused(error) => {
+                tracing::debug!(blob = %id, %error, "redis refuses an operation");
+                Counted::Refused
+            }
+        };
+        self.shared.metrics.count(operation, counted);
+        None
+    }
+
+    async fn try_ask<T: FromRedisValue>(&self, id: &BlobId, command: &Cmd) -> Result<T, Trouble> {
+        let mut link = self.shared.link(id).ok_or(Trouble::Closed)?;
+        match timeout(self.shared.settings.timeout, link.ask(command)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) if !link::is_outage(&error) => Err(Trouble::Refused(error)),
+            Ok(Err(error)) => {
+                self.shared.close(*id, &error);
+                Err(Trouble::Outage)
+            }
+            Err(_elapsed) => {
+                self.shared.close(*id, &"no answer in time");
+                Err(Trouble::Outage)
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A connection, if Redis may be asked for this blob.
+    fn link(&self, id: &BlobId) -> Option<Link> {
+        if !self.lanes.lock().is_open(id) {
+            return None;
+        }
+        self.any_link(id)
+    }
+
+    /// A connection, to ask even so.
+    fn any_link(&self, id: &BlobId) -> Option<Link> {
+        let links = self.links.load();
+        let links = links.as_ref()?;
+        links.get(usize::from(id.as_bytes()[0]) % links.len().max(1)).cloned()
+    }
+
+    fn close(&self, id: BlobId, error: &dyn std::fmt::Display) {
+        let newly = self.lanes.lock().close(id, Instant::now());
+        if newly {
+            tracing::warn!(%error, blob = %id, "redis is left alone for now");
+            self.closed.notify_one();
+        }
+        self.show();
+    }
+
+    /// Shows how much of Redis is in use.
+    fn show(&self) {
+        let share = match self.links.load().is_some() {
+            true => self.lanes.lock().share_open(),
+            false => 0.0,
+        };
+        self.metrics.available.set(share);
+    }
+}
+
+impl Found {
+    /// The facts of the blob.
+    pub fn attested(&self) -> &Attested {
+        &self.attested
+    }
+
+    /// Slice `n` of the body; `None` if it is gone, or not what the record says.
+    pub async fn slice(&mut self, n: usize) -> Option<Bytes> {
+        if n == 0 {
+            return self.first.take();
+        }
+        let mut command = Cmd::new();
+        command.arg("GET").arg(slice_key(&self.id, n));
+        let value: Option<Bytes> = self.redis.ask(Operation::Get, &self.id, &command).await?;
+        let slice = value.filter(|slice| self.attested.is_slice(n, slice));
+        if slice.is_none() {
+            self.redis.shared.metrics.count(Operation::Get, Counted::Incomplete);
+        }
+        slice
+    }
+}

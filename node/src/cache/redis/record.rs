@@ -1,0 +1,272 @@
+//! What stands in Redis of a blob: a record of facts that the cluster's key vouches for.
+//!
+//! ```text
+//! wcdn:{g:ID}:w      the record           g counts purges of everything; 0 so far
+//! wcdn:{g:ID}:w:N    slice N of the body, 1 MiB each but the last
+//!
+//! record  = version u8 = 1 | level u8 | length u64 | epoch u64 | seq u64 | inserted ms u64
+//!         | media length u8, media | BLAKE3 of the body | BLAKE3 of each slice | tag
+//! tag     = BLAKE3 keyed with the cluster's key over ID and all of the above
+//! ```
+//!
+//! Integers are little-endian, digests and tag 32 bytes. All keys of a blob share one slot of a
+//! cluster. Nothing that Redis says is believed without the tag, and no slice without its digest:
+//! whoever can write to Redis can make it forget, not lie.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use wcdn_proto::{BlobId, Position};
+
+use crate::{
+    cache::entry::{Entry, Level, Record, SLICE},
+    edge::media,
+};
+
+const VERSION: u8 = 1;
+
+/// Bytes of a digest, and of the tag.
+const DIGEST: usize = 32;
+
+/// Purges of everything so far: none.
+const GENERATION: u64 = 0;
+
+/// The longest record that is read: that of a blob of 64 GiB.
+const MAX_RECORD: usize = 2 << 20;
+
+/// Makes and checks tags.
+pub struct Attestor {
+    key: [u8; 32],
+}
+
+/// A record that the cluster's key vouches for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attested {
+    /// The facts; its level is at most that which the writer vouched for.
+    pub record: Record,
+    /// The digest of each slice.
+    pub slices: Vec<blake3::Hash>,
+}
+
+/// Why a value is no record of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidRecord {
+    /// Another version of the format.
+    #[error("the record has version {0}")]
+    Version(u8),
+    /// No record at all.
+    #[error("the value is no record")]
+    Malformed,
+    /// The tag is not that of the cluster's key.
+    #[error("the record was not made with this cluster's key")]
+    Forged,
+}
+
+/// Where the record of a blob stands.
+pub fn record_key(id: &BlobId) -> String {
+    format!("wcdn:{{{GENERATION}:{id}}}:w")
+}
+
+/// Where a slice of its body stands.
+pub fn slice_key(id: &BlobId, slice: usize) -> String {
+    format!("wcdn:{{{GENERATION}:{id}}}:w:{slice}")
+}
+
+impl std::fmt::Debug for Attestor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attestor(…)")
+    }
+}
+
+impl Attestor {
+    /// Tags of the cluster with this key; the key itself is not used for anything else.
+    pub fn new(cluster_key: &[u8; 32]) -> Self {
+        Self { key: blake3::derive_key("wcdn 2026-11 attestation of redis records", cluster_key) }
+    }
+
+    /// The record of an entry.
+    pub fn seal(&self, id: &BlobId, entry: &Entry) -> Vec<u8> {
+        let record = entry.record();
+        let media = record.media.as_str().as_bytes();
+        let (media, length) = match u8::try_from(media.len()) {
+            Ok(length) => (media, length),
+            Err(_) => (&[][..], 0),
+        };
+        let inserted = record.inserted.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let inserted = u64::try_from(inserted.as_millis()).unwrap_or(u64::MAX);
+        let mut text = vec![VERSION, record.level as u8];
+        for number in [record.length, record.token.epoch, record.token.seq, inserted] {
+            text.extend_from_slice(&number.to_le_bytes());
+        }
+        text.push(length);
+        text.extend_from_slice(media);
+        text.extend_from_slice(record.digest.as_bytes());
+        match entry.slices() {
+            [_only] => text.extend_from_slice(record.digest.as_bytes()),
+            slices => {
+                slices.iter().for_each(|it| text.extend_from_slice(blake3::hash(it).as_bytes()));
+            }
+        }
+        let tag = self.tag(id, &text);
+        text.extend_from_slice(tag.as_bytes());
+        text
+    }
+
+    /// Reads a record back.
+    ///
+    /// # Errors
+    /// [`InvalidRecord`].
+    pub fn open(&self, id: &BlobId, value: &[u8]) -> Result<Attested, InvalidRecord> {
+        let (text, tag) = value
+            .len()
+            .checked_sub(DIGEST)
+            .filter(|_| value.len() <= MAX_RECORD)
+            .map(|at| value.split_at(at))
+            .ok_or(InvalidRecord::Malformed)?;
+        match text.first() {
+            Some(&VERSION) => {}
+            Some(&other) => return Err(InvalidRecord::Version(other)),
+            None => return Err(InvalidRecord::Malformed),
+        }
+        // Compared in constant time, and before anything is read from what it vouches for.
+        let tag: [u8; DIGEST] = tag.try_into().map_err(|_| InvalidRecord::Malformed)?;
+        if self.tag(id, text) != blake3::Hash::from_bytes(tag) {
+            return Err(InvalidRecord::Forged);
+        }
+        parse(&text[1..]).ok_or(InvalidRecord::Malformed)
+    }
+
+    fn tag(&self, id: &BlobId, text: &[u8]) -> blake3::Hash {
+        blake3::Hasher::new_keyed(&self.key).update(id.as_bytes()).update(text).finalize()
+    }
+}
+
+/// What stands between version and tag.
+fn parse(mut text: &[u8]) -> Option<Attested> {
+    let level = match *text.split_off_first()? {
+        0 => Level::Origin,
+        1 | 2 => Level::Attested,
+        _ => return None,
+    };
+    let mut number = || text.split_off(..8)?.try_into().ok().map(u64::from_le_bytes);
+    let (length, epoch, seq, inserted) = (number()?, number()?, number()?, number()?);
+    let media = usize::from(*text.split_off_first()?);
+    let media = std::str::from_utf8(text.split_off(..media)?).ok()?;
+    let mut digest = || text.split_off(..DIGEST)?.try_into().ok().map(blake3::Hash::from_bytes);
+    let body = digest()?;
+    let slices: Vec<_> = std::iter::from_fn(&mut digest).collect();
+    let fits = text.is_empty() && slices.len() as u64 == length.div_ceil(SLICE as u64);
+    let record = Record {
+        length,
+        total: length,
+        media: media::sniff(&[], Some(media)),
+        level,
+        digest: body,
+        token: Position { epoch, seq },
+        inserted: UNIX_EPOCH
+            .checked_add(Duration::from_millis(inserted))
+            .unwrap_or(SystemTime::now()),
+    };
+    fits.then_some(Attested { record, slices })
+}
+
+impl Attested {
+    /// Bytes of slice `n`.
+    pub fn slice_len(&self, n: usize) -> u64 {
+        let base = n as u64 * SLICE as u64;
+        self.record.length.saturating_sub(base).min(SLICE as u64)
+    }
+
+    /// Whether these bytes are slice `n`.
+    pub fn is_slice(&self, n: usize, bytes: &Bytes) -> bool {
+        bytes.len() as u64 == self.slice_len(n)
+            && self.slices.get(n).is_some_and(|digest| blake3::hash(bytes) == *digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{cache::budget::Budget, edge::validator};
+
+    fn entry(id: &BlobId, body: &[u8], media: &str, level: Level) -> Entry {
+        let record = Record {
+            length: body.len() as u64,
+            total: body.len() as u64,
+            media: media::sniff(&[], Some(media)),
+            level,
+            digest: blake3::hash(body),
+            token: Position { epoch: 3, seq: 17 },
+            inserted: UNIX_EPOCH + Duration::from_millis(1_795_000_000_123),
+        };
+        let held = Budget::new(u64::MAX).reserve(1 << 40).unwrap();
+        let slices = body.chunks(SLICE).map(Bytes::copy_from_slice).collect();
+        Entry::new(record, validator::etag(id), slices, held)
+    }
+
+    #[test]
+    fn a_record_is_read_back_with_what_it_vouches_for() {
+        let attestor = Attestor::new(&[7; 32]);
+        let id = BlobId::from_bytes([1; 32]);
+        for length in [0, 1, SLICE, SLICE + 1, 2 * SLICE + 5] {
+            let body: Vec<u8> = (0..251).cycle().take(length).collect();
+            let entry = entry(&id, &body, "text/html; charset=utf-8", Level::Full);
+            let attested = attestor.open(&id, &attestor.seal(&id, &entry)).unwrap();
+            let expected = Record { level: Level::Attested, ..entry.record().clone() };
+            assert_eq!(attested.record, expected, "what another checked is attested here");
+            assert_eq!(attested.slices.len(), entry.slices().len());
+            for (n, slice) in entry.slices().iter().enumerate() {
+                assert!(attested.is_slice(n, slice));
+                assert!(!attested.is_slice(n, &slice.slice(1..)));
+                assert!(!attested.is_slice(n + 1, slice));
+            }
+        }
+    }
+
+    #[test]
+    fn unchecked_bytes_stay_unchecked() {
+        let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+        let sealed = attestor.seal(&id, &entry(&id, b"x", "text/plain", Level::Origin));
+        assert_eq!(attestor.open(&id, &sealed).unwrap().record.level, Level::Origin);
+    }
+
+    #[test]
+    fn the_record_of_another_blob_or_another_cluster_is_forged() {
+        let (id, other) = (BlobId::from_bytes([1; 32]), BlobId::from_bytes([2; 32]));
+        let attestor = Attestor::new(&[7; 32]);
+        let sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full));
+        assert_eq!(attestor.open(&other, &sealed), Err(InvalidRecord::Forged));
+        assert_eq!(Attestor::new(&[8; 32]).open(&id, &sealed), Err(InvalidRecord::Forged));
+    }
+
+    proptest! {
+        #[test]
+        fn one_changed_bit_is_found(bit in 8usize..(8 * 137)) {
+            let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+            let mut sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full));
+            let bit = bit % (8 * sealed.len());
+            sealed[bit / 8] ^= 1 << (bit % 8);
+            prop_assert!(attestor.open(&id, &sealed).is_err());
+        }
+
+        #[test]
+        fn no_value_makes_the_reader_panic(value in prop::collection::vec(any::<u8>(), 0..400)) {
+            let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+            prop_assert!(attestor.open(&id, &value).is_err());
+            let mut versioned = value;
+            versioned.insert(0, VERSION);
+            prop_assert!(attestor.open(&id, &versioned).is_err());
+            let _parsed = parse(&versioned[1..]).is_some();
+        }
+    }
+
+    #[test]
+    fn all_keys_of_a_blob_share_a_slot() {
+        let id = BlobId::from_bytes([9; 32]);
+        let tag =
+            |key: String| key.split_once('{').unwrap().1.split_once('}').unwrap().0.to_owned();
+        assert_eq!(tag(record_key(&id)), tag(slice_key(&id, 63)));
+    }
+}
