@@ -92,12 +92,11 @@ pub fn start(
     let edge = assemble(&config, &metrics, &access_log, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     metrics::register_cache(&mut registry, &edge.cache);
-    let health = Health::new();
-    services.spawn(admin::serve(
-        doors.admin,
-        admin::Admin::new(registry, health.clone()),
-        close.clone(),
-    ));
+    metrics::origin::register_pool(&mut registry, edge.fills.pool());
+    let (health, pool) = (Health::new(), edge.fills.pool().clone());
+    let admin = admin::Admin::new(registry, health.clone())
+        .page("/debug/origins", move || format!("{:#}\n", pool.describe()));
+    services.spawn(admin::serve(doors.admin, admin, close.clone()));
     let refuse = CancellationToken::new();
     services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
     health.ready();

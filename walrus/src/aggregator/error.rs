@@ -205,6 +205,11 @@ impl AggregatorError {
         )
     }
 
+    /// Whether it could not be asked at all.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Connect { .. })
+    }
+
     /// When it wishes to be asked again.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -142,7 +142,7 @@ impl Task {
     async fn fetch(&self) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
-        let mut course = Course::new(pool.ranked(&id), pool.fetch().tries);
+        let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {
             let assembly = self.assemble(&mut course).await?;
