@@ -141,6 +141,7 @@ fn assemble(
         connect_timeout: config.fetch.connect_timeout.duration(),
         pool_idle_timeout: POOL_IDLE,
         max_idle_per_host: POOL_PER_ORIGIN,
+        dns: config.dns.options(),
         ..HttpOptions::default()
     });
     let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));
