@@ -2,10 +2,12 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`client`]: requests, and what came back, even if it was cut
+//! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
 
 pub mod client;
+pub mod dns;
 mod eventually;
 mod fleet;
 pub mod script;
