@@ -29,3 +29,7 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/weather_dns.rs"]
+mod weather_dns;
+#[path = "fleet/weather_origins.rs"]
+mod weather_origins;

@@ -149,7 +149,8 @@ impl Task {
             match self.judge(id, assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);
-                    sources.iter().for_each(|source| source.origin.served());
+                    // The others broke off, which is not forgiven because one went on.
+                    sources.last().into_iter().for_each(|source| source.origin.served());
                     self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
                     return Ok(entry);
                 }
