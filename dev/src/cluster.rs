@@ -195,9 +195,10 @@ async fn start_edge(
 }
 
 fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
-    let named = urls.iter().enumerate().map(|(n, url)| {
-        Ok(OriginSpec { name: format!("aggregator-{}", n + 1).parse()?, url: url.clone() })
-    });
+    let named = urls
+        .iter()
+        .enumerate()
+        .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
     named.collect()
 }
 

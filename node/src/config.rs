@@ -2,6 +2,7 @@
 
 mod access_log;
 mod cache;
+mod dns;
 mod fetch;
 mod limits;
 mod place;
@@ -16,6 +17,7 @@ use wcdn_proto::{ByteSize, Span};
 pub use self::{
     access_log::{AccessLog, LogFormat},
     cache::Cache,
+    dns::Dns,
     fetch::Fetch,
     limits::Limits,
     place::{Identity, Listen},
@@ -47,6 +49,8 @@ pub struct Config {
     pub verify: Verify,
     /// How origins are asked.
     pub fetch: Fetch,
+    /// How the names of origins are looked up.
+    pub dns: Dns,
     /// What viewers may take.
     pub limits: Limits,
     /// The log of requests.
@@ -73,6 +77,7 @@ impl Config {
                 format!("is {slice}; the most is a sixteenth of cache.memory ({memory})"),
             );
         }
+        self.dns.check(&mut problems);
         self.limits.check(&mut problems);
         self.access_log.check(&mut problems);
         problems.into_result()

@@ -1,6 +1,7 @@
 //! Every number a node tells Prometheus.
 
 pub mod histogram;
+pub mod origin;
 pub mod redis;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::histogram::Histogram;
+use self::{histogram::Histogram, origin::OriginMetrics};
 use crate::{cache::Cache, edge::response::Source};
 
 /// The metrics of one node. Cheap to count on: no lock on the path of a hit.
@@ -35,10 +36,8 @@ pub struct Metrics {
     pub fills: Gauge,
     /// Fills ended.
     pub fills_total: Family<FillResult, Counter>,
-    /// Requests to origins, by what came of them.
-    pub origin_requests: Family<OriginOutcome, Counter>,
-    /// Bytes of bodies from origins.
-    pub origin_bytes: Counter,
+    /// What is asked of origins.
+    pub origin: OriginMetrics,
     /// Checks of bytes against their id.
     pub verified: Family<Checked, Counter>,
     /// How long a check took once begun.
@@ -106,52 +105,6 @@ pub struct FillResult {
     pub result: &'static str,
 }
 
-/// One request to one origin.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OriginOutcome {
-    /// Who was asked; configured names only, so there are few.
-    pub origin: String,
-    /// What came of it.
-    pub outcome: &'static str,
-}
-
-/// What came of a request to an origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// The bytes, all of them.
-    Served,
-    /// It has no such blob.
-    NotFound,
-    /// It answered something else.
-    Refused,
-    /// It has no room for us (429, 503).
-    Busy,
-    /// It cannot be reached.
-    Unreachable,
-    /// It was waited for in vain.
-    TimedOut,
-    /// The body broke off or contradicted itself.
-    Broken,
-    /// Its bytes are not the blob.
-    Lied,
-}
-
-impl Outcome {
-    /// The label it is counted under.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Served => "served",
-            Self::NotFound => "not_found",
-            Self::Refused => "refused",
-            Self::Busy => "busy",
-            Self::Unreachable => "unreachable",
-            Self::TimedOut => "timed_out",
-            Self::Broken => "broken",
-            Self::Lied => "lied",
-        }
-    }
-}
-
 /// A check of bytes against their id.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct Checked {
@@ -178,8 +131,7 @@ impl Metrics {
             shed: Family::default(),
             fills: Gauge::default(),
             fills_total: Family::default(),
-            origin_requests: Family::default(),
-            origin_bytes: Counter::default(),
+            origin: OriginMetrics::default(),
             verified: Family::default(),
             verify_seconds: Histogram::default(),
             verify_queue: Gauge::default(),
@@ -221,12 +173,7 @@ impl Metrics {
         to.register("shed", "Work refused for lack of room", self.shed.clone());
         to.register("fills_in_flight", "Fills under way", self.fills.clone());
         to.register("fills", "Fills ended, by result", self.fills_total.clone());
-        to.register(
-            "origin_requests",
-            "Requests to origins, by outcome",
-            self.origin_requests.clone(),
-        );
-        to.register("origin_bytes", "Body bytes received from origins", self.origin_bytes.clone());
+        self.origin.register(to);
         to.register("verifications", "Checks of bytes against their id", self.verified.clone());
         to.register(
             "verify_seconds",

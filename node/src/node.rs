@@ -96,12 +96,11 @@ pub fn start(
     let edge = assemble(&config, &secrets, &metrics, &access_log, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     metrics::register_cache(&mut registry, &edge.cache);
-    let health = Health::new();
-    services.spawn(admin::serve(
-        doors.admin,
-        admin::Admin::new(registry, health.clone()),
-        close.clone(),
-    ));
+    metrics::origin::register_pool(&mut registry, edge.fills.pool());
+    let (health, pool) = (Health::new(), edge.fills.pool().clone());
+    let admin = admin::Admin::new(registry, health.clone())
+        .page("/debug/origins", move || format!("{:#}\n", pool.describe()));
+    services.spawn(admin::serve(doors.admin, admin, close.clone()));
     let refuse = CancellationToken::new();
     let redis = edge.fills.redis().cloned();
     services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
@@ -154,6 +153,7 @@ fn assemble(
         connect_timeout: config.fetch.connect_timeout.duration(),
         pool_idle_timeout: POOL_IDLE,
         max_idle_per_host: POOL_PER_ORIGIN,
+        dns: config.dns.options(),
         ..HttpOptions::default()
     });
     let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));

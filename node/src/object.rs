@@ -12,13 +12,17 @@ use crate::{
         error::{Exhaustion, FillError, Tried},
     },
     metrics::ShedReason,
-    origin::attempt::in_time,
+    origin::{
+        Need,
+        attempt::in_time,
+        witness::{self, Witnesses},
+    },
 };
 
 /// What object ids lead to, as origins say.
 ///
-/// Nothing in an answer proves that an object holds a blob, so two origins must agree (or the one
-/// there is), and what they say is believed for a minute: an object can be burned.
+/// Nothing in an answer proves that an object holds a blob, so two independent origins must agree
+/// (or one that is trusted, or the one there is), and what they say is believed for a minute: an object can be burned.
 #[derive(Debug)]
 pub struct Objects {
     fills: Fills,
@@ -35,9 +39,6 @@ const MAX_OBJECTS: usize = 16_384;
 
 /// Questions at once: anybody can ask for random objects, and each costs two origins a request.
 const MAX_ASKING: usize = 64;
-
-/// Origins that must agree.
-const WITNESSES: usize = 2;
 
 impl Objects {
     /// No objects yet.
@@ -78,14 +79,25 @@ impl Objects {
     async fn ask(&self, object: ObjectId) -> Result<BlobId, FillError> {
         let pool = self.fills.pool();
         // Ranked as if the object were a blob: the same origins know the same objects.
-        let origins = pool.ranked(&BlobId::from_bytes(*object.as_bytes()));
-        let needed = WITNESSES.min(origins.len());
-        let mut votes: HashMap<Option<BlobId>, usize> = HashMap::new();
-        let mut tried = Tried::default();
-        let most = pool.fetch().tries.max(needed);
-        for origin in origins.iter().take(most) {
-            let answer = in_time(pool.fetch(), origin.aggregator().resolve_object(&object)).await;
-            let vote = match answer {
+        let origins = pool.ranked(&BlobId::from_bytes(*object.as_bytes()), None);
+        let needed = witness::needed(&origins);
+        let mut votes: HashMap<Option<BlobId>, Witnesses> = HashMap::new();
+        let (mut tried, mut kind) = (Tried::default(), Exhaustion::Broken);
+        let mut tries = pool.fetch().tries.max(needed);
+        for origin in &origins {
+            let permit = match origin.acquire(Need::LastResort) {
+                Ok(permit) if tries > 0 => permit,
+                Ok(_) => break,
+                Err(unready) => {
+                    origin.passed_over();
+                    tried.push(origin.name().clone(), &unready);
+                    kind = Exhaustion::Busy(None);
+                    continue;
+                }
+            };
+            tries -= 1;
+            let asked = origin.aggregator().resolve_object(&object);
+            let vote = match in_time(&permit, pool.fetch(), asked).await {
                 Ok(resolved) => {
                     origin.served();
                     Some(resolved.blob)
@@ -93,20 +105,18 @@ impl Objects {
                 Err(error) => {
                     origin.failed(&error);
                     tried.push(origin.name().clone(), &error);
-                    if !matches!(&error, crate::origin::attempt::AttemptError::Refused(refused)
-                        if refused.is_not_found())
-                    {
+                    if !error.is_not_found() {
                         continue;
                     }
                     None
                 }
             };
-            let count = votes.entry(vote).or_default();
-            *count += 1;
-            if *count >= needed {
+            let witnesses = votes.entry(vote).or_default();
+            witnesses.add(origin);
+            if witnesses.suffice(needed) {
                 return vote.ok_or(FillError::NotFound);
             }
         }
-        Err(FillError::Exhausted { tried, kind: Exhaustion::Broken })
+        Err(FillError::Exhausted { tried, kind })
     }
 }

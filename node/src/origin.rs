@@ -1,89 +1,134 @@
 //! The aggregators a node fills from: whom to ask first, and what their failures mean.
+//!
+//! [`Pool`] keeps them; [`choice`] puts them in order; each [`Origin`] has its [`standing`],
+//! [`latency`] and [`pace`], and is asked by an [`attempt`] that holds a [`Permit`].
 
 pub mod attempt;
+pub mod choice;
+pub mod hedge;
+pub mod latency;
+pub mod pace;
+pub mod pool;
+pub mod quantile;
 pub mod standing;
+pub mod witness;
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64, AtomicUsize,
+            Ordering::{AcqRel, Acquire, Relaxed},
+        },
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 use wcdn_proto::{BlobId, OriginName};
 use wcdn_walrus::{Aggregator, HttpClient};
 
-use self::{attempt::AttemptError, standing::Standing};
+pub use self::pool::Pool;
+use self::{
+    attempt::AttemptError,
+    hedge::Hedging,
+    latency::Latency,
+    pace::Pace,
+    standing::{Standing, Verdict},
+};
 use crate::{
     config::{Fetch, OriginSpec},
-    metrics::{Metrics, OriginOutcome, Outcome},
+    metrics::{
+        Metrics,
+        origin::{OriginOutcome, Outcome},
+    },
 };
 
 /// One aggregator, with how it has behaved.
 #[derive(Debug)]
 pub struct Origin {
-    name: OriginName,
+    spec: OriginSpec,
     aggregator: Aggregator,
-    standing: Mutex<Standing>,
+    authority: String,
+    record: Mutex<Record>,
+    in_flight: AtomicUsize,
+    limit: usize,
+    served: AtomicU64,
+    failed: AtomicU64,
+    hedging: Arc<Mutex<Hedging>>,
     metrics: Arc<Metrics>,
 }
 
-/// All aggregators of a node.
+/// What is known of it; locked for a few lines at a time.
 #[derive(Debug)]
-pub struct Pool {
-    origins: Vec<Arc<Origin>>,
-    fetch: Fetch,
+struct Record {
+    standing: Standing,
+    latency: Latency,
+    pace: Pace,
 }
 
-impl Pool {
-    /// A pool of these origins, all in good standing.
-    pub fn new(
-        specs: Vec<OriginSpec>,
-        http: &HttpClient,
-        fetch: Fetch,
-        metrics: &Arc<Metrics>,
-    ) -> Self {
-        let origins = specs.into_iter().map(|OriginSpec { name, url }| {
-            Arc::new(Origin {
-                name,
-                aggregator: Aggregator::new(http.clone(), url),
-                standing: Mutex::default(),
-                metrics: Arc::clone(metrics),
-            })
-        });
-        Self { origins: origins.collect(), fetch }
-    }
-
-    /// The origins in the order in which they should be asked for `id`.
-    ///
-    /// Rendezvous hashing: every node of every region asks the same origin first for the same
-    /// blob, so that the caches of the aggregators warm up. Origins that failed a moment ago come
-    /// last, in the order in which their time-outs end: they are asked only if no other serves.
-    pub fn ranked(&self, id: &BlobId) -> Vec<Arc<Origin>> {
-        let now = Instant::now();
-        let mut ranked = self.origins.clone();
-        ranked.sort_by_cached_key(|origin| {
-            (origin.standing.lock().away(now), Reverse(affinity(id, &origin.name)))
-        });
-        ranked
-    }
-
-    /// How origins are to be asked.
-    pub fn fetch(&self) -> &Fetch {
-        &self.fetch
-    }
+/// The right to have one request under way; returned when it is dropped, which is when the body
+/// has ended.
+#[derive(Debug)]
+pub struct Permit {
+    origin: Arc<Origin>,
+    /// Whether this request tries if the origin is well again.
+    probes: bool,
 }
 
-/// How strongly a blob belongs to an origin; stable across nodes, versions and restarts.
-fn affinity(id: &BlobId, origin: &OriginName) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(id.as_bytes()).update(origin.as_str().as_bytes());
-    let mut score = [0; 8];
-    hasher.finalize_xof().fill(&mut score);
-    u64::from_le_bytes(score)
+/// Why an origin is not to be asked at this moment, though it may be well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unready {
+    /// As many requests as may be are under way.
+    #[error("not asked: {0} requests are under way, which is its limit")]
+    Full(usize),
+    /// Its budget of requests per second is spent.
+    #[error("not asked: its requests per second are spent")]
+    Spent,
+    /// One request tries whether it is well again, and others are to wait for that.
+    #[error("not asked: one request is trying whether it is well again")]
+    Probed,
+}
+
+/// How much an origin is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// There are others.
+    Choice,
+    /// There is no other.
+    LastResort,
 }
 
 impl Origin {
+    fn new(
+        spec: OriginSpec,
+        http: &HttpClient,
+        fetch: &Fetch,
+        hedging: &Arc<Mutex<Hedging>>,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        Self {
+            aggregator: Aggregator::new(http.clone(), spec.url.clone()),
+            authority: spec.url.authority().to_ascii_lowercase(),
+            spec,
+            record: Mutex::new(Record {
+                standing: Standing::default(),
+                latency: Latency::default(),
+                pace: Pace::new(fetch.origin_rate, Instant::now()),
+            }),
+            in_flight: AtomicUsize::new(0),
+            limit: fetch.max_per_origin,
+            served: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            hedging: Arc::clone(hedging),
+            metrics: Arc::clone(metrics),
+        }
+    }
+
     /// Its name in configuration, logs and metrics.
     pub fn name(&self) -> &OriginName {
-        &self.name
+        &self.spec.name
     }
 
     /// Its HTTP interface.
@@ -91,88 +136,132 @@ impl Origin {
         &self.aggregator
     }
 
-    /// It answered as an origin should, if only by saying that there is no such blob.
-    pub fn served(&self) {
-        self.standing.lock().served();
-        self.count(Outcome::Served);
+    /// Host and port, by which independent witnesses are told apart.
+    pub fn authority(&self) -> &str {
+        &self.authority
     }
 
-    /// It failed; it is asked last until its time-out ends.
-    pub fn failed(&self, error: &AttemptError) {
-        self.count(error.outcome());
-        if error.is_fault_of_origin() {
-            self.standing.lock().failed(Instant::now(), error.retry_after());
+    /// Whether its word alone is believed.
+    pub fn is_trusted(&self) -> bool {
+        self.spec.trusted
+    }
+
+    /// The right to ask it, if there is room; never waits.
+    ///
+    /// # Errors
+    /// [`Unready`]; [`Unready::Probed`] only where there is a choice.
+    pub fn acquire(self: &Arc<Self>, need: Need) -> Result<Permit, Unready> {
+        let now = Instant::now();
+        let mut record = self.record.lock();
+        if need == Need::Choice && record.standing.is_probed() {
+            return Err(Unready::Probed);
         }
+        let room = |under_way: usize| (under_way < self.limit).then_some(under_way + 1);
+        let taken = self.in_flight.fetch_update(AcqRel, Acquire, room);
+        taken.map_err(|_| Unready::Full(self.limit))?;
+        // From here on the permit returns what was taken.
+        let mut permit = Permit { origin: Arc::clone(self), probes: false };
+        let has_budget = record.pace.take(now);
+        permit.probes = has_budget && record.standing.admit(now);
+        drop(record);
+        if !has_budget {
+            return Err(Unready::Spent);
+        }
+        self.hedging.lock().asked();
+        Ok(permit)
+    }
+
+    /// It answered as an origin should, with all the bytes.
+    pub fn served(&self) {
+        self.served.fetch_add(1, Relaxed);
+        self.count(Outcome::Served);
+        self.note(Verdict::Answered);
+    }
+
+    /// It failed or refused.
+    pub fn failed(&self, error: &AttemptError) {
+        self.failed.fetch_add(1, Relaxed);
+        self.count(error.outcome());
+        self.note(error.verdict());
     }
 
     /// Its bytes are not the blob.
     pub fn lied(&self, id: &BlobId) {
+        self.failed.fetch_add(1, Relaxed);
         self.count(Outcome::Lied);
-        self.standing.lock().lied(Instant::now());
-        tracing::warn!(origin = %self.name, blob = %id, "origin sent bytes that are not the blob");
+        self.note(Verdict::Lie);
+        tracing::warn!(origin = %self.name(), blob = %id, "origin sent bytes that are not the blob");
     }
 
     /// It broke off, and with what others added its bytes were not the blob. Nobody knows whose
     /// fault that is; asked last, it does no harm, and another that lies is found out alone.
     pub fn suspected(&self) {
-        self.standing.lock().lied(Instant::now());
+        self.note(Verdict::Lie);
+    }
+
+    /// It was not asked, though it would have been its turn.
+    pub fn passed_over(&self) {
+        self.count(Outcome::Full);
+    }
+
+    /// It refuses blobs of this length as too large.
+    pub fn refuses(&self, length: u64) {
+        self.record.lock().standing.refused(length, Instant::now());
+    }
+
+    /// It began to serve a blob of this length, after so long.
+    fn began(&self, length: u64, took: Duration) {
+        let mut record = self.record.lock();
+        record.standing.serves(length);
+        record.latency.note(took, Instant::now());
+        drop(record);
+        self.hedging.lock().head(took);
+    }
+
+    /// Its head had not come after so long.
+    pub fn kept_waiting(&self, waited: Duration) {
+        self.record.lock().latency.note_in_vain(waited, Instant::now());
+    }
+
+    /// Its head had not come after so long, and that of another, asked later, had.
+    pub fn overtaken(&self, waited: Duration) {
+        self.record.lock().latency.note_overtaken(waited, Instant::now());
+        self.hedging.lock().head(waited);
+    }
+
+    fn note(&self, verdict: Verdict) {
+        let now = Instant::now();
+        let (was, is) = {
+            let standing = &mut self.record.lock().standing;
+            let was = standing.is_ejected();
+            standing.note(verdict, now);
+            (was, standing.is_ejected())
+        };
+        match (was, is) {
+            (false, true) => tracing::warn!(origin = %self.name(), ?verdict, "origin ejected"),
+            (true, false) => tracing::info!(origin = %self.name(), "origin passes again"),
+            _ => {}
+        }
     }
 
     fn count(&self, outcome: Outcome) {
-        let label = OriginOutcome { origin: self.name.to_string(), outcome: outcome.as_str() };
-        self.metrics.origin_requests.get_or_create(&label).inc();
+        let label = OriginOutcome { origin: self.name().to_string(), outcome: outcome.as_str() };
+        self.metrics.origin.requests.get_or_create(&label).inc();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use wcdn_walrus::HttpOptions;
-
-    fn pool(names: &[&str]) -> Pool {
-        let specs = names.iter().map(|name| OriginSpec {
-            name: name.parse().unwrap(),
-            url: format!("http://{name}.example").parse().unwrap(),
-        });
-        let http = HttpClient::new(HttpOptions::default());
-        let (metrics, _) = Metrics::new("test", "test");
-        Pool::new(specs.collect(), &http, Fetch::default(), &Arc::new(metrics))
+impl Permit {
+    /// Who may be asked.
+    pub fn origin(&self) -> &Arc<Origin> {
+        &self.origin
     }
+}
 
-    fn names(ranked: &[Arc<Origin>]) -> Vec<&str> {
-        ranked.iter().map(|origin| origin.name.as_str()).collect()
-    }
-
-    #[tokio::test]
-    async fn a_blob_keeps_its_order_when_an_origin_leaves() {
-        let (all, fewer) = (pool(&["a", "b", "c", "d"]), pool(&["a", "b", "d"]));
-        for n in 0..50 {
-            let id = BlobId::from_bytes([n; 32]);
-            let mut order = names(&all.ranked(&id)).join("");
-            order.retain(|c| c != 'c');
-            assert_eq!(order, names(&fewer.ranked(&id)).join(""));
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.origin.in_flight.fetch_sub(1, AcqRel);
+        if self.probes {
+            self.origin.record.lock().standing.probe_ended(Instant::now());
         }
-    }
-
-    #[tokio::test]
-    async fn blobs_spread_over_the_origins() {
-        let pool = pool(&["a", "b", "c"]);
-        for name in ["a", "b", "c"] {
-            let first = (0..90)
-                .filter(|n| pool.ranked(&BlobId::from_bytes([*n; 32]))[0].name.as_str() == name)
-                .count();
-            assert!((15..=45).contains(&first), "{name} comes first for {first} of 90");
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_origin_that_lied_is_asked_last_for_a_while() {
-        let pool = pool(&["a", "b", "c"]);
-        let id = BlobId::from_bytes([7; 32]);
-        let before = pool.ranked(&id);
-        before[0].lied(&id);
-        assert!(Arc::ptr_eq(&pool.ranked(&id)[2], &before[0]));
-        tokio::time::advance(standing::LIE_TIMEOUT).await;
-        assert!(Arc::ptr_eq(&pool.ranked(&id)[0], &before[0]));
     }
 }

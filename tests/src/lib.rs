@@ -2,11 +2,13 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`client`]: requests, and what came back, even if it was cut
+//! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
 
 pub mod client;
+pub mod dns;
 mod eventually;
 mod fleet;
 pub mod redis;

@@ -12,7 +12,7 @@ use wcdn_dev::{
     Topology,
     redis::{RedisAddress, RedisServer, write_cluster_key},
 };
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, Span};
 
 /// One server, and a cluster key to go with it.
 #[derive(Debug)]
@@ -82,8 +82,9 @@ impl Redis {
         assert!(status.success());
     }
 
-    /// Makes every edge of a system use it.
+    /// Makes every edge of a system use it, with a deadline that a busy machine does not miss.
     pub fn serve(&self, topology: &mut Topology) {
+        topology.edge.redis.timeout = Span::secs(2);
         topology.edge.redis.urls = vec![format!("redis+unix://{}", self.socket().display())];
         topology.edge.cluster.key_file = Some(self.key());
     }

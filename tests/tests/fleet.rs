@@ -31,5 +31,9 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/weather_dns.rs"]
+mod weather_dns;
+#[path = "fleet/weather_origins.rs"]
+mod weather_origins;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;

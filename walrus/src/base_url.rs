@@ -26,6 +26,11 @@ impl BaseUrl {
         self.uri.host().unwrap_or_default().trim_end_matches('.')
     }
 
+    /// Host and port, as written.
+    pub fn authority(&self) -> &str {
+        self.uri.authority().map_or("", |authority| authority.as_str())
+    }
+
     /// The URI of a path below this URL; `path` begins with a slash and is already encoded.
     ///
     /// # Panics

@@ -1,28 +1,46 @@
 //! The HTTP client that aggregators and publishers are asked with.
 
+pub(crate) mod dns;
+mod reuse;
+
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
     client::legacy::{Client, Error, connect::HttpConnector},
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use tokio::net::TcpStream;
+use tower::util::MapResponse;
+
+use self::{
+    dns::{DnsOptions, Resolver},
+    reuse::{Tracked, Used},
 };
 
 /// A pool of connections. Cheap to clone; clones share the pool.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<Connector, Full<Bytes>>,
     user_agent: HeaderValue,
 }
+
+/// Names to addresses to TCP to TLS, each stream knowing whether it was used before.
+type Connector = MapResponse<HttpsConnector<HttpConnector<Resolver>>, Track>;
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+type Track = fn(Stream) -> Tracked<Stream>;
 
 /// How connections are made and kept.
 #[derive(Debug, Clone)]
 pub struct HttpOptions {
-    /// To connect, over all addresses of a host.
+    /// To connect, over all addresses of a host: they are tried in turn, and each has its share of
+    /// the time.
     pub connect_timeout: Duration,
     /// How long an idle connection is kept.
     pub pool_idle_timeout: Duration,
@@ -30,6 +48,8 @@ pub struct HttpOptions {
     pub max_idle_per_host: usize,
     /// Who we say we are.
     pub user_agent: &'static str,
+    /// How names are looked up.
+    pub dns: DnsOptions,
 }
 
 impl Default for HttpOptions {
@@ -39,9 +59,13 @@ impl Default for HttpOptions {
             pool_idle_timeout: Duration::from_secs(15),
             max_idle_per_host: 32,
             user_agent: concat!("wcdn/", env!("CARGO_PKG_VERSION")),
+            dns: DnsOptions::default(),
         }
     }
 }
+
+/// How long a connection over IPv6 may take before one over IPv4 is tried as well (RFC 8305 §8).
+const HAPPY_EYEBALLS: Duration = Duration::from_millis(250);
 
 /// Bytes of a connection's buffer, and so of a response head: what arrives is taken out at once,
 /// and a thousand connections with the default of 400 KiB would be a lot of memory.
@@ -56,10 +80,11 @@ impl HttpClient {
     /// # Panics
     /// Never: the cryptography that is compiled in supports the protocol versions asked for.
     pub fn new(options: HttpOptions) -> Self {
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(options.dns));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(options.connect_timeout));
+        tcp.set_happy_eyeballs_timeout(Some(HAPPY_EYEBALLS));
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_webpki_roots(provider)
@@ -67,6 +92,7 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
+        let connector = MapResponse::new(connector, Tracked::new as Track);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(options.pool_idle_timeout)
@@ -76,7 +102,8 @@ impl HttpClient {
         Self { client, user_agent: HeaderValue::from_static(options.user_agent) }
     }
 
-    /// Sends a request; resolves with the response head.
+    /// Sends a request; resolves with the response head. One that only reads is sent once more if
+    /// it met a connection that was just being closed.
     pub(crate) async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
@@ -85,8 +112,23 @@ impl HttpClient {
         headers.insert(header::USER_AGENT, self.user_agent.clone());
         // Aggregators copy Accept into Content-Type unless it has an asterisk.
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        self.client.request(request).await
+        let again = (request.method() == Method::GET).then(|| request.clone());
+        let response = match (self.client.request(request).await, again) {
+            (Err(error), Some(again)) if reuse::met_closing(&error) => {
+                self.client.request(again).await?
+            }
+            (response, _) => response?,
+        };
+        Used::note(response.extensions());
+        Ok(response)
     }
+}
+
+/// An error and what caused it, down to the first cause.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| error.source())
 }
 
 /// The beginning of an error's body, as text; what has come of it, if it breaks off.

@@ -6,7 +6,8 @@
 //! - [`Aggregator`], [`Publisher`]: the HTTP interfaces, with an error for each of their answers
 //! - [`Network`]: the public networks and who runs their aggregators
 //!
-//! No caching, no policy: no timeout but that of connecting, no retry.
+//! No caching of blobs, no policy: no timeout but those of names and connections, no retry but
+//! that of a request which met a connection being closed.
 
 mod aggregator;
 mod base_url;
@@ -26,7 +27,10 @@ pub use aggregator::{
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use blob_id::blob_id;
 pub use encoding::{BlobTooLarge, Encoding, InvalidShards};
-pub use http::{HttpClient, HttpOptions};
+pub use http::{
+    HttpClient, HttpOptions,
+    dns::{DnsOptions, Unresolved},
+};
 pub use networks::{KNOWN_LIVE_BLOB, Network, NetworkOperator};
 pub use publisher::{
     Publisher, PublisherError, QuiltPart, StoreOptions, Stored, StoredPatch, StoredQuilt,

@@ -20,7 +20,7 @@ use wcdn_walrus::{BlobId, QuiltPatchId};
 use super::{
     Daemon,
     answer::{Aip, internal, too_many},
-    socket::Cut,
+    socket::{Cut, Ending},
 };
 
 /// The faults of one daemon; all of them together, if several are set.
@@ -29,6 +29,8 @@ use super::{
 pub struct Faults {
     /// Wait so long before the head.
     pub latency_ms: u64,
+    /// The share of requests that wait; all of them if not given.
+    pub latency_share: Option<f64>,
     /// Answer errors with this probability; 1 if only a status is given.
     pub error_rate: Option<f64>,
     /// The status of those errors; 500 if only a rate is given.
@@ -37,6 +39,8 @@ pub struct Faults {
     pub corrupt: bool,
     /// Close the connection after so many bytes of a body.
     pub truncate_at: Option<usize>,
+    /// Reset the connection after so many bytes of a body; fewer may arrive.
+    pub reset_at: Option<usize>,
     /// Send nothing more after so many bytes of a body, and keep the connection.
     pub stall_at: Option<usize>,
     /// Make every body longer by so many bytes, and say so.
@@ -73,11 +77,12 @@ async fn shown(State(daemon): State<Arc<Daemon>>) -> Json<Faults> {
 /// Takes JSON whatever its `Content-Type`: curl's default is a form's.
 async fn set(State(daemon): State<Arc<Daemon>>, body: Bytes) -> Response {
     match Json::<Faults>::from_bytes(&body) {
-        Ok(Json(faults)) if faults.error_rate.is_none_or(|rate| (0.0..=1.0).contains(&rate)) => {
+        Ok(Json(faults)) if faults.has_proper_shares() => {
             *daemon.faults.lock() = faults.clone();
             Json(faults).into_response()
         }
-        Ok(_) => (StatusCode::BAD_REQUEST, "error_rate lies between 0 and 1\n").into_response(),
+        Ok(_) => (StatusCode::BAD_REQUEST, "error_rate and latency_share lie between 0 and 1\n")
+            .into_response(),
         Err(rejection) => (StatusCode::BAD_REQUEST, told(&rejection)).into_response(),
     }
 }
@@ -104,7 +109,9 @@ pub(super) async fn before(
 ) -> Response {
     daemon.stats.lock().count(request.uri().path());
     let faults = daemon.faults.lock().clone();
-    tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    if rand::random::<f64>() < faults.latency_share.unwrap_or(1.0) {
+        tokio::time::sleep(Duration::from_millis(faults.latency_ms)).await;
+    }
     if faults.refuse {
         let mut response = Response::new(Body::empty());
         response.extensions_mut().insert(Refused);
@@ -128,6 +135,11 @@ pub(super) async fn before(
 }
 
 impl Faults {
+    fn has_proper_shares(&self) -> bool {
+        let shares = [self.error_rate, self.latency_share];
+        shares.into_iter().flatten().all(|share| (0.0..=1.0).contains(&share))
+    }
+
     fn error(&self, who: &str) -> Option<Response> {
         let rate = self.error_rate.unwrap_or(if self.status.is_some() { 1.0 } else { 0.0 });
         if rand::random::<f64>() >= rate {
@@ -148,6 +160,7 @@ impl Faults {
         self.corrupt
             || self.extra_bytes > 0
             || self.truncate_at.is_some()
+            || self.reset_at.is_some()
             || self.stall_at.is_some()
     }
 
@@ -166,10 +179,14 @@ impl Faults {
         head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         let bytes = bytes.freeze();
         let beginning = |at| stream::iter([Ok::<_, Infallible>(bytes.slice(..at))]);
-        let body = match (self.truncate_at, self.stall_at) {
-            (Some(at), _) if at < bytes.len() => {
+        let broken = match (self.truncate_at, self.reset_at) {
+            (Some(at), _) => Some((at, Ending::Closed)),
+            (None, at) => at.map(|at| (at, Ending::Reset)),
+        };
+        let body = match (broken, self.stall_at) {
+            (Some((at, ending)), _) if at < bytes.len() => {
                 let end = stream::poll_fn(move |_| {
-                    cut.behind_this();
+                    cut.behind_this(ending);
                     Poll::Pending
                 });
                 Body::from_stream(beginning(at).chain(end))

@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicU8, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
 };
@@ -17,15 +17,25 @@ use tokio::{
 
 /// The connection of a request, for whoever answers it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cut(Arc<AtomicBool>);
+pub(super) struct Cut(Arc<AtomicU8>);
+
+/// How a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// As connections end that are closed too early.
+    Closed = 1,
+    /// By a reset, as when a process dies or a middlebox forgets: what the peer has not read yet
+    /// is lost to it.
+    Reset = 2,
+}
 
 impl Cut {
     /// Ends the connection behind the bytes given to it so far.
     ///
     /// An error from a body would not do: hyper then drops what it has not yet written, so that
     /// less arrives than was to arrive, down to nothing at all.
-    pub(super) fn behind_this(&self) {
-        self.0.store(true, Relaxed);
+    pub(super) fn behind_this(&self, ending: Ending) {
+        self.0.store(ending as u8, Relaxed);
     }
 }
 
@@ -76,7 +86,11 @@ impl AsyncWrite for Socket {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        if self.cut.0.load(Relaxed) {
+        let ending = self.cut.0.load(Relaxed);
+        if ending == Ending::Reset as u8 {
+            self.stream.set_zero_linger()?;
+        }
+        if ending != 0 {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         Poll::Ready(Ok(()))

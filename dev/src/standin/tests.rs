@@ -263,6 +263,35 @@ async fn a_large_body_is_cut_at_the_very_byte() {
 }
 
 #[tokio::test]
+async fn a_reset_body_breaks_within_the_bytes_asked_for() {
+    let walrus = walrus(|_| {}).await;
+    let id = walrus.store(vec![b'x'; 1 << 20]).await;
+    walrus.fault(json!({"reset_at": 500_000})).await;
+    let (body, end) = all(walrus.aggregator.blob(&id).await.unwrap()).await;
+    assert!(body.len() <= 500_000, "{}", body.len());
+    let end = format!("{:?}", end.unwrap_err());
+    assert!(end.contains("ConnectionReset"), "{end}");
+}
+
+#[tokio::test]
+async fn only_the_share_of_requests_that_is_asked_for_waits() {
+    let walrus = walrus(|_| {}).await;
+    let id = walrus.store("a blob").await;
+    let hour = 3_600_000;
+    walrus.fault(json!({"latency_ms": hour, "latency_share": 0.0})).await;
+    assert!(walrus.aggregator.blob(&id).await.is_ok());
+    walrus.fault(json!({"latency_ms": hour, "latency_share": 0.5})).await;
+    let impatient = || tokio::time::timeout(Duration::from_millis(50), walrus.aggregator.blob(&id));
+    let (mut waited, mut served) = (false, false);
+    while !(waited && served) {
+        match impatient().await {
+            Ok(blob) => served |= blob.is_ok(),
+            Err(_) => waited = true,
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_stalled_body_gives_its_beginning_and_keeps_the_connection() {
     let walrus = walrus(|_| {}).await;
     let id = walrus.store("0123456789").await;

@@ -8,6 +8,7 @@
 mod assemble;
 mod course;
 pub mod error;
+mod hedge;
 mod reader;
 mod regional;
 mod state;

@@ -24,6 +24,15 @@ pub struct Fetch {
     pub first_byte_timeout: Span,
     /// Origins asked for one fill before it is given up; those that lied are not counted.
     pub tries: usize,
+    /// Origins among which blobs are spread: the fastest of those that are well.
+    pub spread: usize,
+    /// Requests to one origin at once.
+    pub max_per_origin: usize,
+    /// Requests per second to one origin; four seconds' worth may come at once.
+    pub origin_rate: u32,
+    /// Share of requests that may be sent to a second origin because the first lets us wait longer
+    /// than 95 of 100 do; 0 for none.
+    pub hedge: f64,
     /// Blobs too large to hold are fetched in pieces of this size.
     pub slice: ByteSize,
     /// Fills under way at once.
@@ -40,6 +49,10 @@ impl Default for Fetch {
             min_rate_window: Span::secs(30),
             first_byte_timeout: Span::secs(30),
             tries: 3,
+            spread: 8,
+            max_per_origin: 64,
+            origin_rate: 200,
+            hedge: 0.1,
             slice: ByteSize::mib(4),
             max_fills: 1024,
         }
@@ -49,7 +62,19 @@ impl Default for Fetch {
 impl Fetch {
     pub(super) fn check(&self, problems: &mut Problems) {
         at_least(problems, "fetch.slice", self.slice, ByteSize::new(64 << 10));
-        not_zero(problems, [("fetch.tries", self.tries), ("fetch.max_fills", self.max_fills)]);
+        not_zero(
+            problems,
+            [
+                ("fetch.tries", self.tries),
+                ("fetch.spread", self.spread),
+                ("fetch.max_per_origin", self.max_per_origin),
+                ("fetch.origin_rate", self.origin_rate as usize),
+                ("fetch.max_fills", self.max_fills),
+            ],
+        );
+        if !(0.0..=1.0).contains(&self.hedge) {
+            problems.push("fetch.hedge", format!("is {}; it lies between 0 and 1", self.hedge));
+        }
         takes_time(
             problems,
             [

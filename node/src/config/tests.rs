@@ -24,7 +24,8 @@ fn the_origin_in_the_example_is_one() {
     let text = EXAMPLE
         .replace("# [[origin]]", "[[origin]]")
         .replace("# name", "name")
-        .replace("# url", "url");
+        .replace("# url", "url")
+        .replace("# trusted", "trusted");
     let config: Config = toml::from_str(&text).unwrap();
     assert_eq!(config.origins().len(), 1);
     assert_eq!(config.check(), Ok(()));

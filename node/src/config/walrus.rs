@@ -23,6 +23,16 @@ pub struct OriginSpec {
     pub name: OriginName,
     /// Where it answers, such as `https://aggregator.example.com`.
     pub url: BaseUrl,
+    /// Whether its word alone is believed that there is no such blob, or that it is withheld.
+    #[serde(default)]
+    pub trusted: bool,
+}
+
+impl OriginSpec {
+    /// An aggregator that is not trusted.
+    pub fn new(name: OriginName, url: BaseUrl) -> Self {
+        Self { name, url, trusted: false }
+    }
 }
 
 impl Default for Walrus {
@@ -41,7 +51,7 @@ impl Walrus {
     /// The network's public aggregators.
     pub(super) fn aggregators(&self) -> Vec<OriginSpec> {
         let operators = self.network.aggregators().into_iter();
-        operators.map(|one| OriginSpec { name: one.name, url: one.url }).collect()
+        operators.map(|one| OriginSpec::new(one.name, one.url)).collect()
     }
 }
 

@@ -7,8 +7,8 @@ use tokio::time::{Instant, timeout};
 use wcdn_proto::BlobId;
 use wcdn_walrus::{AggregatorError, BlobResponse, BodyError, InvalidAnswer};
 
-use super::Origin;
-use crate::{config::Fetch, metrics::Outcome};
+use super::{Origin, Permit, standing::Verdict};
+use crate::{config::Fetch, metrics::origin::Outcome};
 
 /// Why a try at an origin gave no (further) bytes.
 #[derive(Debug, thiserror::Error)]
@@ -50,12 +50,26 @@ pub enum AttemptError {
 }
 
 impl AttemptError {
-    /// Whether the origin should be asked last for a while.
-    pub fn is_fault_of_origin(&self) -> bool {
+    /// What it says about the origin.
+    pub fn verdict(&self) -> Verdict {
         match self {
-            Self::Refused(error) => error.is_fault_of_origin(),
-            _ => true,
+            _ if self.is_busy() => Verdict::Busy(self.retry_after()),
+            _ if self.is_timeout() => Verdict::Outage,
+            Self::Refused(error) if error.is_outage() => Verdict::Outage,
+            Self::Refused(error) if !error.is_fault_of_origin() => Verdict::Answered,
+            Self::Lied => Verdict::Lie,
+            _ => Verdict::Fault,
         }
+    }
+
+    /// Whether it says that there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Refused(refused) if refused.is_not_found())
+    }
+
+    /// Whether it refuses the blob as too large.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Refused(AggregatorError::TooLarge))
     }
 
     /// Whether an origin that was to go on where another broke off contradicts that other, or
@@ -99,8 +113,8 @@ impl AttemptError {
     /// The label to count it under.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Refused(error) if error.is_not_found() => Outcome::NotFound,
-            Self::Refused(AggregatorError::Connect { .. }) => Outcome::Unreachable,
+            _ if self.is_not_found() => Outcome::NotFound,
+            Self::Refused(error) if error.is_outage() => Outcome::Unreachable,
             _ if self.is_busy() => Outcome::Busy,
             Self::Refused(_) => Outcome::Refused,
             _ if self.is_timeout() => Outcome::TimedOut,
@@ -115,34 +129,36 @@ impl AttemptError {
 /// A response being read, under the deadlines of [`Fetch`].
 #[derive(Debug)]
 pub struct Download {
-    origin: Arc<Origin>,
     response: BlobResponse,
+    permit: Permit,
     idle: Duration,
     meter: Meter,
 }
 
 impl Download {
-    /// Asks `origin` for a blob, or for `range` of it.
+    /// Asks for a blob, or for `range` of it. The permit is held until the body has ended.
     ///
     /// # Errors
     /// Those of the origin's answer, and [`AttemptError::Silent`] when there is none in time.
     pub async fn open(
-        origin: &Arc<Origin>,
+        permit: Permit,
         id: &BlobId,
         range: Option<RangeInclusive<u64>>,
         fetch: &Fetch,
     ) -> Result<Self, AttemptError> {
-        let aggregator = origin.aggregator();
-        let response = in_time(fetch, async {
+        let aggregator = permit.origin().aggregator();
+        let asked = Instant::now();
+        let response = in_time(&permit, fetch, async {
             match range {
                 None => aggregator.blob(id).await,
                 Some(range) => aggregator.blob_range(id, range).await,
             }
         })
         .await?;
+        permit.origin().began(response.total(), asked.elapsed());
         let meter = Meter::new(fetch.min_rate.bytes(), fetch.min_rate_window.duration());
         let idle = fetch.idle_timeout.duration();
-        Ok(Self { origin: Arc::clone(origin), response, idle, meter })
+        Ok(Self { response, permit, idle, meter })
     }
 
     /// Bytes of the whole blob, as this origin says.
@@ -152,7 +168,7 @@ impl Download {
 
     /// Who is asked.
     pub fn origin(&self) -> &Arc<Origin> {
-        &self.origin
+        self.permit.origin()
     }
 
     /// The next piece of the body; `None` at its proper end.
@@ -176,11 +192,18 @@ impl Download {
 /// # Errors
 /// The request's own, and [`AttemptError::Silent`].
 pub async fn in_time<T>(
+    permit: &Permit,
     fetch: &Fetch,
     request: impl Future<Output = Result<T, AggregatorError>>,
 ) -> Result<T, AttemptError> {
     let head = fetch.head_timeout.duration();
-    timeout(head, request).await.map_err(|_| AttemptError::Silent(head))?.map_err(Into::into)
+    match timeout(head, request).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => {
+            permit.origin().kept_waiting(head);
+            Err(AttemptError::Silent(head))
+        }
+    }
 }
 
 /// Sees that a body arrives at a least rate over each window.

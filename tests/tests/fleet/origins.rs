@@ -193,9 +193,9 @@ async fn a_liar_is_named_in_the_metrics_and_asked_last() {
 
 /// An edge before these origins alone.
 async fn before(origins: &[&ScriptedOrigin], change: impl FnOnce(&mut Topology)) -> Fleet {
-    let specs = origins.iter().enumerate().map(|(n, origin)| OriginSpec {
-        name: format!("scripted-{n}").parse().unwrap(),
-        url: origin.url().parse().unwrap(),
+    let specs = origins.iter().enumerate().map(|(n, origin)| {
+        let name = format!("scripted-{n}").parse().unwrap();
+        OriginSpec::new(name, origin.url().parse().unwrap())
     });
     let specs: Vec<_> = specs.collect();
     Fleet::with(|topology| {

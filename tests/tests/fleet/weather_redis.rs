@@ -90,7 +90,7 @@ async fn a_redis_that_was_never_there_is_no_reason_not_to_serve() {
 #[tokio::test]
 async fn a_hung_redis_costs_one_deadline_and_is_then_left_alone() {
     let redis = Redis::start().await;
-    let fleet = fleet(&redis, |_| {}).await;
+    let fleet = fleet(&redis, |topology| topology.edge.redis.timeout = Span::millis(200)).await;
     let id = shared(&fleet, &redis, 1, 10_000).await;
     redis.signal(Signal::Stop);
     all_is_served(&fleet, &id, &bytes(1, 10_000), 100..130).await;
@@ -284,8 +284,8 @@ impl Load {
 async fn before_cluster(cluster: &RedisCluster) -> (Arc<Fleet>, Load) {
     let fleet = Fleet::with(|topology| {
         topology.edges_per_region = 2;
-        topology.edge.redis.timeout = Span::millis(200);
         cluster.serve(topology);
+        topology.edge.redis.timeout = Span::millis(500);
     })
     .await;
     let fleet = Arc::new(fleet);

@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use crate::http::error_text;
+use crate::http::{dns::Unresolved, error_text};
 
 /// Why an aggregator did not answer with the blob. Statuses and reasons as of version 1.56.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,9 @@ pub enum AggregatorError {
         #[source]
         cause: hyper_util::client::legacy::Error,
     },
+    /// Nobody says where it is.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
     /// 400: it does not understand the request.
     #[error("refuses the request: {message}")]
     BadRequest {
@@ -152,7 +155,10 @@ struct AipDetail {
 
 impl AggregatorError {
     pub(super) fn from_send(cause: hyper_util::client::legacy::Error) -> Self {
-        Self::Connect { cause }
+        match Unresolved::among(&cause) {
+            Some(unresolved) => Self::Unresolved(unresolved.clone()),
+            None => Self::Connect { cause },
+        }
     }
 
     /// Reads an answer that is no success.
@@ -203,6 +209,11 @@ impl AggregatorError {
                 | Self::RangeNotSatisfiable
                 | Self::Blocked
         )
+    }
+
+    /// Whether it could not be asked at all.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Connect { .. } | Self::Unresolved(_))
     }
 
     /// When it wishes to be asked again.

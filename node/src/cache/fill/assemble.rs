@@ -1,6 +1,9 @@
 //! A body put together from as many origins as it takes.
 
-use std::{ops::Range, sync::Arc};
+use std::{
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -94,8 +97,8 @@ impl Task {
         mut growing: Option<Growing>,
     ) -> Result<Assembly, Stop> {
         loop {
-            let origin = match (course.next(), course.undisputed_length()) {
-                (Ok(origin), _) => origin,
+            let permit = match (course.next(), course.undisputed_length()) {
+                (Ok(permit), _) => permit,
                 // The others cannot be asked: whoever is left says that it is large.
                 (Err(FillError::Exhausted { .. }), Some(total)) if growing.is_none() => {
                     return Err(Stop::Large { total });
@@ -105,7 +108,16 @@ impl Task {
             if course.is_alone() && growing.take().is_some() {
                 self.restart(course)?;
             }
-            if let Err(trouble) = self.draw(&origin, &mut growing).await {
+            let wanted = self.wanted(&growing);
+            let (origin, drawn) = match self.open(permit, course, wanted).await {
+                Ok(download) => {
+                    course.has_length(download.total());
+                    let origin = Arc::clone(download.origin());
+                    (origin, self.draw(download, &mut growing).await)
+                }
+                Err((origin, error)) => (origin, Err(error.into())),
+            };
+            if let Err(trouble) = drawn {
                 self.note_trouble(trouble, &origin, course, &growing)?;
             }
             if let Some(whole) = growing.take_if(|growing| growing.got == growing.length) {
@@ -125,7 +137,7 @@ impl Task {
     ) -> Result<(), Stop> {
         let error = match trouble {
             Trouble::Stop(stop) => return Err(stop),
-            Trouble::Large { total } if course.claims_large(total) => {
+            Trouble::Large { total } if course.claims_large(origin, total) => {
                 return Err(Stop::Large { total });
             }
             Trouble::Large { .. } => return Ok(()),
@@ -143,18 +155,20 @@ impl Task {
         Ok(())
     }
 
+    /// The part of the blob to ask for next; `None` for all of it.
+    fn wanted(&self, growing: &Option<Growing>) -> Option<RangeInclusive<u64>> {
+        match growing {
+            Some(growing) => Some(growing.base + growing.got..=growing.base + growing.length - 1),
+            None => self.slice().map(|slice| slice.start..=slice.end - 1),
+        }
+    }
+
     /// Reads from one origin until the body is complete or the origin fails.
     async fn draw(
         &self,
-        origin: &Arc<Origin>,
+        mut download: Download,
         growing: &mut Option<Growing>,
     ) -> Result<(), Trouble> {
-        let wanted = match growing {
-            Some(growing) => Some(growing.base + growing.got..=growing.base + growing.length - 1),
-            None => self.slice().map(|slice| slice.start..=slice.end - 1),
-        };
-        let fetch = self.shared.pool.fetch();
-        let mut download = Download::open(origin, &self.fill.key.id, wanted, fetch).await?;
         let growing = match growing {
             Some(growing) if growing.total != download.total() => {
                 let (says, began) = (download.total(), growing.total);
@@ -227,7 +241,7 @@ impl Task {
     /// The bytes are copied: as they come they are windows into the connection's read buffer, and
     /// keeping a small one would keep the whole buffer.
     fn append(&self, growing: &mut Growing, bytes: &[u8]) {
-        self.shared.metrics.origin_bytes.inc_by(bytes.len() as u64);
+        self.shared.metrics.origin.bytes.inc_by(bytes.len() as u64);
         growing.hasher.update(bytes);
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -3,41 +3,54 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use super::error::{Exhaustion, FillError, Tried};
-use crate::origin::{Origin, attempt::AttemptError};
+use crate::origin::{
+    Need, Origin, Permit, Pool, Unready,
+    attempt::AttemptError,
+    witness::{self, Witnesses},
+};
 
 /// The origins of one fill, from best to worst, and what they said.
 ///
-/// `tries` origins may fail before the fill is given up. One that lied does not count: the next
-/// one is asked as long as there is one, so that a single honest origin suffices.
+/// `fetch.tries` origins may fail before the fill is given up. One that lied does not count: the
+/// next one is asked as long as there is one, so that a single honest origin suffices. Nor does
+/// one that has no room for a request of ours: it was not asked.
 #[derive(Debug)]
 pub(super) struct Course {
+    pool: Pool,
     waiting: VecDeque<Arc<Origin>>,
-    origins: usize,
+    /// How many independent origins must say that there is no such blob.
+    witnesses: usize,
     tries: usize,
     alone: bool,
-    /// Lengths too large to hold, each with how many origins say so.
-    large: Vec<(u64, usize)>,
-    not_found: usize,
-    blocked: usize,
+    /// Lengths too large to hold, each with those who say so.
+    large: Vec<(u64, Witnesses)>,
+    /// Those who say that there is no such blob, or withhold it.
+    absent: Witnesses,
+    blocked: Witnesses,
+    not_found: bool,
+    /// Those who refuse the blob as too large, whose length is not known yet.
+    refusing: Vec<Arc<Origin>>,
+    failures: usize,
     timed_out: usize,
     busy: usize,
     retry_after: Option<Duration>,
     tried: Tried,
 }
 
-/// Origins that must say "no such blob" before it is believed; one alone may be behind or lie.
-const WITNESSES: usize = 2;
-
 impl Course {
-    pub(super) fn new(ranked: Vec<Arc<Origin>>, tries: usize) -> Self {
+    pub(super) fn new(pool: Pool, ranked: Vec<Arc<Origin>>) -> Self {
         Self {
-            origins: ranked.len(),
+            witnesses: witness::needed(&ranked),
             waiting: ranked.into(),
-            tries,
+            tries: pool.fetch().tries,
+            pool,
             alone: false,
             large: Vec::new(),
-            not_found: 0,
-            blocked: 0,
+            absent: Witnesses::default(),
+            blocked: Witnesses::default(),
+            not_found: false,
+            refusing: Vec::new(),
+            failures: 0,
             timed_out: 0,
             busy: 0,
             retry_after: None,
@@ -45,37 +58,87 @@ impl Course {
         }
     }
 
-    /// The next origin to ask, or why there is none.
-    pub(super) fn next(&mut self) -> Result<Arc<Origin>, FillError> {
-        let witnesses = WITNESSES.min(self.origins);
-        if self.not_found > 0 && self.not_found + self.blocked >= witnesses {
-            return Err(FillError::NotFound);
-        }
-        if self.blocked >= witnesses.max(1) {
+    /// The right to ask the next origin, or why there is none.
+    pub(super) fn next(&mut self) -> Result<Permit, FillError> {
+        if self.blocked.suffice(self.witnesses) {
             return Err(FillError::Blocked);
+        }
+        if self.not_found && self.absent.suffice(self.witnesses) {
+            return Err(FillError::NotFound);
         }
         if self.tries == 0 {
             return Err(self.exhausted());
         }
-        self.waiting.pop_front().ok_or_else(|| self.exhausted())
+        let permit = self.take(Need::Choice).or_else(|_| self.take(Need::LastResort));
+        let permit = permit.map_err(|unready| self.without_room(unready))?;
+        if self.failures > 0 {
+            self.pool.metrics().failovers.inc();
+        }
+        Ok(permit)
+    }
+
+    /// Whether another origin may be asked while one is.
+    pub(super) fn may_hedge(&self) -> bool {
+        self.tries > 1 && !self.waiting.is_empty()
+    }
+
+    /// The right to ask one more origin while another is being asked.
+    pub(super) fn spare(&mut self) -> Option<Permit> {
+        self.take(Need::Choice).ok()
+    }
+
+    /// Puts back an origin that another was faster than.
+    pub(super) fn put_back(&mut self, origin: Arc<Origin>) {
+        self.waiting.push_front(origin);
+    }
+
+    /// Takes the first origin that has room out of those waiting; the others keep their places.
+    /// If none has, tells why.
+    fn take(&mut self, need: Need) -> Result<Permit, Vec<Unready>> {
+        let mut unready = Vec::new();
+        for n in 0..self.waiting.len() {
+            match self.waiting[n].acquire(need) {
+                Ok(permit) => {
+                    self.waiting.remove(n);
+                    return Ok(permit);
+                }
+                Err(reason) => unready.push(reason),
+            }
+        }
+        Err(unready)
     }
 
     /// Notes that an origin failed or refused.
-    pub(super) fn failed(&mut self, origin: &Origin, error: &AttemptError) {
+    pub(super) fn failed(&mut self, origin: &Arc<Origin>, error: &AttemptError) {
         origin.failed(error);
-        self.tries -= 1;
+        self.tries = self.tries.saturating_sub(1);
+        self.failures += 1;
         self.busy += usize::from(error.is_busy());
         self.timed_out += usize::from(error.is_timeout());
         self.retry_after = self.retry_after.max(error.retry_after());
+        if error.is_too_large() {
+            self.refusing.push(Arc::clone(origin));
+        }
         if let AttemptError::Refused(refusal) = error {
-            self.not_found += usize::from(refusal.is_not_found());
-            self.blocked += usize::from(refusal.is_blocked());
+            self.not_found |= refusal.is_not_found();
+            if refusal.is_not_found() || refusal.is_blocked() {
+                self.absent.add(origin);
+            }
+            if refusal.is_blocked() {
+                self.blocked.add(origin);
+            }
         }
         self.tried.push(origin.name().clone(), error);
     }
 
+    /// Notes how long the blob is: those who refused it are remembered not to serve such blobs.
+    pub(super) fn has_length(&mut self, total: u64) {
+        self.refusing.drain(..).for_each(|origin| origin.refuses(total));
+    }
+
     /// Notes that the bytes of an origin were not the blob.
     pub(super) fn lied(&mut self, origin: &Origin) {
+        self.failures += 1;
         self.tried.push(origin.name().clone(), &AttemptError::Lied);
     }
 
@@ -92,18 +155,15 @@ impl Course {
 
     /// Notes that an origin says the blob is too large to hold; `true` once that is believed. One
     /// that lies could otherwise keep a small blob from ever being checked.
-    pub(super) fn claims_large(&mut self, total: u64) -> bool {
-        let witnesses = WITNESSES.min(self.origins);
-        match self.large.iter_mut().find(|(claimed, _)| *claimed == total) {
-            Some((_, count)) => {
-                *count += 1;
-                *count >= witnesses
-            }
-            None => {
-                self.large.push((total, 1));
-                witnesses <= 1
-            }
-        }
+    pub(super) fn claims_large(&mut self, origin: &Origin, total: u64) -> bool {
+        let known = self.large.iter().position(|(claimed, _)| *claimed == total);
+        let n = known.unwrap_or_else(|| {
+            self.large.push((total, Witnesses::default()));
+            self.large.len() - 1
+        });
+        let claim = &mut self.large[n].1;
+        claim.add(origin);
+        claim.suffice(self.witnesses)
     }
 
     /// The large length that somebody says and nobody contradicts.
@@ -122,6 +182,16 @@ impl Course {
     /// Who was asked so far, and what came of it.
     pub(super) fn tried(&self) -> &Tried {
         &self.tried
+    }
+
+    /// Nobody who is left has room for a request, if anybody is left.
+    fn without_room(&mut self, unready: Vec<Unready>) -> FillError {
+        for (origin, reason) in self.waiting.iter().zip(unready) {
+            origin.passed_over();
+            self.busy += 1;
+            self.tried.push(origin.name().clone(), &reason);
+        }
+        self.exhausted()
     }
 
     fn exhausted(&self) -> FillError {

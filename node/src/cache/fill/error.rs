@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use wcdn_proto::OriginName;
 
-use crate::{metrics::ShedReason, origin::attempt::AttemptError};
+use crate::metrics::ShedReason;
 
 /// Why a fill ended without the bytes.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +68,7 @@ pub struct Tried(Vec<(OriginName, String)>);
 
 impl Tried {
     /// Adds a failure.
-    pub fn push(&mut self, origin: OriginName, error: &AttemptError) {
+    pub fn push(&mut self, origin: OriginName, error: &dyn fmt::Display) {
         self.0.push((origin, error.to_string()));
     }
 }

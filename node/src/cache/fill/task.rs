@@ -157,14 +157,15 @@ impl Task {
     async fn ask_origins(&self, mut begun: Option<Growing>) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
-        let mut course = Course::new(pool.ranked(&id), pool.fetch().tries);
+        let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {
             let assembly = self.assemble(&mut course, begun.take()).await?;
             match self.judge(id, assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);
-                    sources.iter().for_each(|part| part.origin.served());
+                    // The others broke off, which is not forgiven because one went on.
+                    sources.last().into_iter().for_each(|part| part.origin.served());
                     self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
                     return Ok(entry);
                 }

@@ -1,0 +1,232 @@
+//! All aggregators of a node.
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use wcdn_proto::{BlobId, OriginName};
+use wcdn_walrus::{BaseUrl, HttpClient};
+
+use super::{
+    Origin,
+    choice::{self, Candidate},
+    hedge::Hedging,
+    standing::Availability,
+};
+use crate::{
+    config::{Fetch, OriginSpec},
+    metrics::{Metrics, origin::OriginMetrics},
+};
+
+/// All aggregators of a node. Cheap to clone; clones are the same pool.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    origins: ArcSwap<Vec<Arc<Origin>>>,
+    http: HttpClient,
+    fetch: Fetch,
+    hedging: Arc<Mutex<Hedging>>,
+    metrics: Arc<Metrics>,
+}
+
+/// How one origin is doing.
+#[derive(Debug)]
+pub struct Report {
+    /// Its name.
+    pub name: OriginName,
+    /// Where it answers.
+    pub url: BaseUrl,
+    /// Whether its word alone is believed.
+    pub trusted: bool,
+    /// Whether it is asked as any other.
+    pub availability: Availability,
+    /// Whether one request tries if it is well again.
+    pub is_probed: bool,
+    /// How long it is expected to let us wait.
+    pub cost: Option<Duration>,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// The most of them.
+    pub limit: usize,
+    /// Faults in a row.
+    pub strikes: u32,
+    /// Bodies it gave.
+    pub served: u64,
+    /// Requests it did not serve.
+    pub failed: u64,
+    /// The length from which on it refuses blobs.
+    pub refused_from: Option<u64>,
+}
+
+impl Pool {
+    /// A pool of these origins, all in good standing.
+    pub fn new(
+        specs: Vec<OriginSpec>,
+        http: &HttpClient,
+        fetch: Fetch,
+        metrics: &Arc<Metrics>,
+    ) -> Self {
+        let shared = Shared {
+            origins: ArcSwap::default(),
+            http: http.clone(),
+            hedging: Arc::new(Mutex::new(Hedging::new(fetch.hedge))),
+            fetch,
+            metrics: Arc::clone(metrics),
+        };
+        let pool = Self { shared: Arc::new(shared) };
+        pool.replace(specs);
+        pool
+    }
+
+    /// Takes these origins instead. Those whose name, URL and trust stay keep their standing;
+    /// what is under way with others runs to its end.
+    pub fn replace(&self, specs: Vec<OriginSpec>) {
+        let Shared { origins, http, fetch, hedging, metrics } = &*self.shared;
+        let known = origins.load();
+        let kept = |spec: &OriginSpec| known.iter().find(|origin| origin.spec == *spec).cloned();
+        let new = |spec| Arc::new(Origin::new(spec, http, fetch, hedging, metrics));
+        let all = specs.into_iter().map(|spec| kept(&spec).unwrap_or_else(|| new(spec)));
+        origins.store(Arc::new(all.collect()));
+    }
+
+    /// The origins in the order in which they should be asked for `id`, whose length may be
+    /// known.
+    pub fn ranked(&self, id: &BlobId, length: Option<u64>) -> Vec<Arc<Origin>> {
+        let now = Instant::now();
+        let origins = self.shared.origins.load();
+        let candidates: Vec<_> =
+            origins.iter().map(|origin| origin.candidate(id, length, now)).collect();
+        let order = choice::order(&candidates, self.shared.fetch.spread);
+        order.into_iter().map(|n| Arc::clone(&origins[n])).collect()
+    }
+
+    /// How origins are to be asked.
+    pub fn fetch(&self) -> &Fetch {
+        &self.shared.fetch
+    }
+
+    /// How long to wait for a head before another origin is asked too; `None` for as long as it
+    /// takes.
+    pub fn patience(&self) -> Option<Duration> {
+        self.shared.hedging.lock().patience()
+    }
+
+    /// Takes one hedge from the budget; `false`, counted, if there is none left.
+    pub fn may_hedge(&self) -> bool {
+        let may = self.shared.hedging.lock().take();
+        if !may {
+            self.metrics().hedge("denied");
+        }
+        may
+    }
+
+    /// Where it is counted.
+    pub fn metrics(&self) -> &OriginMetrics {
+        &self.shared.metrics.origin
+    }
+
+    /// How every origin is doing.
+    pub fn reports(&self) -> Vec<Report> {
+        let now = Instant::now();
+        self.shared.origins.load().iter().map(|origin| origin.report(now)).collect()
+    }
+
+    /// The same for the operator, with what heads took lately over all origins.
+    pub fn describe(&self) -> Value {
+        let now = Instant::now();
+        let origins: Vec<_> = self.reports().iter().map(|report| report.describe(now)).collect();
+        let hedging = self.shared.hedging.lock();
+        let quantile = |share| hedging.quantile(share).map(millis);
+        json!({
+            "heads_ms": {"p50": quantile(0.5), "p95": quantile(0.95)},
+            "hedged_after_ms": hedging.patience().map(millis),
+            "origins": origins,
+        })
+    }
+}
+
+impl Origin {
+    fn candidate(&self, id: &BlobId, length: Option<u64>, now: Instant) -> Candidate {
+        let record = self.record.lock();
+        let refused_from = record.standing.refused_from(now);
+        Candidate {
+            affinity: affinity(id, self.name()),
+            cost: record.latency.expected(now),
+            availability: record.standing.availability(now),
+            in_flight: self.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+            refuses: refused_from.is_some_and(|least| length.is_some_and(|len| len >= least)),
+        }
+    }
+
+    fn report(&self, now: Instant) -> Report {
+        use std::sync::atomic::Ordering::Relaxed;
+        let record = self.record.lock();
+        Report {
+            name: self.spec.name.clone(),
+            url: self.spec.url.clone(),
+            trusted: self.spec.trusted,
+            availability: record.standing.availability(now),
+            is_probed: record.standing.is_probed(),
+            cost: record.latency.expected(now),
+            in_flight: self.in_flight.load(Relaxed),
+            limit: self.limit,
+            strikes: record.standing.strikes(),
+            served: self.served.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            refused_from: record.standing.refused_from(now),
+        }
+    }
+}
+
+impl Report {
+    /// Whether it is asked as any other.
+    pub fn is_passing(&self) -> bool {
+        self.availability == Availability::Passing
+    }
+
+    fn describe(&self, now: Instant) -> Value {
+        let (state, until) = match self.availability {
+            Availability::Passing => ("passing", None),
+            Availability::BackingOff(until) => ("backing_off", Some(until)),
+            Availability::Ejected(_) if self.is_probed => ("probing", None),
+            Availability::Ejected(until) => ("ejected", Some(until)),
+        };
+        let seconds = until.map(|until| until.saturating_duration_since(now).as_secs_f64());
+        json!({
+            "name": self.name.as_str(),
+            "url": self.url.to_string(),
+            "trusted": self.trusted,
+            "state": state,
+            "seconds_left": seconds,
+            "cost_ms": self.cost.map(millis),
+            "in_flight": self.in_flight,
+            "max_in_flight": self.limit,
+            "faults_in_a_row": self.strikes,
+            "served": self.served,
+            "failed": self.failed,
+            "refuses_from_bytes": self.refused_from,
+        })
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e5).round() / 1e2
+}
+
+/// How strongly a blob belongs to an origin; stable across nodes, versions and restarts.
+fn affinity(id: &BlobId, origin: &OriginName) -> u64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(id.as_bytes()).update(origin.as_str().as_bytes());
+    let mut score = [0; 8];
+    hasher.finalize_xof().fill(&mut score);
+    u64::from_le_bytes(score)
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,192 @@
+//! The addresses of hosts, asked for with a deadline and remembered.
+//!
+//! The system's own resolver would do it on threads that block for as long as it takes, ten
+//! seconds and more when DNS is silent, once for every connection. Here a look-up has a deadline,
+//! all who wait for a name share one, and the last good answer outlives a DNS that has gone silent.
+
+mod lookup;
+mod memory;
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    future::Future,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use hyper_util::client::legacy::connect::dns::Name;
+use tokio::{sync::Semaphore, time::Instant};
+use tower::Service;
+
+use self::{
+    lookup::Lookup,
+    memory::{Known, Memory},
+};
+use super::causes;
+
+/// How names are looked up.
+#[derive(Debug, Clone)]
+pub struct DnsOptions {
+    /// Whom to ask; empty means whom the system asks.
+    pub servers: Vec<SocketAddr>,
+    /// How long one look-up may take in all.
+    pub timeout: Duration,
+}
+
+impl Default for DnsOptions {
+    fn default() -> Self {
+        Self { servers: Vec::new(), timeout: Duration::from_secs(2) }
+    }
+}
+
+/// A host whose addresses could not be found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the addresses of {host} cannot be found: {why}")]
+pub struct Unresolved {
+    host: String,
+    why: Arc<str>,
+}
+
+impl Unresolved {
+    /// The one that caused this error, if that is why.
+    pub(crate) fn among<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        causes(error).find_map(|error| error.downcast_ref())
+    }
+}
+
+/// Finds the addresses of hosts. Cheap to clone; clones share what they know.
+#[derive(Debug, Clone)]
+pub(crate) struct Resolver {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    lookup: Lookup,
+    hosts: Mutex<HashMap<String, Arc<Host>>>,
+    /// Turns the order of addresses a step further each time.
+    turn: AtomicUsize,
+}
+
+/// What is known of one host. Whoever holds the permit looks it up; the others wait for it, and if
+/// it is dropped on the way, the next one does it.
+#[derive(Debug)]
+struct Host {
+    memory: Mutex<Memory>,
+    turn: Semaphore,
+}
+
+/// Addresses of each family that are tried: the time to connect is divided among them, and less
+/// than half a second is too little for the other side of the world.
+const MAX_ADDRESSES: usize = 4;
+
+/// Hosts remembered. Only configured ones are ever asked for, so this is never reached.
+const MAX_HOSTS: usize = 1024;
+
+impl Resolver {
+    pub(crate) fn new(options: DnsOptions) -> Self {
+        let (lookup, hosts) = (Lookup::new(options), Mutex::default());
+        Self { shared: Arc::new(Shared { lookup, hosts, turn: AtomicUsize::new(0) }) }
+    }
+
+    /// The addresses of a host, in the order in which to try them.
+    ///
+    /// # Errors
+    /// [`Unresolved`] when nobody knows them, or nobody says so in time.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the next who waits begins anew.
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        let found = self.shared.find(host).await;
+        let turn = self.shared.turn.fetch_add(1, Relaxed);
+        let unresolved = |why| Unresolved { host: host.to_owned(), why };
+        found.map(|addresses| in_turn(&addresses, turn)).map_err(unresolved)
+    }
+}
+
+impl Shared {
+    async fn find(&self, name: &str) -> Result<Arc<[IpAddr]>, Arc<str>> {
+        let host = self.host(name);
+        match host.known() {
+            Known::Fresh(answer) => return answer,
+            // One is looking; nobody else needs to wait for it.
+            Known::Stale(addresses) if host.turn.available_permits() == 0 => return Ok(addresses),
+            Known::Stale(_) | Known::Nothing => {}
+        }
+        let Ok(_permit) = host.turn.acquire().await else {
+            return Err("the resolver is closed".into());
+        };
+        // Whoever had the turn before may have found it.
+        if let Known::Fresh(answer) = host.known() {
+            return answer;
+        }
+        let found = self.lookup.ask(name).await;
+        host.memory().note(found, Instant::now())
+    }
+
+    fn host(&self, name: &str) -> Arc<Host> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if hosts.len() >= MAX_HOSTS {
+            hosts.clear();
+        }
+        let key = name.to_ascii_lowercase();
+        let new = || Arc::new(Host { memory: Mutex::default(), turn: Semaphore::new(1) });
+        Arc::clone(hosts.entry(key).or_insert_with(new))
+    }
+}
+
+impl Host {
+    fn memory(&self) -> std::sync::MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn known(&self) -> Known {
+        self.memory().known(Instant::now())
+    }
+}
+
+/// IPv6 first, where there is any (the other family follows 250 ms later if that does not connect,
+/// RFC 8305); each family begins one address further than the time before, so that one that is
+/// dead does not cost every connection its time.
+fn in_turn(addresses: &[IpAddr], turn: usize) -> Vec<IpAddr> {
+    let (mut six, mut four): (Vec<_>, Vec<_>) = addresses.iter().partition(|ip| ip.is_ipv6());
+    for family in [&mut six, &mut four].into_iter().filter(|family| !family.is_empty()) {
+        let step = turn % family.len();
+        family.rotate_left(step);
+        family.truncate(MAX_ADDRESSES);
+    }
+    six.into_iter().chain(four).collect()
+}
+
+/// What the connector asks for: a future of addresses without a port.
+impl Service<Name> for Resolver {
+    type Response = std::vec::IntoIter<SocketAddr>;
+    type Error = Unresolved;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unresolved>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.addresses(name.as_str()).await?;
+            let with_port: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+            Ok(with_port.into_iter())
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;
