@@ -35,7 +35,7 @@ use self::{
     hedge::Hedging,
     latency::Latency,
     pace::Pace,
-    standing::{Standing, Verdict},
+    standing::{Availability, Standing, Verdict},
 };
 use crate::{
     config::{Fetch, OriginSpec},
@@ -86,6 +86,9 @@ pub enum Unready {
     /// Its budget of requests per second is spent.
     #[error("not asked: its requests per second are spent")]
     Spent,
+    /// It failed or had no room a moment ago.
+    #[error("not asked: it failed or was busy a moment ago")]
+    Away,
     /// One request tries whether it is well again, and others are to wait for that.
     #[error("not asked: one request is trying whether it is well again")]
     Probed,
@@ -94,6 +97,8 @@ pub enum Unready {
 /// How much an origin is needed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
+    /// Another is being asked.
+    Hedge,
     /// There are others.
     Choice,
     /// There is no other.
@@ -153,6 +158,9 @@ impl Origin {
     pub fn acquire(self: &Arc<Self>, need: Need) -> Result<Permit, Unready> {
         let now = Instant::now();
         let mut record = self.record.lock();
+        if need == Need::Hedge && record.standing.availability(now) != Availability::Passing {
+            return Err(Unready::Away);
+        }
         if need == Need::Choice && record.standing.is_probed() {
             return Err(Unready::Probed);
         }
@@ -226,7 +234,6 @@ impl Origin {
     /// Its head had not come after so long, and that of another, asked later, had.
     pub fn overtaken(&self, waited: Duration) {
         self.record.lock().latency.note_overtaken(waited, Instant::now());
-        self.hedging.lock().head(waited);
     }
 
     fn note(&self, verdict: Verdict) {

@@ -14,8 +14,10 @@ use tokio::time::Instant;
 ///      └──────────────────────────────────────────────────────────────── Probing
 /// ```
 ///
-/// Answers of requests that were under way while it was ejected change nothing: half of what an
-/// origin is asked may work and the other half hang. A busy origin (429, 503) is backed off from,
+/// Where there is nobody better, it may be asked before its time-out ends. That is a probe too,
+/// unless it had lied; failing then does not make the time-out longer. Answers of requests that
+/// were under way when it was ejected change nothing: half of what an origin is asked may work and
+/// the other half hang. A busy origin (429, 503) is backed off from,
 /// which is counted apart: it is no fault.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -37,10 +39,12 @@ enum State {
     Passing,
     Ejected {
         until: Instant,
+        lied: bool,
     },
-    /// Its time-out has ended, and one request tries whether it is well.
+    /// One request tries whether it is well. Without an answer it stays ejected until then.
     Probing {
         since: Instant,
+        until: Instant,
     },
 }
 
@@ -96,8 +100,8 @@ impl Standing {
     /// [`admit`](Self::admit)s the request that tries it.
     pub fn availability(&self, now: Instant) -> Availability {
         match self.state {
-            State::Ejected { until } if now < until => return Availability::Ejected(until),
-            State::Probing { since } => return Availability::Ejected(since),
+            State::Ejected { until, .. } if now < until => return Availability::Ejected(until),
+            State::Probing { since, .. } => return Availability::Ejected(since),
             State::Passing | State::Ejected { .. } => {}
         }
         match self.backoff.filter(|end| now < *end) {
@@ -114,8 +118,8 @@ impl Standing {
     /// Begins a request; `true` if it is the one that tries whether the origin is well again.
     pub fn admit(&mut self, now: Instant) -> bool {
         match self.state {
-            State::Ejected { until } if until <= now => {
-                self.state = State::Probing { since: now };
+            State::Ejected { until, lied } if until <= now || !lied => {
+                self.state = State::Probing { since: now, until };
                 true
             }
             _ => false,
@@ -124,8 +128,8 @@ impl Standing {
 
     /// The request that was to try it ended. Without a verdict the next one may try.
     pub fn probe_ended(&mut self, now: Instant) {
-        if self.is_probed() {
-            self.state = State::Ejected { until: now };
+        if let State::Probing { until, .. } = self.state {
+            self.state = State::Ejected { until: until.max(now), lied: false };
         }
     }
 
@@ -193,24 +197,26 @@ impl Standing {
     fn is_on_trial(&self, now: Instant) -> bool {
         match self.state {
             State::Passing => false,
-            State::Ejected { until } => until <= now,
+            State::Ejected { until, .. } => until <= now,
             State::Probing { .. } => true,
         }
     }
 
-    /// Ejects it for `span`, or for twice as long as the last time. An ejection long ago counts
-    /// no more; one that is running is not made longer by requests that began before it.
+    /// Ejects it for `span` because it lied, or for twice as long as the last time. An ejection
+    /// long ago counts no more; one that is running is not made longer by further failures.
     fn eject(&mut self, now: Instant, span: Option<Duration>) {
-        if matches!(self.state, State::Ejected { until } if now < until) && span.is_none() {
+        self.probe_ended(now);
+        if matches!(self.state, State::Ejected { until, .. } if now < until) && span.is_none() {
             return;
         }
         let doubled = match self.last {
             Some((last, end)) if now < end + LONGEST_EJECTION => last * 2,
             _ => FIRST_EJECTION,
         };
+        let lied = span.is_some();
         let span = span.unwrap_or(doubled).min(LONGEST_EJECTION);
         self.last = Some((span, now + span));
-        self.state = State::Ejected { until: now + span };
+        self.state = State::Ejected { until: now + span, lied };
         self.recent = Recent::default();
     }
 

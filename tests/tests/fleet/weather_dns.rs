@@ -100,11 +100,12 @@ async fn an_address_that_refuses_is_passed_over() {
 #[tokio::test]
 async fn an_ipv6_address_that_swallows_connections_costs_a_moment() {
     let named = Named::start().await;
-    let hole = BlackHole::at(&format!("[::1]:{}", named.port())).await;
+    let _hole = BlackHole::at(&format!("[::1]:{}", named.port())).await;
     named.dns.name("origin.test", &["::1", "127.0.0.1"]);
     let fleet = named.fleet(Span::secs(2)).await;
     named.is_served_everywhere(&fleet).await;
-    drop(hole);
+    let waited = fleet.metric("wcdn_origin_latency_seconds", "").await;
+    assert!(waited < 0.9, "{waited} s, where the other family is tried after 0.25");
 }
 
 /// A listener that accepts nothing and whose queue is full: the kernel drops what else comes.
@@ -114,10 +115,11 @@ struct BlackHole {
 }
 
 impl BlackHole {
-    async fn at(address: &str) -> Self {
+    /// `None` where there is no IPv6: then the address is unreachable by itself.
+    async fn at(address: &str) -> Option<Self> {
         let address = address.parse().unwrap();
-        let socket = TcpSocket::new_v6().unwrap();
-        socket.bind(address).unwrap();
+        let socket = TcpSocket::new_v6().ok()?;
+        socket.bind(address).ok()?;
         let listener = socket.listen(1).unwrap();
         let mut queued = Vec::new();
         while let Ok(stream) =
@@ -125,6 +127,6 @@ impl BlackHole {
         {
             queued.push(stream.unwrap());
         }
-        Self { _listener: listener, _queued: queued }
+        Some(Self { _listener: listener, _queued: queued })
     }
 }

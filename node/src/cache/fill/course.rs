@@ -84,7 +84,7 @@ impl Course {
 
     /// The right to ask one more origin while another is being asked.
     pub(super) fn spare(&mut self) -> Option<Permit> {
-        self.take(Need::Choice).ok()
+        self.take(Need::Hedge).ok()
     }
 
     /// Puts back an origin that another was faster than.

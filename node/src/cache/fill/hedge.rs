@@ -3,10 +3,11 @@
 use std::{ops::RangeInclusive, pin::pin, sync::Arc};
 
 use tokio::time::{Instant, timeout};
+use wcdn_proto::BlobId;
 
 use super::{course::Course, task::Task};
 use crate::origin::{
-    Origin, Permit,
+    Origin, Permit, Pool,
     attempt::{AttemptError, Download},
 };
 
@@ -15,18 +16,18 @@ type Opened = Result<Download, (Arc<Origin>, AttemptError)>;
 
 impl Task {
     /// Opens a download at the origin of `permit`, or at the next of the course if that one's head
-    /// comes sooner. Whose head comes later is dropped, and may be asked again later on: it did
-    /// nothing wrong. If one fails, that is noted, and the other is waited for.
+    /// comes sooner. Who is overtaken may be asked again later on: it did nothing wrong. If one
+    /// fails, that is noted, and the other is waited for.
     pub(super) async fn open(
         &self,
         permit: Permit,
         course: &mut Course,
         wanted: Option<RangeInclusive<u64>>,
     ) -> Opened {
-        let pool = &self.shared.pool;
+        let (pool, id) = (&self.shared.pool, self.fill.key.id);
         let one = Arc::clone(permit.origin());
         let asked = Instant::now();
-        let mut first = pin!(self.ask(permit, wanted.clone()));
+        let mut first = Box::pin(ask(pool.clone(), id, permit, wanted.clone()));
         let Some(patience) = pool.patience().filter(|_| course.may_hedge()) else {
             return first.await;
         };
@@ -38,42 +39,57 @@ impl Task {
         };
         let other = Arc::clone(permit.origin());
         let hedged = Instant::now();
-        let mut second = pin!(self.ask(permit, wanted));
+        let mut second = pin!(ask(pool.clone(), id, permit, wanted));
         let (won, opened) = tokio::select! {
             biased;
             opened = first.as_mut() => (false, opened),
             opened = second.as_mut() => (true, opened),
         };
+        pool.metrics().hedge(if won == opened.is_ok() { "won" } else { "lost" });
         match (won, opened) {
             (false, Ok(download)) => {
                 other.kept_waiting(hedged.elapsed());
                 course.put_back(other);
-                pool.metrics().hedge("lost");
                 Ok(download)
             }
             (true, Ok(download)) => {
                 one.overtaken(asked.elapsed());
                 course.put_back(one);
-                pool.metrics().hedge("won");
+                self.see_out(first);
                 Ok(download)
             }
             (false, Err((origin, error))) => {
                 course.failed(&origin, &error);
-                pool.metrics().hedge("won");
                 second.await
             }
             (true, Err((origin, error))) => {
                 course.failed(&origin, &error);
-                pool.metrics().hedge("lost");
                 first.await
             }
         }
     }
 
-    async fn ask(&self, permit: Permit, wanted: Option<RangeInclusive<u64>>) -> Opened {
-        let origin = Arc::clone(permit.origin());
-        let fetch = self.shared.pool.fetch();
-        let opened = Download::open(permit, &self.fill.key.id, wanted, fetch).await;
-        opened.map_err(|error| (origin, error))
+    /// Waits, on the side, for the head that was overtaken, under its deadline and permit: how
+    /// slow an origin is, and that it has fallen silent, would never be known if whoever lets us
+    /// wait were let off each time.
+    fn see_out(&self, overtaken: impl Future<Output = Opened> + Send + 'static) {
+        let shutdown = self.shared.shutdown.clone();
+        self.shared.tasks.spawn(async move {
+            let opened = shutdown.run_until_cancelled(overtaken).await;
+            if let Some(Err((origin, error))) = opened {
+                origin.failed(&error);
+            }
+        });
     }
+}
+
+async fn ask(
+    pool: Pool,
+    id: BlobId,
+    permit: Permit,
+    wanted: Option<RangeInclusive<u64>>,
+) -> Opened {
+    let origin = Arc::clone(permit.origin());
+    let opened = Download::open(permit, &id, wanted, pool.fetch()).await;
+    opened.map_err(|error| (origin, error))
 }

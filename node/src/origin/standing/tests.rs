@@ -31,7 +31,6 @@ async fn an_outage_ejects_at_once_and_each_failed_probe_twice_as_long() {
 async fn an_ejected_origin_gets_one_probe_after_its_time_out() {
     let (mut standing, start) = (Standing::default(), Instant::now());
     standing.note(Verdict::Outage, start);
-    assert!(!standing.admit(start), "asked as a last resort it is not probed");
     let now = start + SECOND;
     assert_eq!(standing.availability(now), Availability::Passing, "somebody may try");
     assert!(standing.admit(now));
@@ -43,6 +42,23 @@ async fn an_ejected_origin_gets_one_probe_after_its_time_out() {
     standing.note(Verdict::Answered, now);
     assert_eq!(standing.availability(now), Availability::Passing);
     assert!(!standing.is_probed() && !standing.admit(now));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_asked_for_want_of_others_may_prove_itself_before_its_time_out_ends() {
+    let (mut standing, now) = (Standing::default(), Instant::now());
+    standing.note(Verdict::Outage, now);
+    assert!(standing.admit(now));
+    standing.note(Verdict::Outage, now);
+    assert_eq!(ejected_for(&standing, now), Some(SECOND), "failing costs it nothing more");
+    assert!(standing.admit(now));
+    standing.probe_ended(now);
+    assert_eq!(ejected_for(&standing, now), Some(SECOND));
+    assert!(standing.admit(now));
+    standing.note(Verdict::Answered, now);
+    assert_eq!(standing.availability(now), Availability::Passing);
+    standing.note(Verdict::Lie, now);
+    assert!(!standing.admit(now), "but one that lied stays away");
 }
 
 #[tokio::test(start_paused = true)]
