@@ -25,4 +25,4 @@ pub mod verify;
 
 pub use config::Config;
 pub use doors::{BindError, Doors};
-pub use node::{Node, StartError, start};
+pub use node::{Node, Reloaded, StartError, start};

@@ -1,11 +1,21 @@
 //! An edge put together from its parts, and taken apart again.
 
+mod reload;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{admin, config::Problems, drain, health::Health};
+use wcdn_daemon::{
+    admin,
+    config::Problems,
+    drain,
+    health::Health,
+    tls::{Certificates, TlsError},
+};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
+pub use self::reload::Reloaded;
 use crate::{
     access_log::AccessLog,
     cache::{
@@ -14,7 +24,7 @@ use crate::{
     },
     config::{Config, Mode},
     doors::Doors,
-    edge::{self, Edge, response::Labels},
+    edge::{self, Door, Edge, Viewers, response::Labels},
     metrics::{self, Metrics},
     object::Objects,
     origin::Pool,
@@ -26,7 +36,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Node {
     edge: SocketAddr,
+    tls: Option<SocketAddr>,
     admin: SocketAddr,
+    serving: Arc<Edge>,
+    certificates: Option<Certificates>,
+    /// What it was started with.
+    config: Config,
     /// Viewers' connections.
     connections: TaskTracker,
     /// Fills and late checks.
@@ -38,7 +53,6 @@ pub struct Node {
     cut: CancellationToken,
     /// Stops the admin port, last of all.
     close: CancellationToken,
-    drain_timeout: Duration,
     access_log: AccessLog,
 }
 
@@ -48,6 +62,9 @@ pub enum StartError {
     /// The configuration makes no sense.
     #[error("the configuration cannot be used")]
     Config(#[source] Problems),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system refuses something.
     #[error("cannot start {what}")]
     System {
@@ -63,6 +80,12 @@ pub enum StartError {
 /// that a request rarely meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(15);
 
+/// How often the files of the certificate are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
+
+/// What viewers are offered over TLS, the preferred one first.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
 /// Idle connections kept to one origin.
 const POOL_PER_ORIGIN: usize = 32;
 
@@ -77,10 +100,16 @@ pub fn start(
 ) -> Result<Node, StartError> {
     config.check().map_err(StartError::Config)?;
     let system = |what| move |cause| StartError::System { what, cause };
+    let tls = doors.tls.as_ref().map(TcpListener::local_addr).transpose();
     let addresses = (
         doors.edge.local_addr().map_err(system("the edge port"))?,
+        tls.map_err(system("the TLS port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
     );
+    let certificates = match config.tls.files() {
+        Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
+        None => None,
+    };
     let (work, connections, services) =
         (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
     let (cut, close) = (CancellationToken::new(), CancellationToken::new());
@@ -91,6 +120,7 @@ pub fn start(
         .map_err(system("the access log"))?;
     let edge = assemble(&config, &metrics, &access_log, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
+    let edge = Arc::new(edge);
     metrics::register_cache(&mut registry, &edge.cache);
     let health = Health::new();
     services.spawn(admin::serve(
@@ -99,30 +129,41 @@ pub fn start(
         close.clone(),
     ));
     let refuse = CancellationToken::new();
-    services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
+    let accept = |listener, door| {
+        let (edge, tasks) = (Arc::clone(&edge), connections.clone());
+        services.spawn(edge::accept(listener, door, edge, tasks, refuse.clone()));
+    };
+    accept(doors.edge, Door::Plain);
+    if let (Some(listener), Some(certificates)) = (doors.tls, &certificates) {
+        accept(listener, Door::Tls(certificates.server_config(&ALPN).into()));
+        services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
+    }
     health.ready();
-    let (delay, refusing) = (config.limits.drain_delay.duration(), refuse.clone());
+    let (limiting, refusing) = (Arc::clone(&edge), refuse.clone());
     services.spawn(async move {
         shutdown.cancelled().await;
         health.draining();
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep(limiting.viewers.limits.load().drain_delay.duration()).await;
         refusing.cancel();
     });
     let node = Node {
         edge: addresses.0,
-        admin: addresses.1,
+        tls: addresses.1,
+        admin: addresses.2,
+        serving: edge,
+        certificates,
+        config,
         connections,
         work,
         services,
         refuse,
         cut,
         close,
-        drain_timeout: config.limits.drain_timeout.duration(),
         access_log,
     };
     tracing::info!(
-        region = %config.node.region, node = %config.node.id,
-        edge = %node.edge, admin = %node.admin, origins = config.origins().len(),
+        region = %node.config.node.region, node = %node.config.node.id,
+        edge = %node.edge, admin = %node.admin, origins = node.config.origins().len(),
         "edge serves"
     );
     Ok(node)
@@ -163,7 +204,7 @@ fn assemble(
         access_log: access_log.clone(),
         labels: Labels::new(&config.node.id),
         patience: config.fetch.first_byte_timeout.duration(),
-        limits: config.limits.clone(),
+        viewers: Viewers::new(config),
         cut,
     })
 }
@@ -172,6 +213,11 @@ impl Node {
     /// Where viewers are served.
     pub fn edge_addr(&self) -> SocketAddr {
         self.edge
+    }
+
+    /// Where viewers are served over TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls
     }
 
     /// Where the operator looks.
@@ -184,16 +230,22 @@ impl Node {
     /// to the end.
     pub async fn join(self) {
         self.refuse.cancelled().await;
-        let connections = drain::finish(&self.connections, self.drain_timeout).await;
+        let (deadline, requests) = {
+            let viewers = &self.serving.viewers;
+            (viewers.limits.load().drain_timeout.duration(), &viewers.streams)
+        };
+        let connections = drain::finish(&self.connections, deadline).await;
         if connections.cut > 0 {
             tracing::warn!(
                 connections = connections.cut,
-                after = ?self.drain_timeout,
+                http2_requests = requests.len(),
+                after = ?deadline,
                 "drain deadline passed; connections cut"
             );
         }
         self.cut.cancel();
         drain::finish(&self.connections, Duration::from_secs(1)).await;
+        drain::finish(requests, Duration::from_secs(1)).await;
         drain::finish(&self.work, Duration::from_secs(1)).await;
         self.close.cancel();
         drain::finish(&self.services, Duration::from_secs(1)).await;

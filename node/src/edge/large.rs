@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::{Stream, stream};
 use wcdn_proto::BlobId;
 
-use super::body::BoxStream;
+use super::{body::BoxStream, clients::Payer};
 use crate::{
     cache::{
         Cache, Lookup,
@@ -23,18 +23,26 @@ struct Reading {
     fills: Fills,
     patience: Duration,
     id: BlobId,
+    payer: Payer,
     total: u64,
     range: Range<u64>,
     ahead: Option<(u32, Joined)>,
 }
 
 /// The bytes of `range` of a blob of `total` bytes.
-pub(super) fn stream(edge: &Edge, id: BlobId, total: u64, range: Range<u64>) -> BoxStream {
+pub(super) fn stream(
+    edge: &Edge,
+    id: BlobId,
+    payer: Payer,
+    total: u64,
+    range: Range<u64>,
+) -> BoxStream {
     let reading = Reading {
         cache: Arc::clone(&edge.cache),
         fills: edge.fills.clone(),
         patience: edge.patience,
         id,
+        payer,
         total,
         range,
         ahead: None,
@@ -80,7 +88,7 @@ impl Reading {
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
-        self.fills.join(key, Some(self.total)).map_err(Arc::new)
+        self.fills.join(key, Some(self.total), &self.payer).map_err(Arc::new)
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     future::Future,
+    net::IpAddr,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 use super::{
     Edge,
     body::{Body, Content, End},
+    clients::Payer,
     connection::Connection,
     cors,
     error::{Code, ServeError},
@@ -31,12 +33,13 @@ use super::{
     range,
     respond::{Found, Reply, respond},
     response::{self, CacheResult},
+    streams::Stream,
     validator::{self, Match},
-    watch::Standing,
 };
 use crate::{
     access_log::Pending,
     cache::{Lookup, entry::Key},
+    metrics::ShedReason,
     quilt::{self, Indexed},
 };
 
@@ -51,8 +54,19 @@ pub(super) struct Asked {
     family: Family,
     id: HeaderValue,
     began: Instant,
-    standing: Arc<Standing>,
+    connection: Arc<Connection>,
+    /// The client, where a proxy says that the request is another's.
+    forwarded: Option<Payer>,
+    /// The request, over HTTP/2.
+    stream: Option<Arc<Stream>>,
     log: Option<Box<Pending>>,
+}
+
+impl Asked {
+    /// Who pays for what it makes the edge fetch.
+    pub(super) fn payer(&self) -> &Payer {
+        self.forwarded.as_ref().unwrap_or(&self.connection.payer)
+    }
 }
 
 /// A response, now or later.
@@ -79,13 +93,14 @@ impl Future for Answer {
 /// Answers a request.
 pub(super) fn serve(
     edge: &Arc<Edge>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Answer {
     let began = Instant::now();
     let (mut head, unread) = request.into_parts();
     let id = connection.ids.of(&head.headers);
-    let log = Pending::begin(&edge.access_log, connection.peer, &head, &id, began);
+    let (client, forwarded) = client(edge, connection, &head.headers);
+    let log = Pending::begin(&edge.access_log, client, &head, &id, began);
     let mut asked = Asked {
         is_head: head.method == Method::HEAD,
         headers: std::mem::take(&mut head.headers),
@@ -94,10 +109,12 @@ pub(super) fn serve(
         family: Family::of(head.uri.path()),
         id,
         began,
-        standing: Arc::clone(&connection.standing),
+        connection: Arc::clone(connection),
+        forwarded,
+        stream: None,
         log,
     };
-    let passed = pass(&mut asked, &head);
+    let passed = admit(edge, &mut asked).and_then(|()| pass(&mut asked, &head));
     if asked.has_body {
         let edge = Arc::clone(edge);
         return Answer::Waiting(Box::pin(async move {
@@ -125,10 +142,40 @@ pub(super) fn serve(
     }
 }
 
+/// Whose request it is, by the word of a trusted proxy if one brings it.
+fn client(edge: &Edge, connection: &Connection, headers: &HeaderMap) -> (IpAddr, Option<Payer>) {
+    if !connection.is_proxy {
+        return (connection.peer, None);
+    }
+    let client = edge.viewers.proxies.client(connection.peer, headers);
+    (client, Some(edge.viewers.clients.payer(client)))
+}
+
+/// The gates that look at the client.
+fn admit(edge: &Edge, asked: &mut Asked) -> Result<(), Box<Result<Reply, ServeError>>> {
+    let refusal = |reason, message, wait| {
+        edge.metrics.shed(reason);
+        Box::new(Err(ServeError::limited(message, wait)))
+    };
+    if let Some(streams) = &asked.connection.streams {
+        let most = edge.viewers.limits.load().max_streams_per_client;
+        let in_flight = asked.payer().begin(most);
+        let has_room = in_flight.is_some();
+        asked.stream = Some(streams.begin(in_flight));
+        if !has_room {
+            let message = "this address has too many requests under way";
+            return Err(refusal(ShedReason::ClientStreams, message, Duration::ZERO));
+        }
+    }
+    asked.payer().request(asked.began).map_err(|wait| {
+        refusal(ShedReason::ClientRequests, "this address sends too many requests", wait)
+    })
+}
+
 /// The gates that look at the request alone; what it asks for, or the answer it gets at once.
 fn pass(asked: &mut Asked, head: &Parts) -> Result<Target, Box<Result<Reply, ServeError>>> {
     let refusal = |error: ServeError| Box::new(Err(error));
-    if head.version == Version::HTTP_11 && !names_one_host(&asked.headers) {
+    if !names_one_host(head, &asked.headers) {
         let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
         return Err(refusal(error));
     }
@@ -169,10 +216,20 @@ async fn discard(body: Incoming) {
     let _unread = tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err();
 }
 
-/// What HTTP/1.1 demands of every request (RFC 9112 §3.2).
-fn names_one_host(headers: &HeaderMap) -> bool {
+/// What HTTP/1.1 demands of every request (RFC 9112 §3.2), and what HTTP/2 has instead: an
+/// `:authority`, which a `Host` may repeat but not contradict (RFC 9113 §8.3.1).
+fn names_one_host(head: &Parts, headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(header::HOST).iter();
-    hosts.next().is_some() && hosts.next().is_none()
+    let named = match head.version {
+        Version::HTTP_2 => head.uri.authority().map(|authority| authority.as_str().as_bytes()),
+        Version::HTTP_11 => None,
+        _ => return true,
+    };
+    match (named, hosts.next()) {
+        (None, None) => false,
+        (Some(named), Some(host)) if !named.eq_ignore_ascii_case(host.as_bytes()) => false,
+        _ => hosts.next().is_none(),
+    }
 }
 
 /// What can be answered without waiting.
@@ -246,20 +303,23 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         Target::Blob(id) | Target::ByteRange(id) => {
             respond(edge, asked, find::blob(edge, asked, id).await?)
         }
-        Target::Patch(id) => respond(edge, asked, find::patch(edge, id).await?),
+        Target::Patch(id) => respond(edge, asked, find::patch(edge, asked, id).await?),
         Target::QuiltFile { quilt, identifier } => {
-            let id = edge.quilts.resolve(quilt, &identifier, edge.patience).await?;
-            respond(edge, asked, find::patch(edge, id).await?)
+            let id = edge.quilts.resolve(quilt, &identifier, asked.payer(), edge.patience).await?;
+            respond(edge, asked, find::patch(edge, asked, id).await?)
         }
         Target::Object(object) => {
-            let id =
-                edge.objects.resolve(object).await.map_err(|error| ServeError::from(&*error))?;
+            let id = edge
+                .objects
+                .resolve(object, asked.payer())
+                .await
+                .map_err(|error| ServeError::from(&*error))?;
             let mut found = find::blob(edge, asked, id).await?;
             found.facts.name_is_immutable = false;
             respond(edge, asked, found)
         }
         Target::QuiltPatches(quilt) => {
-            let list = edge.quilts.list(quilt, edge.patience).await?;
+            let list = edge.quilts.list(quilt, asked.payer(), edge.patience).await?;
             Ok(listing(&list).into())
         }
         Target::Status => Ok(status().into()),
@@ -308,14 +368,16 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     if asked.is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
         response = only_head(response);
     }
-    if asked.has_body {
+    if asked.has_body && asked.stream.is_none() {
         // What is left of the body is not read, so it must not be taken for the next request.
+        // Over HTTP/2 it cannot be.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response::every(response.headers_mut(), asked.id);
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
-    let end = End { metrics: Arc::clone(&edge.metrics), standing: asked.standing, log, sent: 0 };
+    let (connection, stream) = (asked.connection, asked.stream);
+    let end = End { metrics: Arc::clone(&edge.metrics), connection, stream, log, sent: 0 };
     response.map(|body| body.when_ended(end))
 }
 

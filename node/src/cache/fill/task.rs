@@ -20,6 +20,7 @@ use crate::{
         negative::Absence,
     },
     edge::{
+        clients::Charge,
         media::{self, MediaType},
         validator,
     },
@@ -38,6 +39,8 @@ pub(super) struct Task {
     token: Position,
     /// Tells the fills of one blob apart.
     nonce: u32,
+    /// What its client paid.
+    charge: Charge,
 }
 
 /// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
@@ -51,9 +54,14 @@ struct Suspect {
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, total: Option<u64>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        fill: Arc<Fill>,
+        total: Option<u64>,
+        charge: Charge,
+    ) -> Self {
         shared.metrics.fills.inc();
-        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random() }
+        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random(), charge }
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -142,6 +150,7 @@ impl Task {
     async fn fetch(&self) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
+        self.charge.spend();
         let mut course = Course::new(pool.ranked(&id), pool.fetch().tries);
         let mut suspects = Vec::new();
         loop {
