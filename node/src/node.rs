@@ -225,6 +225,11 @@ impl Node {
         self.admin
     }
 
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
     /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
     /// accepted, what runs may finish until the deadline, the rest is cut. The admin port answers
     /// to the end.

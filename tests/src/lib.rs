@@ -2,13 +2,17 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`client`]: requests, and what came back, even if it was cut
+//! - [`frames`]: HTTP/2 by hand, for what no client does
+//! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
 
 pub mod client;
 mod eventually;
 mod fleet;
+pub mod frames;
 pub mod script;
+pub mod tls;
 
 pub use eventually::eventually;
 pub use fleet::{Fleet, bytes};

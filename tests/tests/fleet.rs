@@ -15,10 +15,14 @@ mod conditions;
 mod fills;
 #[path = "fleet/large.rs"]
 mod large;
+#[path = "fleet/limits.rs"]
+mod limits;
 #[path = "fleet/operations.rs"]
 mod operations;
 #[path = "fleet/origins.rs"]
 mod origins;
+#[path = "fleet/protocols.rs"]
+mod protocols;
 #[path = "fleet/quilts.rs"]
 mod quilts;
 #[path = "fleet/ranges.rs"]
@@ -29,3 +33,5 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/weather_viewers.rs"]
+mod weather_viewers;

@@ -1,6 +1,12 @@
 //! One connection of a viewer, from accept to close.
 
-use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -245,14 +251,18 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
                 stops = true;
                 close(serving.as_mut());
             }
-            // Only `serving` makes it unruly, and that was polled a moment ago.
-            () = std::future::ready(()), if !asked && connection.standing.is_unruly() => {
+            // Nobody wakes this: only `serving` makes a viewer unruly, and that was polled just now.
+            () = poll_fn(|_| unruly(connection)), if !asked => {
                 asked = true;
                 edge.metrics.shed(ShedReason::Flood);
                 close(serving.as_mut());
             }
         }
     }
+}
+
+fn unruly(connection: &Connection) -> Poll<()> {
+    if connection.standing.is_unruly() { Poll::Ready(()) } else { Poll::Pending }
 }
 
 /// Answers the requests of one connection.
