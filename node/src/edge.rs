@@ -1,7 +1,7 @@
 //! What viewers meet: connections, the gates a request passes, and the response it gets.
 //!
-//! `accept → opening → connection → serve → (range, validators) → response`. The pure parts ([`path`],
-//! [`range`], [`validator`], [`media`]) know no socket, clock or lock.
+//! `accept → opening → connection → gates → serve → (range, validators) → response`. The pure parts
+//! ([`path`], [`range`], [`validator`], [`media`]) know no socket, clock or lock.
 
 mod accept;
 pub mod body;
@@ -12,6 +12,7 @@ mod cors;
 pub mod error;
 mod find;
 mod frames;
+mod gates;
 mod gcra;
 mod http2;
 mod large;

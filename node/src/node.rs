@@ -163,7 +163,7 @@ pub fn start(
     };
     tracing::info!(
         region = %node.config.node.region, node = %node.config.node.id,
-        edge = %node.edge, admin = %node.admin, origins = node.config.origins().len(),
+        edge = %node.edge, tls = node.tls.map(tracing::field::display), admin = %node.admin, origins = node.config.origins().len(),
         "edge serves"
     );
     Ok(node)

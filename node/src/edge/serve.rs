@@ -5,7 +5,6 @@
 
 use std::{
     future::Future,
-    net::IpAddr,
     ops::Range,
     pin::Pin,
     sync::Arc,
@@ -13,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -26,10 +23,9 @@ use super::{
     body::{Body, Content, End},
     clients::Payer,
     connection::Connection,
-    cors,
     error::{Code, ServeError},
-    find,
-    path::{self, Family, Target},
+    find, gates,
+    path::{Family, Target},
     range,
     respond::{Found, Reply, respond},
     response::{self, CacheResult},
@@ -39,7 +35,6 @@ use super::{
 use crate::{
     access_log::Pending,
     cache::{Lookup, entry::Key},
-    metrics::ShedReason,
     quilt::{self, Indexed},
 };
 
@@ -53,12 +48,12 @@ pub(super) struct Asked {
     has_body: bool,
     family: Family,
     id: HeaderValue,
-    began: Instant,
-    connection: Arc<Connection>,
+    pub(super) began: Instant,
+    pub(super) connection: Arc<Connection>,
     /// The client, where a proxy says that the request is another's.
     forwarded: Option<Payer>,
     /// The request, over HTTP/2.
-    stream: Option<Arc<Stream>>,
+    pub(super) stream: Option<Arc<Stream>>,
     log: Option<Box<Pending>>,
 }
 
@@ -99,7 +94,7 @@ pub(super) fn serve(
     let began = Instant::now();
     let (mut head, unread) = request.into_parts();
     let id = connection.ids.of(&head.headers);
-    let (client, forwarded) = client(edge, connection, &head.headers);
+    let (client, forwarded) = gates::client(edge, connection, &head.headers);
     let log = Pending::begin(&edge.access_log, client, &head, &id, began);
     let mut asked = Asked {
         is_head: head.method == Method::HEAD,
@@ -114,7 +109,7 @@ pub(super) fn serve(
         stream: None,
         log,
     };
-    let passed = admit(edge, &mut asked).and_then(|()| pass(&mut asked, &head));
+    let passed = gates::admit(edge, &mut asked).and_then(|()| gates::pass(&mut asked, &head));
     if asked.has_body {
         let edge = Arc::clone(edge);
         return Answer::Waiting(Box::pin(async move {
@@ -142,59 +137,6 @@ pub(super) fn serve(
     }
 }
 
-/// Whose request it is, by the word of a trusted proxy if one brings it.
-fn client(edge: &Edge, connection: &Connection, headers: &HeaderMap) -> (IpAddr, Option<Payer>) {
-    if !connection.is_proxy {
-        return (connection.peer, None);
-    }
-    let client = edge.viewers.proxies.client(connection.peer, headers);
-    (client, Some(edge.viewers.clients.payer(client)))
-}
-
-/// The gates that look at the client.
-fn admit(edge: &Edge, asked: &mut Asked) -> Result<(), Box<Result<Reply, ServeError>>> {
-    let refusal = |reason, message, wait| {
-        edge.metrics.shed(reason);
-        Box::new(Err(ServeError::limited(message, wait)))
-    };
-    if let Some(streams) = &asked.connection.streams {
-        let most = edge.viewers.limits.load().max_streams_per_client;
-        let in_flight = asked.payer().begin(most);
-        let has_room = in_flight.is_some();
-        asked.stream = Some(streams.begin(in_flight));
-        if !has_room {
-            let message = "this address has too many requests under way";
-            return Err(refusal(ShedReason::ClientStreams, message, Duration::ZERO));
-        }
-    }
-    asked.payer().request(asked.began).map_err(|wait| {
-        refusal(ShedReason::ClientRequests, "this address sends too many requests", wait)
-    })
-}
-
-/// The gates that look at the request alone; what it asks for, or the answer it gets at once.
-fn pass(asked: &mut Asked, head: &Parts) -> Result<Target, Box<Result<Reply, ServeError>>> {
-    let refusal = |error: ServeError| Box::new(Err(error));
-    if !names_one_host(head, &asked.headers) {
-        let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
-        return Err(refusal(error));
-    }
-    match head.method {
-        Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return Err(Box::new(Ok(preflight().into()))),
-        _ => return Err(refusal(method_not_allowed(&head.method))),
-    }
-    let target = path::parse(head.uri.path()).map_err(|error| refusal(error.into()))?;
-    if let Target::ByteRange(_) = target {
-        let range = path::byte_range_query(head.uri.query().unwrap_or_default());
-        let invalid = |error: path::QueryError| {
-            refusal(ServeError::new(Code::InvalidByteRange, error.to_string()))
-        };
-        asked.byte_range = Some(range.map_err(invalid)?);
-    }
-    Ok(target)
-}
-
 async fn eventually(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
     match quickly(edge, asked, &target) {
         Some(result) => result,
@@ -214,22 +156,6 @@ async fn discard(body: Incoming) {
     let read = Limited::new(body, MAX_DISCARDED).collect();
     // Too long, too slow or broken off: the connection closes after the answer in any case.
     let _unread = tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err();
-}
-
-/// What HTTP/1.1 demands of every request (RFC 9112 §3.2), and what HTTP/2 has instead: an
-/// `:authority`, which a `Host` may repeat but not contradict (RFC 9113 §8.3.1).
-fn names_one_host(head: &Parts, headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    let named = match head.version {
-        Version::HTTP_2 => head.uri.authority().map(|authority| authority.as_str().as_bytes()),
-        Version::HTTP_11 => None,
-        _ => return true,
-    };
-    match (named, hosts.next()) {
-        (None, None) => false,
-        (Some(named), Some(host)) if !named.eq_ignore_ascii_case(host.as_bytes()) => false,
-        _ => hosts.next().is_none(),
-    }
 }
 
 /// What can be answered without waiting.
@@ -324,20 +250,6 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         }
         Target::Status => Ok(status().into()),
     }
-}
-
-fn preflight() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    cors::preflight(response.headers_mut());
-    response
-}
-
-fn method_not_allowed(method: &Method) -> ServeError {
-    ServeError::new(
-        Code::MethodNotAllowed,
-        format!("{method} is not served here; an edge answers GET, HEAD and OPTIONS"),
-    )
 }
 
 fn status() -> Response<Body> {
