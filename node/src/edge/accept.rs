@@ -1,12 +1,6 @@
 //! The ports of viewers: who is let in, and what those are told who are not.
 
-use std::{
-    future::Future,
-    io,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Duration,
-};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     io::AsyncWriteExt,
@@ -49,11 +43,19 @@ pub(crate) async fn accept(
             Err(error) => pause_after(&error).await,
         }
     }
-    // Whoever waits in the queue of the socket would be reset with it, though another process may
-    // listen on the same port.
-    let mut cx = Context::from_waker(Waker::noop());
-    while let Poll::Ready(Ok((stream, peer))) = listener.poll_accept(&mut cx) {
-        admit(stream, peer);
+    empty(listener, admit);
+}
+
+/// Lets in whoever waits in the queue of the socket: they would be reset with it, though another
+/// process may listen on the same port. The system is asked, for the runtime may not know of the
+/// latest yet.
+fn empty(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
+        {
+            admit(stream, peer);
+        }
     }
 }
 
@@ -63,7 +65,7 @@ fn admit(
     tasks: &TaskTracker,
     shutdown: &CancellationToken,
     stream: TcpStream,
-    peer: std::net::SocketAddr,
+    peer: SocketAddr,
 ) {
     let edge = Arc::clone(edge);
     if let Some(entered) = edge.viewers.clients.enter(edge.viewers.limits.load().max_connections) {

@@ -233,6 +233,9 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
                 if let Err(error) = ended {
                     tracing::debug!(peer = %connection.peer, %error, "connection ended early");
                 }
+                if !asked && connection.standing.is_unruly() {
+                    edge.metrics.shed(ShedReason::Flood);
+                }
                 return;
             }
             () = tick.as_mut() => {

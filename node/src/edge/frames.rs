@@ -155,7 +155,10 @@ impl<S> Counted<S> {
                 standing.misbehave();
                 Ok(())
             }
-            Conduct::Hopeless => Err(io::Error::other("the viewer floods the connection")),
+            Conduct::Hopeless => {
+                standing.misbehave();
+                Err(io::Error::other("the viewer floods the connection"))
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep};
 use wcdn_proto::BlobId;
 
 use super::{body::BoxStream, clients::Payer};
@@ -67,7 +68,7 @@ impl Reading {
         let n = u32::try_from(number).map_err(|_| Arc::new(FillError::Abandoned))?;
         let joined = match self.ahead.take() {
             Some((ready, joined)) if ready == n => joined,
-            _ => self.join(n)?,
+            _ => self.join_in_time(n).await?,
         };
         self.ahead = match n.checked_add(1) {
             Some(after) if !self.range.is_empty() => self.join(after).ok().map(|it| (after, it)),
@@ -80,6 +81,24 @@ impl Reading {
                 Ready::Streaming(_) => Ok(Some(Box::pin(reader.stream(within)))),
                 Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
             },
+        }
+    }
+
+    /// Joins the fill of a slice. A viewer who has spent its budget waits for more: its response has
+    /// begun, and would else be cut for being fast.
+    async fn join_in_time(&self, n: u32) -> Result<Joined, Arc<FillError>> {
+        let end = Instant::now() + self.patience;
+        loop {
+            let error = match self.join(n) {
+                Ok(joined) => return Ok(joined),
+                Err(error) => error,
+            };
+            match *error {
+                FillError::Throttled { retry_after } if Instant::now() + retry_after < end => {
+                    sleep(retry_after).await;
+                }
+                _ => return Err(error),
+            }
         }
     }
 

@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 use wcdn_dev::Topology;
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, ByteSize};
 use wcdn_tests::{
     Fleet, bytes,
     client::{Client, Protocol},
@@ -275,6 +275,22 @@ async fn a_herd_after_one_blob_is_charged_once_and_hits_are_free() {
     for _ in 0..50 {
         assert_eq!(fleet.client.get(&url).await.header("x-cache"), "HIT");
     }
+}
+
+#[tokio::test]
+async fn a_large_blob_slows_down_with_its_viewers_budget_but_is_not_cut() {
+    let fleet = Fleet::with(|topology| {
+        topology.edge.cache.memory = ByteSize::mib(16);
+        topology.edge.fetch.slice = ByteSize::mib(1);
+        let limits = &mut topology.edge.limits;
+        (limits.misses_per_client, limits.miss_burst_per_client) = (20, 3);
+    })
+    .await;
+    let body = bytes(4, 8_000_000);
+    let id = fleet.store(body.clone()).await;
+    let reply = fleet.get(&format!("/cdn/{id}")).await;
+    assert!(reply.complete && reply.body == body, "{} bytes came", reply.body.len());
+    assert!(fleet.metric("wcdn_shed_total", "misses_per_client").await >= 1.0);
 }
 
 #[tokio::test]

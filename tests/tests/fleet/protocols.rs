@@ -244,6 +244,30 @@ async fn a_handshake_or_a_preface_that_does_not_end_is_cut() {
 }
 
 #[tokio::test]
+async fn a_viewer_that_reads_nothing_over_tls_is_cut() {
+    let issued = Issued::new();
+    let deployed = Deployed::new(&issued);
+    let fleet = Fleet::with(|topology| {
+        quick(topology);
+        topology.edge.limits.min_send_rate = wcdn_proto::ByteSize::mib(1);
+        deployed.serve(topology);
+        topology.max_body = 64 << 20;
+    })
+    .await;
+    let id = fleet.store(bytes(7, 30_000_000)).await;
+    let (path, url) = (format!("/cdn/{id}"), fleet.tls(&format!("/cdn/{id}")));
+    fleet.get(&path).await;
+    for (protocol, cut) in [(Protocol::Http1, 1.0), (Protocol::Http2, 2.0)] {
+        let client = Client::over_tls(protocol, &issued.der, &[&TLS13]);
+        let _unread = client.request(Method::GET, &url).open().await.unwrap();
+        eventually("the response is cut", || async {
+            fleet.metric("wcdn_responses_cut_total", "").await == cut
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn an_idle_http2_connection_is_told_to_go() {
     let fleet = Fleet::with(quick).await;
     let mut line = Line::open(fleet.address(), &[]).await;
