@@ -21,17 +21,20 @@ use tokio::{
 const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Two ports that nobody else gets while this lives, though nothing listens there yet.
+///
+/// Each is at an address of its own: sockets that share ports may be given the same free one.
 struct Ports {
     held: [TcpSocket; 2],
 }
 
 impl Ports {
-    fn new() -> Self {
-        let held = [(), ()].map(|()| {
+    /// Ports for the test of this number.
+    fn new(test: u8) -> Self {
+        let held = [1, 2].map(|port| {
             let socket = TcpSocket::new_v4().unwrap();
             socket.set_reuseaddr(true).unwrap();
             socket.set_reuseport(true).unwrap();
-            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            socket.bind((Ipv4Addr::new(127, 0, test, port), 0).into()).unwrap();
             socket
         });
         Self { held }
@@ -47,38 +50,46 @@ impl Ports {
 }
 
 /// A running edge, killed if the test ends before it.
-struct Edge(Child);
+struct Edge {
+    child: Child,
+    log: PathBuf,
+}
 
 impl Edge {
     fn start(config: &Path) -> Self {
+        let log = config.with_extension("log");
         let mut command = Command::new(env!("CARGO_BIN_EXE_wcdn-node"));
         let command = command.arg("--config").arg(config).stdout(Stdio::null());
-        Self(command.stderr(Stdio::piped()).spawn().unwrap())
+        let child = command.stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+        Self { child, log }
+    }
+
+    /// Waits until it has said something in its log.
+    async fn says(&self, words: &str) {
+        let said = || fs::read_to_string(&self.log).unwrap();
+        eventually(words, || said().contains(words)).await;
     }
 
     fn signal(&self, signal: rustix::process::Signal) {
-        let id = rustix::process::Pid::from_child(&self.0);
+        let id = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(id, signal).unwrap();
     }
 
     fn has_ended(&mut self) -> bool {
-        matches!(self.0.try_wait(), Ok(Some(_)))
+        matches!(self.child.try_wait(), Ok(Some(_)))
     }
 
-    /// Waits for its end; what it said.
-    async fn end(mut self) -> String {
+    /// Waits for its end.
+    async fn end(mut self) {
         eventually("it ends", || self.has_ended()).await;
-        assert!(self.0.wait().unwrap().success());
-        let mut said = String::new();
-        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        said
+        assert!(self.child.wait().unwrap().success());
     }
 }
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        let _ended = self.0.kill().is_err();
-        let _reaped = self.0.wait().is_err();
+        let _ended = self.child.kill().is_err();
+        let _reaped = self.child.wait().is_err();
     }
 }
 
@@ -113,33 +124,39 @@ fn write(home: &TempDir, ports: &Ports, node: &str, more: &str) -> PathBuf {
          [[origin]]\nname = \"nobody\"\nurl = \"http://127.0.0.1:9\"\n\
          [limits]\ndrain_delay = \"300ms\"\n{more}"
     );
-    fs::write(&path, text).unwrap();
+    // In one step: a file that is half written reads as another one.
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, &path).unwrap();
     path
 }
 
 #[tokio::test]
 async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
-    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new());
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(1));
     let config = write(&home, &ports, "one", "");
     let edge = Edge::start(&config);
     eventually("it is ready", || answers(ports.admin(), "/readyz", "200")).await;
     write(&home, &ports, "one", "requests_per_second_per_client = 1\n");
     edge.signal(rustix::process::Signal::HUP);
+    edge.says("configuration reloaded").await;
     eventually("requests are limited", || answers(ports.edge(), "/status", "429")).await;
-    write(&home, &ports, "one", "max_streams = 0\n");
-    edge.signal(rustix::process::Signal::HUP);
-    write(&home, &ports, "one", "max_streams = \"many\"\n");
-    edge.signal(rustix::process::Signal::HUP);
-    eventually("requests are limited", || answers(ports.edge(), "/status", "429")).await;
+    for (wrong, why) in [
+        ("max_streams = 0", "limits.max_streams is 0; the least is 1"),
+        ("max_streams = \"many\"", "invalid type: string"),
+    ] {
+        write(&home, &ports, "one", wrong);
+        edge.signal(rustix::process::Signal::HUP);
+        edge.says(why).await;
+        eventually("requests are limited", || answers(ports.edge(), "/status", "429")).await;
+    }
     edge.signal(rustix::process::Signal::TERM);
-    let said = edge.end().await;
-    assert!(said.contains("configuration reloaded"), "{said}");
-    assert!(said.contains("configuration not reloaded; the old one stays"), "{said}");
+    edge.end().await;
 }
 
 #[tokio::test]
 async fn one_process_takes_over_from_another_while_viewers_go_on() {
-    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new());
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(2));
     let old = Edge::start(&write(&home, &ports, "old", ""));
     eventually("the old one is ready", || answers(ports.admin(), "/readyz", "200")).await;
     let new = Edge::start(&write(&home, &ports, "new", ""));
