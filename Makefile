@@ -22,10 +22,12 @@ build: cargo-is-here ## build the programs into target/release
 test: cargo-is-here ## install what tests need, and run all of them
 	@scripts/install test
 	$(CARGO) test --locked --workspace
+	$(CARGO) test --locked -p wcdn-daemon --features otlp --test otlp
 
 check: cargo-is-here ## formatting, lints, docs, licences, file lengths
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --locked -p wcdn-node --all-targets --features otlp -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps
 	@scripts/file-lengths
 	@scripts/deny

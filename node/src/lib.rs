@@ -22,6 +22,7 @@ pub mod object;
 pub mod origin;
 pub mod quilt;
 mod secrets;
+mod traces;
 pub mod verify;
 
 pub use config::Config;

@@ -37,6 +37,8 @@ mod standin;
 mod verification;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
+#[path = "fleet/weather_herd.rs"]
+mod weather_herd;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
 #[path = "fleet/weather_redis.rs"]

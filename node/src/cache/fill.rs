@@ -25,6 +25,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument as _;
 use wcdn_proto::BlobId;
 use wcdn_walrus::Encoding;
 
@@ -186,7 +187,8 @@ impl Fills {
         let reader = Reader::new(Arc::clone(&fill));
         table.insert(key, Arc::clone(&fill));
         let task = Task::new(Arc::clone(&self.shared), fill, total, charge);
-        self.shared.tasks.spawn(task.run());
+        let span = tracing::info_span!("fill", blob = %key.id);
+        self.shared.tasks.spawn(task.run().instrument(span));
         Ok(Joined::Reader { reader, collapsed: false })
     }
 

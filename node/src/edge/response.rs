@@ -81,6 +81,7 @@ impl CacheResult {
 /// Header values that are the same for every response of a node, made once.
 #[derive(Debug)]
 pub struct Labels {
+    node: NodeId,
     /// `Cache-Status` (RFC 9211), by [`CacheResult::index`].
     cache_status: [HeaderValue; 9],
 }
@@ -94,7 +95,12 @@ impl Labels {
             HeaderValue::try_from(format!("\"{node}\"; {form}; detail={level}"))
                 .expect("names and words are visible ASCII")
         };
-        Self { cache_status: std::array::from_fn(value) }
+        Self { node: node.clone(), cache_status: std::array::from_fn(value) }
+    }
+
+    /// The name of the node.
+    pub fn node(&self) -> &str {
+        self.node.as_str()
     }
 
     fn cache_status(&self, result: CacheResult) -> HeaderValue {

@@ -17,6 +17,7 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 use super::{
     Edge,
@@ -36,6 +37,7 @@ use crate::{
     access_log::Pending,
     cache::{Lookup, entry::Key},
     quilt::{self, Indexed},
+    traces,
 };
 
 /// A request, as far as the answer depends on it.
@@ -91,6 +93,16 @@ pub(super) fn serve(
     connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Answer {
+    let span = traces::request(&request, edge.labels.node());
+    match span.in_scope(|| begin(edge, connection, request)) {
+        Answer::Waiting(response) if !span.is_none() => {
+            Answer::Waiting(Box::pin(response.instrument(span)))
+        }
+        answer => answer,
+    }
+}
+
+fn begin(edge: &Arc<Edge>, connection: &Arc<Connection>, request: Request<Incoming>) -> Answer {
     let began = Instant::now();
     let (mut head, unread) = request.into_parts();
     let id = connection.ids.of(&head.headers);
@@ -273,6 +285,7 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     let elapsed = asked.began.elapsed();
     let status = response.status();
     edge.metrics.responded(source, status, elapsed.as_secs_f64());
+    traces::answered(status, source.as_str());
     response::timing(response.headers_mut(), elapsed);
     if asked.is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
         response = only_head(response);

@@ -118,6 +118,17 @@ async fn a_blob_continues_at_the_byte_reached() {
 }
 
 #[tokio::test]
+async fn where_every_origin_breaks_off_again_and_again_a_blob_still_gets_done() {
+    let fleet = Fleet::with(impatient).await;
+    let body = bytes(3, 7_000_000);
+    let id = fleet.store(body.clone()).await;
+    fleet.fault_all(json!({"truncate_at": 1_000_000})).await;
+    let reply = fleet.get(&format!("/cdn/{id}")).await;
+    assert!(reply.complete && reply.body == body);
+    assert_eq!(fleet.metric("wcdn_origin_bytes_total", "").await, 7_000_000.0, "no byte twice");
+}
+
+#[tokio::test]
 async fn all_origins_down_serves_what_is_cached_and_names_those_tried_otherwise() {
     let fleet = Fleet::with(impatient).await;
     let (cached, uncached) = (bytes(1, 9_000), bytes(2, 9_000));

@@ -24,6 +24,9 @@ use crate::{
     },
 };
 
+/// An origin that gave this much before it failed did more good than harm.
+const GOOD_PIECE: u64 = 64 << 10;
+
 /// A complete body, whose slices are in the fill's state.
 pub(super) struct Assembly {
     /// Who gave which part.
@@ -88,6 +91,10 @@ impl Growing {
     }
 }
 
+fn got(growing: &Option<Growing>) -> u64 {
+    growing.as_ref().map_or(0, |growing| growing.got)
+}
+
 impl Task {
     /// Gets the body, or the rest of one that has begun, continuing at the byte reached when an
     /// origin fails; or, if it must come from one origin alone, beginning again.
@@ -109,6 +116,7 @@ impl Task {
                 self.restart(course)?;
             }
             let wanted = self.wanted(&growing);
+            let before = got(&growing);
             let (origin, drawn) = match self.open(permit, course, wanted).await {
                 Ok(download) => {
                     course.has_length(download.total());
@@ -118,7 +126,8 @@ impl Task {
                 Err((origin, error)) => (origin, Err(error.into())),
             };
             if let Err(trouble) = drawn {
-                self.note_trouble(trouble, &origin, course, &growing)?;
+                let progress = got(&growing).saturating_sub(before);
+                self.note_trouble(trouble, &origin, course, &growing, progress)?;
             }
             if let Some(whole) = growing.take_if(|growing| growing.got == growing.length) {
                 let Growing { sources, hasher, held, total, .. } = whole;
@@ -134,6 +143,7 @@ impl Task {
         origin: &Arc<Origin>,
         course: &mut Course,
         growing: &Option<Growing>,
+        progress: u64,
     ) -> Result<(), Stop> {
         let error = match trouble {
             Trouble::Stop(stop) => return Err(stop),
@@ -143,7 +153,11 @@ impl Task {
             Trouble::Large { .. } => return Ok(()),
             Trouble::Attempt(error) => error,
         };
-        course.failed(origin, &error);
+        if progress >= GOOD_PIECE {
+            course.broke_off(origin, &error);
+        } else {
+            course.failed(origin, &error);
+        }
         let tried = course.tried().clone();
         self.fill.state.send_modify(|state| state.tried = tried);
         if error.contradicts_beginning() && !self.streams() {

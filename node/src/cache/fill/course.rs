@@ -13,7 +13,9 @@ use crate::origin::{
 ///
 /// `fetch.tries` origins may fail before the fill is given up. One that lied does not count: the
 /// next one is asked as long as there is one, so that a single honest origin suffices. Nor does
-/// one that has no room for a request of ours: it was not asked.
+/// one that has no room for a request of ours: it was not asked. One that breaks off after it gave
+/// a good piece comes last and may be asked again, a few times in all: where every origin breaks
+/// off now and then, a large body still gets done.
 #[derive(Debug)]
 pub(super) struct Course {
     pool: Pool,
@@ -21,6 +23,7 @@ pub(super) struct Course {
     /// How many independent origins must say that there is no such blob.
     witnesses: usize,
     tries: usize,
+    resumes: usize,
     alone: bool,
     /// Lengths too large to hold, each with those who say so.
     large: Vec<(u64, Witnesses)>,
@@ -37,12 +40,16 @@ pub(super) struct Course {
     tried: Tried,
 }
 
+/// How often origins that broke off may be asked again in one fill.
+const MAX_RESUMES: usize = 8;
+
 impl Course {
     pub(super) fn new(pool: Pool, ranked: Vec<Arc<Origin>>) -> Self {
         Self {
             witnesses: witness::needed(&ranked),
             waiting: ranked.into(),
             tries: pool.fetch().tries,
+            resumes: MAX_RESUMES,
             pool,
             alone: false,
             large: Vec::new(),
@@ -129,6 +136,16 @@ impl Course {
             }
         }
         self.tried.push(origin.name().clone(), error);
+    }
+
+    /// Notes that an origin failed after it gave a good piece of the body.
+    pub(super) fn broke_off(&mut self, origin: &Arc<Origin>, error: &AttemptError) {
+        self.failed(origin, error);
+        if self.resumes > 0 && !self.alone {
+            self.resumes -= 1;
+            self.tries += 1;
+            self.waiting.push_back(Arc::clone(origin));
+        }
     }
 
     /// Notes how long the blob is: those who refused it are remembered not to serve such blobs.
