@@ -16,7 +16,7 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use redis::{Cmd, FromRedisValue, RedisError};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::{
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
     time::{Instant, timeout},
@@ -26,10 +26,10 @@ use wcdn_proto::BlobId;
 
 use self::{
     lanes::Lanes,
-    link::Link,
-    record::{Attested, Attestor, record_key, slice_key},
+    link::{Ask, Link},
+    record::{Attested, Attestor, MAX_RECORD, record_key, slice_key},
 };
-use super::entry::{Entry, Level};
+use super::entry::{Entry, Level, SLICE};
 use crate::metrics::redis::{Operation, RedisMetrics, Result as Counted};
 
 /// How the region's Redis is reached and used.
@@ -75,8 +75,11 @@ pub struct Redis {
 struct Shared {
     settings: Settings,
     attestor: Attestor,
-    /// Set by the keeper, whole or not at all.
+    /// Set by the keeper, whole or not at all; the first one is for writing, so that nobody who
+    /// reads waits behind a large value.
     links: ArcSwapOption<Vec<Link>>,
+    /// Turns to write.
+    turns: Semaphore,
     lanes: Mutex<Lanes>,
     /// Cancelled once connecting has succeeded or failed for the first time.
     tried: CancellationToken,
@@ -96,7 +99,7 @@ pub struct Found {
     redis: Redis,
     id: BlobId,
     attested: Attested,
-    first: Option<Bytes>,
+    first: Bytes,
 }
 
 /// Why Redis did not answer with a value.
@@ -110,8 +113,17 @@ enum Trouble {
     Refused(RedisError),
 }
 
+/// Values that are being written at once; the rest wait, within `max_pending`.
+const WRITES_AT_ONCE: usize = 2;
+
+/// How many times as long as reading, for which a viewer waits, writing may take.
+const WRITE_PATIENCE: u32 = 10;
+
 /// How long the readiness of a node waits for Redis.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Bytes that looking for a blob may bring.
+pub const FIND_COST: u64 = (MAX_RECORD + SLICE) as u64;
 
 impl Redis {
     /// Begins to connect; until it succeeds everything is a miss.
@@ -128,6 +140,7 @@ impl Redis {
             settings,
             attestor,
             links: ArcSwapOption::empty(),
+            turns: Semaphore::new(WRITES_AT_ONCE),
             tried: CancellationToken::new(),
             closed: Notify::new(),
             healed: Notify::new(),
@@ -146,11 +159,13 @@ impl Redis {
     }
 
     /// Looks for a blob. `None` if it is not there, cannot be had now, or is not to be believed.
+    /// What comes is at most [`FIND_COST`] bytes.
     pub async fn find(&self, id: &BlobId) -> Option<Found> {
         let began = Instant::now();
-        let mut command = Cmd::new();
-        command.arg("MGET").arg(record_key(id)).arg(slice_key(id, 0));
-        let answer: (Option<Bytes>, Option<Bytes>) = self.ask(Operation::Get, id, &command).await?;
+        let mut commands = Pipeline::with_capacity(2);
+        commands.add_command(read(record_key(id), MAX_RECORD));
+        commands.add_command(read(slice_key(id, 0), SLICE));
+        let answer: (Bytes, Bytes) = self.ask(Operation::Get, id, &commands).await?;
         let found = self.believed(id, answer);
         self.shared.metrics.get_seconds.observe(began.elapsed().as_secs_f64());
         found
@@ -163,12 +178,12 @@ impl Redis {
         self.ask(Operation::Exists, id, &command).await.unwrap_or(false)
     }
 
-    fn believed(&self, id: &BlobId, answer: (Option<Bytes>, Option<Bytes>)) -> Option<Found> {
+    fn believed(&self, id: &BlobId, (value, first): (Bytes, Bytes)) -> Option<Found> {
         let count = |result| self.shared.metrics.count(Operation::Get, result);
-        let (Some(value), first) = answer else {
+        if value.is_empty() {
             count(Counted::Miss);
             return None;
-        };
+        }
         let attested = match self.shared.attestor.open(id, &value) {
             Ok(attested) => attested,
             Err(error) => {
@@ -181,8 +196,7 @@ impl Redis {
             count(Counted::Miss);
             return None;
         }
-        let first = first.filter(|first| attested.is_slice(0, first));
-        if first.is_none() && attested.record.length > 0 {
+        if attested.record.length > 0 && !attested.is_slice(0, &first) {
             count(Counted::Incomplete);
             return None;
         }
@@ -217,6 +231,7 @@ impl Redis {
     /// Writes slices first, so that whoever sees the record finds them. `false` when it was not
     /// written to its end.
     async fn write(&self, id: &BlobId, entry: &Entry) -> bool {
+        let Ok(_turn) = self.shared.turns.acquire().await else { return false };
         let ttl = self.shared.settings.ttl.as_secs().max(1);
         let set = |key: String, value: &[u8]| {
             let mut command = Cmd::with_capacity(5, value.len() + 128);
@@ -249,9 +264,10 @@ impl Redis {
         &self,
         operation: Operation,
         id: &BlobId,
-        command: &Cmd,
+        command: &impl Ask,
     ) -> Option<T> {
-        let trouble = match self.try_ask(id, command).await {
+        let writes = operation == Operation::Set;
+        let trouble = match self.try_ask(id, command, writes).await {
             Ok(value) => return Some(value),
             Err(trouble) => trouble,
         };
@@ -267,9 +283,15 @@ impl Redis {
         None
     }
 
-    async fn try_ask<T: FromRedisValue>(&self, id: &BlobId, command: &Cmd) -> Result<T, Trouble> {
-        let mut link = self.shared.link(id).ok_or(Trouble::Closed)?;
-        match timeout(self.shared.settings.timeout, link.ask(command)).await {
+    async fn try_ask<T: FromRedisValue>(
+        &self,
+        id: &BlobId,
+        command: &impl Ask,
+        writes: bool,
+    ) -> Result<T, Trouble> {
+        let mut link = self.shared.link(id, writes).ok_or(Trouble::Closed)?;
+        let patience = if writes { WRITE_PATIENCE } else { 1 };
+        match timeout(self.shared.settings.timeout * patience, link.ask(command)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) if !link::is_outage(&error) => Err(Trouble::Refused(error)),
             Ok(Err(error)) => {
@@ -286,18 +308,18 @@ impl Redis {
 
 impl Shared {
     /// A connection, if Redis may be asked for this blob.
-    fn link(&self, id: &BlobId) -> Option<Link> {
+    fn link(&self, id: &BlobId, writes: bool) -> Option<Link> {
         if !self.lanes.lock().is_open(id) {
             return None;
         }
-        self.any_link(id)
+        if writes { self.links.load().as_ref()?.first().cloned() } else { self.reading(id) }
     }
 
-    /// A connection, to ask even so.
-    fn any_link(&self, id: &BlobId) -> Option<Link> {
+    /// A connection to read from, whether or not Redis may be asked.
+    fn reading(&self, id: &BlobId) -> Option<Link> {
         let links = self.links.load();
-        let links = links.as_ref()?;
-        links.get(usize::from(id.as_bytes()[0]) % links.len().max(1)).cloned()
+        let (_writing, reading) = links.as_ref()?.split_first()?;
+        reading.get(usize::from(id.as_bytes()[0]) % reading.len().max(1)).cloned()
     }
 
     fn close(&self, id: BlobId, error: &dyn std::fmt::Display) {
@@ -326,17 +348,24 @@ impl Found {
     }
 
     /// Slice `n` of the body; `None` if it is gone, or not what the record says.
-    pub async fn slice(&mut self, n: usize) -> Option<Bytes> {
+    pub async fn slice(&self, n: usize) -> Option<Bytes> {
         if n == 0 {
-            return self.first.take();
+            return Some(self.first.clone());
         }
-        let mut command = Cmd::new();
-        command.arg("GET").arg(slice_key(&self.id, n));
-        let value: Option<Bytes> = self.redis.ask(Operation::Get, &self.id, &command).await?;
-        let slice = value.filter(|slice| self.attested.is_slice(n, slice));
-        if slice.is_none() {
+        let command = read(slice_key(&self.id, n), SLICE);
+        let slice: Bytes = self.redis.ask(Operation::Get, &self.id, &command).await?;
+        if !self.attested.is_slice(n, &slice) {
             self.redis.shared.metrics.count(Operation::Get, Counted::Incomplete);
+            return None;
         }
-        slice
+        Some(slice)
     }
+}
+
+/// Reads a value, but not more than a byte beyond `most`: whoever can write to Redis must not be
+/// able to make a node hold what it has no room for. A missing value is empty.
+fn read(key: String, most: usize) -> Cmd {
+    let mut command = Cmd::new();
+    command.arg("GETRANGE").arg(key).arg(0).arg(most);
+    command
 }

@@ -27,13 +27,14 @@ pub struct Redis {
     /// The file with the authorities that sign its certificates; those of the web without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_file: Option<PathBuf>,
-    /// How long one operation may take before the node goes on without Redis.
+    /// How long one operation may take before the node goes on without Redis; each moves 1 MiB at
+    /// most. Writing, for which nobody waits, may take ten times as long.
     pub timeout: Span,
     /// How long a blob is kept there.
     pub ttl: Span,
     /// The largest blob that is kept there.
     pub max_blob: ByteSize,
-    /// Connections to each server.
+    /// Connections to each server to read from; one more is for writing.
     pub connections: usize,
     /// Bytes that may wait to be written; what is more is not written.
     pub max_pending: ByteSize,

@@ -1,12 +1,15 @@
 //! A blob from the region's Redis, slice by slice, each attested by whoever checked the whole.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
+
+use futures_util::{StreamExt, stream};
 
 use super::{assemble::Growing, state::Head, task::Task};
 use crate::{
     cache::{
+        budget::Reservation,
         entry::{self, Entry, Part, Record},
-        redis::Found,
+        redis::{FIND_COST, Found},
     },
     edge::response::Source,
     verify::Verdict,
@@ -22,6 +25,9 @@ pub(super) enum Regional {
     Nothing,
 }
 
+/// Slices that are asked for at once: a large blob takes fewer round trips.
+const SLICES_AHEAD: usize = 4;
+
 impl Task {
     /// Asks the region's Redis, if there is one and it may have the blob.
     pub(super) async fn ask_region(&self) -> Regional {
@@ -29,25 +35,33 @@ impl Task {
         else {
             return Regional::Nothing;
         };
+        // Room for whatever is found, before it comes.
+        let Some(held) = self.shared.cache.reserve(FIND_COST) else {
+            return Regional::Nothing;
+        };
         match redis.find(&self.fill.key.id).await {
-            Some(found) => self.draw_slices(found).await,
+            Some(found) => self.draw_slices(&found, held).await,
             None => Regional::Nothing,
         }
     }
 
     /// Takes slice after slice, each shown to readers as it comes: its digest was attested, so it
     /// need not wait for the others.
-    async fn draw_slices(&self, mut found: Found) -> Regional {
+    async fn draw_slices(&self, found: &Found, mut held: Reservation) -> Regional {
         let record = found.attested().record.clone();
         let count = found.attested().slices.len();
+        let cost = entry::cost(record.length);
         if record.length > self.shared.limits.whole {
             return Regional::Nothing;
         }
-        let Some(held) = self.shared.cache.reserve(entry::cost(record.length)) else {
-            return Regional::Nothing;
-        };
-        for n in 0..count {
-            let Some(slice) = found.slice(n).await else {
+        if cost > held.bytes() {
+            let Some(more) = self.shared.cache.reserve(cost) else { return Regional::Nothing };
+            held = more;
+        }
+        let mut slices =
+            pin!(stream::iter(0..count).map(|n| found.slice(n)).buffered(SLICES_AHEAD));
+        while let Some(slice) = slices.next().await {
+            let Some(slice) = slice else {
                 return self.broke_off(record.length, held);
             };
             self.fill.state.send_modify(|state| {
@@ -82,7 +96,7 @@ impl Task {
 
     /// What is here stays; what origins add to it waits until the whole is checked, for readers
     /// were told that all of it is.
-    fn broke_off(&self, length: u64, held: crate::cache::budget::Reservation) -> Regional {
+    fn broke_off(&self, length: u64, held: Reservation) -> Regional {
         let checks = self.shared.limits.checks;
         self.fill.state.send_modify(|state| {
             let got = state.got;

@@ -72,7 +72,7 @@ async fn connect(shared: &Shared, lost: &Arc<Notify>, was_away: &mut bool) {
 
 async fn links(shared: &Shared, lost: &Arc<Notify>) -> Result<Vec<Link>, redis::RedisError> {
     let mut links = Vec::new();
-    for _ in 0..shared.settings.connections {
+    for _ in 0..=shared.settings.connections {
         let mut link = Link::connect(&shared.settings, lost).await?;
         if let Link::Server(_) = link {
             link.ask::<()>(redis::cmd("PING").arg("wcdn")).await?;
@@ -122,7 +122,7 @@ async fn watch(shared: &Shared) {
 }
 
 async fn answers(shared: &Shared, id: &BlobId) -> bool {
-    let Some(mut link) = shared.any_link(id) else { return false };
+    let Some(mut link) = shared.reading(id) else { return false };
     let mut command = Cmd::new();
     command.arg("EXISTS").arg(record_key(id));
     let answer = timeout(shared.settings.timeout, link.ask::<u64>(&command)).await;

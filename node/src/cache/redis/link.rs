@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
-    IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind,
+    IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind,
     TlsCertificates, aio::MultiplexedConnection, cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
 };
@@ -51,16 +51,43 @@ impl Link {
         };
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(Some(settings.timeout))
+            // Whoever asks has a deadline of its own.
+            .set_response_timeout(None)
             .set_push_sender(tell(lost));
         Ok(Self::Server(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
-    /// Asks one thing.
-    pub(super) async fn ask<T: FromRedisValue>(&mut self, command: &Cmd) -> Result<T, RedisError> {
-        match self {
-            Self::Server(connection) => command.query_async(connection).await,
-            Self::Cluster(connection) => command.query_async(connection).await,
+    /// Asks something.
+    pub(super) async fn ask<T: FromRedisValue>(
+        &mut self,
+        command: &impl Ask,
+    ) -> Result<T, RedisError> {
+        command.ask(self).await
+    }
+}
+
+/// What can be asked: a command, or several about one blob.
+pub(super) trait Ask {
+    fn ask<T: FromRedisValue>(
+        &self,
+        link: &mut Link,
+    ) -> impl Future<Output = Result<T, RedisError>> + Send;
+}
+
+impl Ask for Cmd {
+    async fn ask<T: FromRedisValue>(&self, link: &mut Link) -> Result<T, RedisError> {
+        match link {
+            Link::Server(connection) => self.query_async(connection).await,
+            Link::Cluster(connection) => self.query_async(connection).await,
+        }
+    }
+}
+
+impl Ask for Pipeline {
+    async fn ask<T: FromRedisValue>(&self, link: &mut Link) -> Result<T, RedisError> {
+        match link {
+            Link::Server(connection) => self.query_async(connection).await,
+            Link::Cluster(connection) => self.query_async(connection).await,
         }
     }
 }
@@ -79,9 +106,9 @@ fn tell(lost: &Arc<Notify>) -> impl Fn(PushInfo) -> Result<(), Infallible> + use
 fn cluster(settings: &Settings) -> Result<redis::cluster::ClusterClient, RedisError> {
     let mut builder = ClusterClientBuilder::new(settings.urls.iter().map(String::as_str))
         .connection_timeout(CONNECT_TIMEOUT)
-        .response_timeout(settings.timeout)
-        // Redirections and a fresh look at the slots are worth one more round, not eight.
-        .overall_response_timeout(Some(settings.timeout * 2))
+        // One attempt; whoever asks has a deadline of its own for all of them.
+        .response_timeout(settings.timeout * super::WRITE_PATIENCE)
+        .overall_response_timeout(Some(settings.timeout * super::WRITE_PATIENCE))
         .retries(2)
         .use_protocol(ProtocolVersion::RESP3);
     if settings.ca.is_some() {

@@ -31,8 +31,8 @@ const DIGEST: usize = 32;
 /// Purges of everything so far: none.
 const GENERATION: u64 = 0;
 
-/// The longest record that is read: that of a blob of 64 GiB.
-const MAX_RECORD: usize = 2 << 20;
+/// The longest record that is read: that of a blob of 2 GiB.
+pub(super) const MAX_RECORD: usize = 64 << 10;
 
 /// Makes and checks tags.
 pub struct Attestor {
