@@ -42,6 +42,8 @@ pub struct Edge {
     pub region: Region,
     /// `http://…`, for viewers.
     pub url: String,
+    /// `https://…`, for viewers, where there is a certificate.
+    pub tls_url: Option<String>,
     /// `http://…`, for the operator.
     pub admin_url: String,
     shutdown: CancellationToken,
@@ -102,6 +104,11 @@ impl Cluster {
 }
 
 impl Edge {
+    /// The edge itself.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
     /// Tells the edge to drain; [`Cluster::stop`] waits for it.
     pub fn drain(&self) {
         self.shutdown.cancel();
@@ -181,6 +188,10 @@ async fn start_edge(
     }
     let doors = Doors {
         edge: bind(topology.ports, port).await?,
+        tls: match config.listen.tls {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        },
         admin: bind(topology.ports, port + 1).await?,
     };
     let shutdown = CancellationToken::new();
@@ -188,6 +199,7 @@ async fn start_edge(
     Ok(Edge {
         region,
         url: format!("http://{}", node.edge_addr()),
+        tls_url: node.tls_addr().map(|address| format!("https://{address}")),
         admin_url: format!("http://{}", node.admin_addr()),
         shutdown,
         node,

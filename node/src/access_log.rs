@@ -164,7 +164,7 @@ impl Pending {
     /// Begins a record, if anything is logged.
     pub(crate) fn begin(
         log: &AccessLog,
-        client: std::net::SocketAddr,
+        client: IpAddr,
         head: &http::request::Parts,
         request_id: &http::HeaderValue,
         began: tokio::time::Instant,
@@ -174,7 +174,7 @@ impl Pending {
         }
         let record = Record {
             time: SystemTime::now(),
-            client: client.ip(),
+            client,
             method: line::bounded(head.method.as_str(), 32),
             path: line::bounded(head.uri.path_and_query().map_or("", |path| path.as_str()), 1_024),
             protocol: format!("{:?}", head.version),

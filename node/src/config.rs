@@ -6,7 +6,9 @@ mod dns;
 mod fetch;
 mod limits;
 mod place;
+mod proxy;
 mod redis;
+mod tls;
 mod verify;
 mod walrus;
 
@@ -21,7 +23,9 @@ pub use self::{
     fetch::Fetch,
     limits::Limits,
     place::{Identity, Listen},
+    proxy::Proxy,
     redis::{Cluster, Redis},
+    tls::Tls,
     verify::{Mode, Verify},
     walrus::{OriginSpec, Walrus},
 };
@@ -34,6 +38,10 @@ pub struct Config {
     pub node: Identity,
     /// Where it listens.
     pub listen: Listen,
+    /// The certificate that viewers are shown.
+    pub tls: Tls,
+    /// The proxies in front of it.
+    pub proxy: Proxy,
     /// The Walrus network it serves.
     pub walrus: Walrus,
     /// The aggregators to fill from; empty means those of the network.
@@ -64,6 +72,8 @@ impl Config {
     /// [`Problems`] names each key, its value and the remedy.
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        self.tls.check(&self.listen, &mut problems);
+        self.proxy.check(&mut problems);
         self.walrus.check(&mut problems);
         walrus::check_origins(&self.origins, &mut problems);
         self.cache.check(&mut problems);

@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr};
 
 use tokio::net::TcpListener;
+use wcdn_daemon::listen;
 
 use crate::config::Listen;
 
@@ -11,6 +12,8 @@ use crate::config::Listen;
 pub struct Doors {
     /// For viewers.
     pub edge: TcpListener,
+    /// For viewers, over TLS.
+    pub tls: Option<TcpListener>,
     /// For the operator: probes and metrics.
     pub admin: TcpListener,
 }
@@ -26,18 +29,20 @@ pub struct BindError {
 }
 
 impl Doors {
-    /// Binds the addresses of the configuration.
+    /// Binds the addresses of the configuration, in the context of a runtime.
     ///
     /// # Errors
     /// [`BindError`] names the key and the address.
-    pub async fn bind(listen: &Listen) -> Result<Self, BindError> {
+    pub fn bind(config: &Listen) -> Result<Self, BindError> {
+        let open = |key, address, reuse_port| {
+            let failed = |cause| BindError { key, address, cause };
+            listen::bind(address, reuse_port).map_err(failed)
+        };
+        let tls = config.tls.map(|address| open("listen.tls", address, config.reuse_port));
         Ok(Self {
-            edge: bind("listen.edge", listen.edge).await?,
-            admin: bind("listen.admin", listen.admin).await?,
+            edge: open("listen.edge", config.edge, config.reuse_port)?,
+            tls: tls.transpose()?,
+            admin: open("listen.admin", config.admin, config.reuse_port)?,
         })
     }
-}
-
-async fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|cause| BindError { key, address, cause })
 }

@@ -1,40 +1,49 @@
 //! What viewers meet: connections, the gates a request passes, and the response it gets.
 //!
-//! `accept → connection → serve → (range, validators) → response`. The pure parts ([`path`],
-//! [`range`], [`validator`], [`media`]) know no socket, clock or lock.
+//! `accept → opening → connection → gates → serve → (range, validators) → response`. The pure parts
+//! ([`path`], [`range`], [`validator`], [`media`]) know no socket, clock or lock.
 
+mod accept;
 pub mod body;
+mod client_addr;
+pub(crate) mod clients;
 mod connection;
 mod cors;
 pub mod error;
 mod find;
+mod frames;
+mod gates;
+mod gcra;
+mod http2;
 mod large;
 pub mod media;
 mod multipart;
+mod opening;
 pub mod path;
+mod proxy_protocol;
 pub mod range;
 mod request_id;
 mod respond;
 pub mod response;
 mod serve;
+mod sniff;
+mod streams;
 pub mod validator;
 mod watch;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
-};
+use arc_swap::ArcSwap;
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub(crate) use self::{accept::accept, connection::Door};
+use self::{client_addr::Proxies, clients::Clients};
 use crate::{
     access_log::AccessLog,
     cache::{Cache, fill::Fills},
-    config,
-    metrics::{Metrics, ShedReason},
+    config::{self, Config},
+    metrics::Metrics,
     object::Objects,
     quilt::Quilts,
 };
@@ -51,76 +60,40 @@ pub struct Edge {
     pub(crate) labels: response::Labels,
     /// From a miss to the first byte.
     pub(crate) patience: Duration,
-    pub(crate) limits: config::Limits,
+    pub(crate) viewers: Viewers,
     /// Ends every connection at once.
     pub(crate) cut: CancellationToken,
 }
 
-/// Pause after a failed accept: most likely there are no file descriptors left, and asking again
-/// at once would only burn a core.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What is known of viewers, and what they may take.
+#[derive(Debug)]
+pub struct Viewers {
+    pub(crate) limits: ArcSwap<config::Limits>,
+    clients: Clients,
+    proxies: Proxies,
+    /// Whether trusted peers begin with a PROXY header.
+    proxy_protocol: bool,
+    /// Requests over HTTP/2 under way.
+    pub(crate) streams: TaskTracker,
+    turned_away: Arc<Semaphore>,
+}
 
-/// Connections that are being told that there are too many.
-const MAX_TURNED_AWAY: usize = 64;
-
-/// Accepts connections until `shutdown`, each a task on `tasks`.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    edge: Arc<Edge>,
-    tasks: TaskTracker,
-    shutdown: CancellationToken,
-) {
-    let room = Arc::new(Semaphore::new(edge.limits.max_connections));
-    let turned_away = Arc::new(Semaphore::new(MAX_TURNED_AWAY));
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = shutdown.cancelled() => return,
-        };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
-            }
-        };
-        if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
-            let (edge, shutdown) = (Arc::clone(&edge), shutdown.child_token());
-            tasks.spawn(connection::run(edge, stream, peer, permit, shutdown));
-        } else {
-            edge.metrics.shed(ShedReason::Connections);
-            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-                tasks.spawn(turn_away(stream, permit));
-            }
+impl Viewers {
+    /// Nobody yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            limits: ArcSwap::from_pointee(config.limits.clone()),
+            clients: Clients::new(&config.limits),
+            proxies: Proxies::new(&config.proxy.trusted),
+            proxy_protocol: config.proxy.protocol,
+            streams: TaskTracker::new(),
+            turned_away: Arc::new(Semaphore::new(accept::MAX_TURNED_AWAY)),
         }
     }
-}
 
-async fn pause_after(error: &io::Error) {
-    let of_client = [
-        io::ErrorKind::ConnectionAborted,
-        io::ErrorKind::ConnectionReset,
-        io::ErrorKind::Interrupted,
-    ];
-    if !of_client.contains(&error.kind()) {
-        tracing::warn!(%error, "cannot accept a connection");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
-}
-
-/// Answers 503 to one connection too many. It reads first, for a client that is reset while it
-/// sends does not see the answer.
-async fn turn_away(mut stream: TcpStream, _permit: OwnedSemaphorePermit) {
-    const ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-        connection: close\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n";
-    let answered = timeout(Duration::from_secs(1), async {
-        stream.readable().await?;
-        let mut head = [0; 4096];
-        let _unread = stream.try_read(&mut head);
-        stream.write_all(ANSWER).await?;
-        stream.shutdown().await
-    });
-    if !matches!(answered.await, Ok(Ok(()))) {
-        tracing::debug!("a connection too many went away unanswered");
+    /// Other limits from now on; what is open stays open.
+    pub(crate) fn limit(&self, limits: &config::Limits) {
+        self.clients.limit(limits);
+        self.limits.store(Arc::new(limits.clone()));
     }
 }

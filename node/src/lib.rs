@@ -26,5 +26,5 @@ pub mod verify;
 
 pub use config::Config;
 pub use doors::{BindError, Doors};
-pub use node::{Node, StartError, start};
+pub use node::{Node, Reloaded, StartError, start};
 pub use secrets::Secrets;

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use wcdn_daemon::{
-    Failure, Signals,
+    Failure, Reload, Signals,
     args::{Common, HasCommon},
-    config,
+    config::{self, ConfigError},
 };
-use wcdn_node::{Config, Doors, Secrets, start};
+use wcdn_node::{Config, Doors, Node, Reloaded, Secrets, start};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -32,15 +32,47 @@ impl HasCommon for Args {
 }
 
 fn main() -> ExitCode {
-    wcdn_daemon::run("wcdn-node", |args: Args, Signals { shutdown, .. }| async move {
-        let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
+    wcdn_daemon::run("wcdn-node", |args: Args, signals| async move {
+        let config = read(&args)?;
         config.check()?;
         Secrets::read(&config)?;
         if args.common.check_config {
             return Ok(());
         }
-        let doors = Doors::bind(&config.listen).await.map_err(Failure::other)?;
-        start(config, doors, shutdown).map_err(Failure::other)?.join().await;
+        let Signals { shutdown, reload } = signals;
+        let doors = Doors::bind(&config.listen).map_err(Failure::other)?;
+        let node = start(config, doors, shutdown.clone()).map_err(Failure::other)?;
+        let reloading = reload_when_asked(&node, &args, reload);
+        shutdown.run_until_cancelled(reloading).await;
+        node.join().await;
         Ok(())
     })
+}
+
+fn read(args: &Args) -> Result<Config, ConfigError> {
+    config::load(args.common.config.as_deref(), config::variables())
+}
+
+/// Reads the configuration again at each request; one that cannot be used changes nothing.
+async fn reload_when_asked(node: &Node, args: &Args, mut reload: Reload) {
+    loop {
+        reload.requested().await;
+        let reloaded =
+            read(args).map_err(Failure::from).and_then(|config| Ok(node.reload(&config)?));
+        match reloaded {
+            Ok(Reloaded { needs_restart }) if needs_restart.is_empty() => {
+                tracing::info!("configuration reloaded");
+            }
+            Ok(Reloaded { needs_restart }) => {
+                tracing::warn!(
+                    ?needs_restart,
+                    "configuration reloaded; some of it needs a restart"
+                );
+            }
+            Err(failure) => {
+                let error: &dyn std::error::Error = &failure;
+                tracing::warn!(error, "configuration not reloaded; the old one stays");
+            }
+        }
+    }
 }

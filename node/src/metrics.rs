@@ -79,6 +79,18 @@ pub struct Shed {
 pub enum ShedReason {
     /// One more connection.
     Connections,
+    /// One more connection of a client.
+    ClientConnections,
+    /// One more HTTP/2 request of a client.
+    ClientStreams,
+    /// One more request of a client.
+    ClientRequests,
+    /// One more fill begun by a client.
+    ClientMisses,
+    /// One more fill begun by anybody.
+    Misses,
+    /// Frames of an HTTP/2 connection that cost more than they bring.
+    Flood,
     /// The bytes of a fill.
     Memory,
     /// One more fill.
@@ -91,6 +103,12 @@ impl ShedReason {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Connections => "connections",
+            Self::ClientConnections => "connections_per_client",
+            Self::ClientStreams => "streams_per_client",
+            Self::ClientRequests => "requests_per_client",
+            Self::ClientMisses => "misses_per_client",
+            Self::Misses => "misses",
+            Self::Flood => "flood",
             Self::Memory => "memory",
             Self::Fills => "fills",
             Self::Verify => "verify",

@@ -1,11 +1,21 @@
 //! An edge put together from its parts, and taken apart again.
 
+mod reload;
+
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{admin, config::Problems, drain, health::Health};
+use wcdn_daemon::{
+    admin,
+    config::Problems,
+    drain,
+    health::Health,
+    tls::{Certificates, TlsError},
+};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
+pub use self::reload::Reloaded;
 use crate::{
     access_log::AccessLog,
     cache::{
@@ -16,7 +26,7 @@ use crate::{
     },
     config::{Config, Mode},
     doors::Doors,
-    edge::{self, Edge, response::Labels},
+    edge::{self, Door, Edge, Viewers, response::Labels},
     metrics::{self, Metrics},
     object::Objects,
     origin::Pool,
@@ -29,7 +39,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Node {
     edge: SocketAddr,
+    tls: Option<SocketAddr>,
     admin: SocketAddr,
+    serving: Arc<Edge>,
+    certificates: Option<Certificates>,
+    /// What it was started with.
+    config: Config,
     /// Viewers' connections.
     connections: TaskTracker,
     /// Fills and late checks.
@@ -41,7 +56,6 @@ pub struct Node {
     cut: CancellationToken,
     /// Stops the admin port, last of all.
     close: CancellationToken,
-    drain_timeout: Duration,
     access_log: AccessLog,
 }
 
@@ -51,6 +65,9 @@ pub enum StartError {
     /// The configuration makes no sense.
     #[error("the configuration cannot be used")]
     Config(#[source] Problems),
+    /// The certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The system refuses something.
     #[error("cannot start {what}")]
     System {
@@ -65,6 +82,12 @@ pub enum StartError {
 /// How long an idle connection to an origin is kept: shorter than what origins usually allow, so
 /// that a request rarely meets a connection that is just being closed.
 const POOL_IDLE: Duration = Duration::from_secs(15);
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
+
+/// What viewers are offered over TLS, the preferred one first.
+const ALPN: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// Idle connections kept to one origin.
 const POOL_PER_ORIGIN: usize = 32;
@@ -81,10 +104,16 @@ pub fn start(
     config.check().map_err(StartError::Config)?;
     let secrets = Secrets::read(&config).map_err(StartError::Config)?;
     let system = |what| move |cause| StartError::System { what, cause };
+    let tls = doors.tls.as_ref().map(TcpListener::local_addr).transpose();
     let addresses = (
         doors.edge.local_addr().map_err(system("the edge port"))?,
+        tls.map_err(system("the TLS port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
     );
+    let certificates = match config.tls.files() {
+        Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
+        None => None,
+    };
     let (work, connections, services) =
         (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
     let (cut, close) = (CancellationToken::new(), CancellationToken::new());
@@ -95,6 +124,7 @@ pub fn start(
         .map_err(system("the access log"))?;
     let edge = assemble(&config, &secrets, &metrics, &access_log, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
+    let edge = Arc::new(edge);
     metrics::register_cache(&mut registry, &edge.cache);
     metrics::origin::register_pool(&mut registry, edge.fills.pool());
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
@@ -102,37 +132,47 @@ pub fn start(
         .page("/debug/origins", move || format!("{:#}\n", pool.describe()));
     services.spawn(admin::serve(doors.admin, admin, close.clone()));
     let refuse = CancellationToken::new();
-    let redis = edge.fills.redis().cloned();
-    services.spawn(edge::accept(doors.edge, Arc::new(edge), connections.clone(), refuse.clone()));
-    let starting = health.clone();
+    let accept = |listener, door| {
+        let (edge, tasks) = (Arc::clone(&edge), connections.clone());
+        services.spawn(edge::accept(listener, door, edge, tasks, refuse.clone()));
+    };
+    accept(doors.edge, Door::Plain);
+    if let (Some(listener), Some(certificates)) = (doors.tls, &certificates) {
+        accept(listener, Door::Tls(certificates.server_config(&ALPN).into()));
+        services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
+    }
+    let (redis, starting) = (edge.fills.redis().cloned(), health.clone());
     services.spawn(async move {
         if let Some(redis) = redis {
             redis.settled().await;
         }
         starting.ready();
     });
-    let (delay, refusing) = (config.limits.drain_delay.duration(), refuse.clone());
+    let (limiting, refusing) = (Arc::clone(&edge), refuse.clone());
     services.spawn(async move {
         shutdown.cancelled().await;
         health.draining();
-        tokio::time::sleep(delay).await;
+        tokio::time::sleep(limiting.viewers.limits.load().drain_delay.duration()).await;
         refusing.cancel();
     });
     let node = Node {
         edge: addresses.0,
-        admin: addresses.1,
+        tls: addresses.1,
+        admin: addresses.2,
+        serving: edge,
+        certificates,
+        config,
         connections,
         work,
         services,
         refuse,
         cut,
         close,
-        drain_timeout: config.limits.drain_timeout.duration(),
         access_log,
     };
     tracing::info!(
-        region = %config.node.region, node = %config.node.id,
-        edge = %node.edge, admin = %node.admin, origins = config.origins().len(),
+        region = %node.config.node.region, node = %node.config.node.id,
+        edge = %node.edge, tls = node.tls.map(tracing::field::display), admin = %node.admin, origins = node.config.origins().len(),
         "edge serves"
     );
     Ok(node)
@@ -178,7 +218,7 @@ fn assemble(
         access_log: access_log.clone(),
         labels: Labels::new(&config.node.id),
         patience: config.fetch.first_byte_timeout.duration(),
-        limits: config.limits.clone(),
+        viewers: Viewers::new(config),
         cut,
     })
 }
@@ -223,9 +263,19 @@ impl Node {
         self.edge
     }
 
+    /// Where viewers are served over TLS.
+    pub fn tls_addr(&self) -> Option<SocketAddr> {
+        self.tls
+    }
+
     /// Where the operator looks.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// What it was started with.
+    pub fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
@@ -233,16 +283,22 @@ impl Node {
     /// to the end.
     pub async fn join(self) {
         self.refuse.cancelled().await;
-        let connections = drain::finish(&self.connections, self.drain_timeout).await;
+        let (deadline, requests) = {
+            let viewers = &self.serving.viewers;
+            (viewers.limits.load().drain_timeout.duration(), &viewers.streams)
+        };
+        let connections = drain::finish(&self.connections, deadline).await;
         if connections.cut > 0 {
             tracing::warn!(
                 connections = connections.cut,
-                after = ?self.drain_timeout,
+                http2_requests = requests.len(),
+                after = ?deadline,
                 "drain deadline passed; connections cut"
             );
         }
         self.cut.cancel();
         drain::finish(&self.connections, Duration::from_secs(1)).await;
+        drain::finish(requests, Duration::from_secs(1)).await;
         drain::finish(&self.work, Duration::from_secs(1)).await;
         self.close.cancel();
         drain::finish(&self.services, Duration::from_secs(1)).await;

@@ -11,6 +11,7 @@ use crate::{
         Fills,
         error::{Exhaustion, FillError, Tried},
     },
+    edge::clients::Payer,
     metrics::ShedReason,
     origin::{
         Need,
@@ -57,13 +58,14 @@ impl Objects {
     ///
     /// # Errors
     /// [`FillError`], `NotFound` where origins agree that there is no such object.
-    pub async fn resolve(&self, object: ObjectId) -> Result<BlobId, Arc<FillError>> {
+    pub async fn resolve(&self, object: ObjectId, payer: &Payer) -> Result<BlobId, Arc<FillError>> {
         if let Some(blob) = self.known(&object) {
             return Ok(blob);
         }
         let Ok(_permit) = self.asking.try_acquire() else {
             return Err(Arc::new(FillError::Shed(ShedReason::Fills)));
         };
+        self.fills.charge(payer).map_err(Arc::new)?.spend();
         let blob = self.ask(object).await.map_err(Arc::new)?;
         let now = Instant::now();
         let mut known = self.known.lock();

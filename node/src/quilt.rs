@@ -21,7 +21,7 @@ use crate::{
         entry::{self, Entry, Key, Part, Record, SLICE},
         fill::{Fills, Joined, Ready, error::FillError},
     },
-    edge::{media, validator},
+    edge::{clients::Payer, media, validator},
 };
 
 /// Names and files of quilts.
@@ -113,9 +113,10 @@ impl Quilts {
         &self,
         quilt: BlobId,
         identifier: &str,
+        payer: &Payer,
         patience: Duration,
     ) -> Result<QuiltPatchId, QuiltServeError> {
-        find(&self.indexed(quilt, patience).await?.index, quilt, identifier)
+        find(&self.indexed(quilt, payer, patience).await?.index, quilt, identifier)
     }
 
     /// The list of files, as the aggregator gives it.
@@ -125,9 +126,10 @@ impl Quilts {
     pub async fn list(
         &self,
         quilt: BlobId,
+        payer: &Payer,
         patience: Duration,
     ) -> Result<Arc<Indexed>, QuiltServeError> {
-        self.indexed(quilt, patience).await
+        self.indexed(quilt, payer, patience).await
     }
 
     /// The entry of a file, cut out of its quilt if need be.
@@ -137,10 +139,11 @@ impl Quilts {
     pub async fn patch(
         &self,
         id: QuiltPatchId,
+        payer: &Payer,
         patience: Duration,
     ) -> Result<Arc<Entry>, QuiltServeError> {
         let key = key(id);
-        let quilt = self.quilt(id.quilt(), patience).await?;
+        let quilt = self.quilt(id.quilt(), payer, patience).await?;
         let _turn = self.turn(patience).await?;
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
@@ -168,12 +171,13 @@ impl Quilts {
     async fn indexed(
         &self,
         id: BlobId,
+        payer: &Payer,
         patience: Duration,
     ) -> Result<Arc<Indexed>, QuiltServeError> {
         if let Some(indexed) = self.indexes.get(&id) {
             return Ok(indexed);
         }
-        let quilt = self.quilt(id, patience).await?;
+        let quilt = self.quilt(id, payer, patience).await?;
         let _turn = self.turn(patience).await?;
         if let Some(indexed) = self.indexes.get(&id) {
             return Ok(indexed);
@@ -204,12 +208,17 @@ impl Quilts {
         }
     }
 
-    async fn quilt(&self, id: BlobId, patience: Duration) -> Result<Arc<Entry>, QuiltServeError> {
+    async fn quilt(
+        &self,
+        id: BlobId,
+        payer: &Payer,
+        patience: Duration,
+    ) -> Result<Arc<Entry>, QuiltServeError> {
         let key = Key { id, part: Part::Whole };
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
-        let mut reader = match self.fills.join(key, None).map_err(Arc::new)? {
+        let mut reader = match self.fills.join(key, None, payer).map_err(Arc::new)? {
             Joined::Hit(entry) => return Ok(entry),
             Joined::Reader { reader, .. } => reader,
         };

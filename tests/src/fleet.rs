@@ -1,5 +1,7 @@
 //! A whole system under test.
 
+use std::net::SocketAddr;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -121,6 +123,24 @@ impl Fleet {
     /// `http://…` of a path on an edge, from 0.
     pub fn edge(&self, n: usize, path: &str) -> String {
         format!("{}{path}", self.cluster.edges()[n].url)
+    }
+
+    /// Where the first edge listens.
+    ///
+    /// # Panics
+    /// Never: an edge has an address.
+    pub fn address(&self) -> SocketAddr {
+        let url = &self.cluster.edges()[0].url;
+        url.trim_start_matches("http://").parse().expect("an address")
+    }
+
+    /// `https://…` of a path on the first edge.
+    ///
+    /// # Panics
+    /// When it has no certificate.
+    pub fn tls(&self, path: &str) -> String {
+        let url = self.cluster.edges()[0].tls_url.as_ref();
+        format!("{}{path}", url.expect("the edge has a certificate"))
     }
 
     /// GET of a path on the first edge.

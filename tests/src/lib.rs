@@ -4,6 +4,8 @@
 //! - [`client`]: requests, and what came back, even if it was cut
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
+//! - [`frames`]: HTTP/2 by hand, for what no client does
+//! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
 
@@ -11,8 +13,10 @@ pub mod client;
 pub mod dns;
 mod eventually;
 mod fleet;
+pub mod frames;
 pub mod redis;
 pub mod script;
+pub mod tls;
 
 pub use eventually::eventually;
 pub use fleet::{Fleet, bytes};

@@ -15,10 +15,14 @@ mod conditions;
 mod fills;
 #[path = "fleet/large.rs"]
 mod large;
+#[path = "fleet/limits.rs"]
+mod limits;
 #[path = "fleet/operations.rs"]
 mod operations;
 #[path = "fleet/origins.rs"]
 mod origins;
+#[path = "fleet/protocols.rs"]
+mod protocols;
 #[path = "fleet/quilts.rs"]
 mod quilts;
 #[path = "fleet/ranges.rs"]
@@ -37,3 +41,5 @@ mod weather_dns;
 mod weather_origins;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;
+#[path = "fleet/weather_viewers.rs"]
+mod weather_viewers;

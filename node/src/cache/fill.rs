@@ -40,6 +40,7 @@ use super::{
 };
 use crate::{
     config::{Config, Mode},
+    edge::clients::{Charge, Payer, Refusal},
     metrics::{Metrics, ShedReason},
     origin::Pool,
     verify::Verifier,
@@ -154,12 +155,13 @@ impl Fills {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Joins the fill of `key`, beginning it if nobody has. `total` is the length of the blob,
-    /// where it is known; slices need it.
+    /// Joins the fill of `key`, beginning it at the cost of `payer` if nobody has. `total` is the
+    /// length of the blob, where it is known; slices need it.
     ///
     /// # Errors
-    /// [`FillError::Shed`] when too many fills are under way.
-    pub fn join(&self, key: Key, total: Option<u64>) -> Result<Joined, FillError> {
+    /// [`FillError::Shed`] when too many fills are under way or were begun a moment ago,
+    /// [`FillError::Throttled`] when too many were by this client.
+    pub fn join(&self, key: Key, total: Option<u64>, payer: &Payer) -> Result<Joined, FillError> {
         let mut table = self.shared.table.lock();
         if let Some(fill) = table.get(&key) {
             let reader = Reader::new(Arc::clone(fill));
@@ -174,6 +176,7 @@ impl Fills {
             self.shared.metrics.shed(ShedReason::Fills);
             return Err(FillError::Shed(ShedReason::Fills));
         }
+        let charge = self.charge(payer)?;
         let fill = Arc::new(Fill {
             key,
             state: watch::Sender::new(State::default()),
@@ -182,9 +185,26 @@ impl Fills {
         });
         let reader = Reader::new(Arc::clone(&fill));
         table.insert(key, Arc::clone(&fill));
-        let task = Task::new(Arc::clone(&self.shared), fill, total);
+        let task = Task::new(Arc::clone(&self.shared), fill, total, charge);
         self.shared.tasks.spawn(task.run());
         Ok(Joined::Reader { reader, collapsed: false })
+    }
+
+    /// Has a client pay for asking origins.
+    ///
+    /// # Errors
+    /// As [`Self::join`].
+    pub(crate) fn charge(&self, payer: &Payer) -> Result<Charge, FillError> {
+        payer.charge().map_err(|refusal| match refusal {
+            Refusal::Client(retry_after) => {
+                self.shared.metrics.shed(ShedReason::ClientMisses);
+                FillError::Throttled { retry_after }
+            }
+            Refusal::Node(_) => {
+                self.shared.metrics.shed(ShedReason::Misses);
+                FillError::Shed(ShedReason::Misses)
+            }
+        })
     }
 
     /// Bytes of a slice of a blob too large to hold.

@@ -21,6 +21,12 @@ pub struct Identity {
 pub struct Listen {
     /// For viewers.
     pub edge: SocketAddr,
+    /// For viewers, over TLS; nowhere if not given. `[tls]` names the certificate.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<SocketAddr>,
+    /// Whether another process may listen on the same addresses, so that a new version takes over
+    /// before the old one stops.
+    pub reuse_port: bool,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
 }
@@ -33,6 +39,11 @@ impl Default for Identity {
 
 impl Default for Listen {
     fn default() -> Self {
-        Self { edge: ([127, 0, 0, 1], 4510).into(), admin: ([127, 0, 0, 1], 4511).into() }
+        Self {
+            edge: ([127, 0, 0, 1], 4510).into(),
+            tls: None,
+            reuse_port: false,
+            admin: ([127, 0, 0, 1], 4511).into(),
+        }
     }
 }

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-use super::watch::{Phase, Standing};
+use super::{connection::Connection, streams, watch::Phase};
 use crate::{
     access_log::Pending,
     cache::{entry::Entry, fill::error::FillError},
@@ -54,6 +54,16 @@ pub(super) type BoxStream =
 pub struct Piece {
     bytes: Bytes,
     _held: Option<Arc<dyn Any + Send + Sync>>,
+    /// Whose response it is a piece of, over HTTP/2.
+    stream: Option<Arc<streams::Stream>>,
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(stream) = &self.stream {
+            stream.taken(self.bytes.remaining());
+        }
+    }
 }
 
 impl Buf for Piece {
@@ -67,6 +77,9 @@ impl Buf for Piece {
 
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
+        if let Some(stream) = &self.stream {
+            stream.taken(count);
+        }
     }
 }
 
@@ -82,7 +95,9 @@ pub(super) enum Part {
 /// What is done once a body has ended, however it ends.
 pub(super) struct End {
     pub(super) metrics: Arc<Metrics>,
-    pub(super) standing: Arc<Standing>,
+    pub(super) connection: Arc<Connection>,
+    /// The request, over HTTP/2.
+    pub(super) stream: Option<Arc<streams::Stream>>,
     pub(super) log: Option<Box<Pending>>,
     /// Bytes handed to the connection.
     pub(super) sent: u64,
@@ -129,7 +144,7 @@ impl Content {
             Self::Nothing => (None, None),
             Self::Stream(stream) => (ready!(stream.as_mut().poll_next(cx)).transpose()?, None),
         };
-        Poll::Ready(bytes.map(|bytes| Ok(Piece { bytes, _held: held })))
+        Poll::Ready(bytes.map(|bytes| Ok(Piece { bytes, _held: held, stream: None })))
     }
 }
 
@@ -170,10 +185,14 @@ impl http_body::Body for Body {
         let Some(piece) = ready!(self.bytes.poll(cx)) else {
             return Poll::Ready(None);
         };
-        let piece = piece?;
+        let mut piece = piece?;
         self.left = self.left.saturating_sub(piece.remaining() as u64);
         if let Some(end) = &mut self.end {
             end.sent += piece.remaining() as u64;
+            if let Some(stream) = &end.stream {
+                stream.handed(piece.remaining());
+                piece.stream = Some(Arc::clone(stream));
+            }
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
@@ -189,10 +208,10 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(End { metrics, standing, log, sent }) = self.end.take() else {
+        let Some(End { metrics, connection, stream: _, log, sent }) = self.end.take() else {
             return;
         };
-        standing.enter(Phase::Idle);
+        connection.standing.enter(Phase::Idle);
         metrics.response_bytes.inc_by(sent);
         if self.left > 0 {
             metrics.responses_cut.inc();

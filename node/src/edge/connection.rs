@@ -1,101 +1,277 @@
 //! One connection of a viewer, from accept to close.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    future::{Future, poll_fn},
+    net::IpAddr,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+};
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     pin,
-    sync::OwnedSemaphorePermit,
-    time::{Instant, MissedTickBehavior, interval_at},
+    time::{Instant, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Edge,
+    accept::refusal,
     body::Body,
+    clients::{Entered, Payer},
+    http2,
+    opening::Opening,
     request_id::RequestIds,
     serve::{Answer, serve},
+    sniff::Protocol,
+    streams::Streams,
     watch::{Finding, Phase, Standing, Watched, Watcher},
 };
+use crate::{config::Limits, metrics::ShedReason};
 
 /// A viewer's connection, as a request sees it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) peer: SocketAddr,
+    /// The viewer, or the proxy that speaks for many.
+    pub(super) peer: IpAddr,
+    /// Who pays for requests, unless a proxy says that they are another's.
+    pub(super) payer: Payer,
+    /// Whether requests may name their client: the peer is a trusted proxy.
+    pub(super) is_proxy: bool,
     pub(super) ids: RequestIds,
     pub(super) standing: Arc<Standing>,
+    /// Where requests are counted that run beside each other: over HTTP/2.
+    pub(super) streams: Option<Arc<Streams>>,
+}
+
+/// Which port a connection came to.
+#[derive(Clone)]
+pub(crate) enum Door {
+    /// The plain one.
+    Plain,
+    /// The one for TLS.
+    Tls(TlsAcceptor),
 }
 
 /// Serves a connection until it ends, is given up, or the node stops.
 pub(super) async fn run(
     edge: Arc<Edge>,
+    door: Door,
     stream: TcpStream,
-    peer: SocketAddr,
-    _permit: OwnedSemaphorePermit,
+    peer: IpAddr,
+    _entered: Entered,
     shutdown: CancellationToken,
 ) {
     edge.metrics.connections.inc();
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot disable delayed sending");
     }
-    drive(&edge, stream, peer, shutdown).await;
+    tokio::select! {
+        () = converse(&edge, door, stream, peer, shutdown) => {}
+        () = edge.cut.cancelled() => {}
+    }
     edge.metrics.connections.dec();
 }
 
-async fn drive(edge: &Arc<Edge>, stream: TcpStream, peer: SocketAddr, shutdown: CancellationToken) {
-    let standing = Arc::new(Standing::default());
-    let io = Watched::new(TokioIo::new(stream), Arc::clone(&standing));
-    let service = Service {
-        edge: Arc::clone(edge),
-        connection: Connection { peer, ids: RequestIds::new(), standing: Arc::clone(&standing) },
+/// What is known of a connection before it is known how it speaks.
+struct Viewer {
+    address: IpAddr,
+    payer: Payer,
+    is_proxy: bool,
+}
+
+async fn converse(
+    edge: &Arc<Edge>,
+    door: Door,
+    stream: TcpStream,
+    peer: IpAddr,
+    shutdown: CancellationToken,
+) {
+    let mut opening = Opening::new(stream);
+    let address = match announced(edge, &mut opening, peer).await {
+        Ok(address) => address,
+        Err(error) => {
+            tracing::debug!(%peer, %error, "connection without a PROXY header");
+            return;
+        }
     };
-    let max_head = usize::try_from(edge.limits.max_head.bytes()).unwrap_or(usize::MAX);
+    let (payer, is_proxy) =
+        (edge.viewers.clients.payer(address), edge.viewers.proxies.trust(address));
+    let limits = edge.viewers.limits.load_full();
+    // A proxy has as many connections as its many clients need.
+    let most = if is_proxy { usize::MAX } else { limits.max_connections_per_client };
+    let Some(_connected) = payer.connect(most) else {
+        edge.metrics.shed(ShedReason::ClientConnections);
+        if let Some(answer) = refusal(edge, &door, opening) {
+            answer.await;
+        }
+        return;
+    };
+    let viewer = Viewer { address, payer, is_proxy };
+    let opened = match door {
+        Door::Plain => sniffed(edge, viewer, opening, &limits, shutdown).await,
+        Door::Tls(acceptor) => encrypted(edge, viewer, acceptor, opening, &limits, shutdown).await,
+    };
+    if let Err(error) = opened {
+        tracing::debug!(peer = %address, %error, "connection ended before it began");
+    }
+}
+
+/// Whose connection it is: a load balancer may carry another's.
+async fn announced(
+    edge: &Edge,
+    opening: &mut Opening<TcpStream>,
+    peer: IpAddr,
+) -> std::io::Result<IpAddr> {
+    if !edge.viewers.proxy_protocol || !edge.viewers.proxies.trust(peer) {
+        return Ok(peer);
+    }
+    Ok(opening.proxied().await?.unwrap_or(peer))
+}
+
+async fn encrypted(
+    edge: &Arc<Edge>,
+    viewer: Viewer,
+    acceptor: TlsAcceptor,
+    opening: Opening<TcpStream>,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let stream = timeout(limits.handshake_timeout.duration(), acceptor.accept(opening)).await??;
+    match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => {
+            http2::drive(edge, viewer.over_http2(), Opening::new(stream), limits, shutdown).await;
+        }
+        Some(_) => {
+            http1(edge, viewer.over_http1(), Opening::new(stream), limits, shutdown).await;
+        }
+        None => return sniffed(edge, viewer, Opening::new(stream), limits, shutdown).await,
+    }
+    Ok(())
+}
+
+async fn sniffed<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: &Arc<Edge>,
+    viewer: Viewer,
+    mut opening: Opening<S>,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    match opening.protocol(limits).await? {
+        Protocol::Http1 => http1(edge, viewer.over_http1(), opening, limits, shutdown).await,
+        Protocol::Http2 => {
+            http2::drive(edge, viewer.over_http2(), opening, limits, shutdown).await;
+        }
+    }
+    Ok(())
+}
+
+impl Viewer {
+    fn over_http1(self) -> Connection {
+        self.connection(None)
+    }
+
+    fn over_http2(self) -> Connection {
+        self.connection(Some(Arc::default()))
+    }
+
+    fn connection(self, streams: Option<Arc<Streams>>) -> Connection {
+        let Self { address, payer, is_proxy } = self;
+        let (ids, standing) = (RequestIds::new(), Arc::default());
+        Connection { peer: address, payer, is_proxy, ids, standing, streams }
+    }
+}
+
+async fn http1<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: &Arc<Edge>,
+    connection: Connection,
+    stream: S,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) {
+    let connection = Arc::new(connection);
+    let standing = Arc::clone(&connection.standing);
+    let io = Watched::new(TokioIo::new(stream), Arc::clone(&standing));
+    let service = Service { edge: Arc::clone(edge), connection: Arc::clone(&connection) };
+    let max_head = usize::try_from(limits.max_head.bytes()).unwrap_or(usize::MAX);
     // hyper's own deadline for heads boxes a timer for each request; ours costs nothing per
     // request and covers silence, idleness and slow sending too.
     let serving = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(max_head)
-        .max_headers(edge.limits.max_headers)
+        .max_headers(limits.max_headers)
         .serve_connection(io, service);
-    pin!(serving);
-    let every = Watcher::interval(&edge.limits);
-    let mut ticks = interval_at(Instant::now() + every, every);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut watcher = Watcher::new(Instant::now());
-    let (stopping, cut) = (shutdown.cancelled(), edge.cut.cancelled());
-    pin!(stopping, cut);
-    let mut stops = false;
+    let look = |limits: &Limits, now| watcher.look(&standing, limits, now);
+    let close = http1::Connection::graceful_shutdown;
+    watch(edge, &connection, serving, close, look, shutdown).await;
+}
+
+/// Drives a connection to its end, looking at it from time to time.
+pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
+    edge: &Edge,
+    connection: &Connection,
+    serving: C,
+    close: impl Fn(Pin<&mut C>),
+    mut look: impl FnMut(&Limits, Instant) -> Finding,
+    shutdown: CancellationToken,
+) {
+    pin!(serving);
+    let tick = sleep(Watcher::interval(&edge.viewers.limits.load()));
+    let stopping = shutdown.cancelled();
+    pin!(tick, stopping);
+    let (mut stops, mut asked) = (false, false);
     loop {
         tokio::select! {
             biased;
             ended = serving.as_mut() => {
                 if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "connection ended early");
+                    tracing::debug!(peer = %connection.peer, %error, "connection ended early");
+                }
+                if !asked && connection.standing.is_unruly() {
+                    edge.metrics.shed(ShedReason::Flood);
                 }
                 return;
             }
-            now = ticks.tick() => match watcher.look(&standing, &edge.limits, now) {
-                Finding::Fine => {}
-                Finding::Close => serving.as_mut().graceful_shutdown(),
-                Finding::Cut => {
-                    tracing::debug!(%peer, "connection cut: it made no progress");
-                    return;
+            () = tick.as_mut() => {
+                let (limits, now) = (edge.viewers.limits.load_full(), Instant::now());
+                tick.as_mut().reset(now + Watcher::interval(&limits));
+                match look(&limits, now) {
+                    Finding::Fine => {}
+                    Finding::Close => close(serving.as_mut()),
+                    Finding::Cut => {
+                        tracing::debug!(peer = %connection.peer, "connection cut: no progress");
+                        return;
+                    }
                 }
-            },
-            () = cut.as_mut() => return,
+            }
             () = stopping.as_mut(), if !stops => {
                 stops = true;
-                serving.as_mut().graceful_shutdown();
+                close(serving.as_mut());
+            }
+            // Nobody wakes this: only `serving` makes a viewer unruly, and that was polled just now.
+            () = poll_fn(|_| unruly(connection)), if !asked => {
+                asked = true;
+                edge.metrics.shed(ShedReason::Flood);
+                close(serving.as_mut());
             }
         }
     }
 }
 
-struct Service {
-    edge: Arc<Edge>,
-    connection: Connection,
+fn unruly(connection: &Connection) -> Poll<()> {
+    if connection.standing.is_unruly() { Poll::Ready(()) } else { Poll::Pending }
+}
+
+/// Answers the requests of one connection.
+pub(super) struct Service {
+    pub(super) edge: Arc<Edge>,
+    pub(super) connection: Arc<Connection>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for Service {

@@ -1,6 +1,6 @@
 //! Every failure a viewer can be told, with its status, code and words; nowhere else.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -83,6 +83,8 @@ codes! {
     NotOffered = NOT_IMPLEMENTED, "NOT_OFFERED", "UNIMPLEMENTED";
     /// The quilt is too large to be held and verified.
     QuiltTooLarge = NOT_IMPLEMENTED, "QUILT_TOO_LARGE", "UNIMPLEMENTED";
+    /// The client does too much.
+    RateLimited = TOO_MANY_REQUESTS, "RATE_LIMITED", "RESOURCE_EXHAUSTED";
     /// The edge has no room now.
     Overloaded = SERVICE_UNAVAILABLE, "OVERLOADED", "UNAVAILABLE";
     /// The origins have no room now.
@@ -114,6 +116,13 @@ impl ServeError {
     pub fn unsatisfiable(length: u64) -> Self {
         let message = format!("the range lies outside the body, which has {length} bytes");
         Self { length: Some(length), ..Self::new(Code::RangeNotSatisfiable, message) }
+    }
+
+    /// Too much of one client, which may try again after `wait`.
+    pub fn limited(message: impl Into<String>, wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let retry_after = Some(seconds.max(RETRY_AFTER));
+        Self { retry_after, ..Self::new(Code::RateLimited, message) }
     }
 
     /// Bytes of the body that a range lies outside of.
@@ -167,6 +176,7 @@ impl From<&FillError> for ServeError {
             FillError::Shed(_) | FillError::Abandoned => {
                 Self::new(Code::Overloaded, "the edge has no room for this request now")
             }
+            FillError::Throttled { retry_after } => Self::limited(message, *retry_after),
             FillError::Exhausted { kind: Exhaustion::Busy(after), .. } => {
                 let mut error = Self::new(Code::OriginsBusy, message);
                 error.retry_after = Some(after.map_or(RETRY_AFTER, |after| after.as_secs().max(1)));

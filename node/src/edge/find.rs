@@ -31,7 +31,7 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
     if let Some(total) = known_length(edge, id)
         && total > edge.fills.whole()
     {
-        return Ok(sliced(edge, id, total, CacheResult::Miss(Level::Origin)).await);
+        return Ok(sliced(edge, asked, id, total, CacheResult::Miss(Level::Origin)).await);
     }
     let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
     if (asked.is_head || in_part)
@@ -41,7 +41,7 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
     {
         return Ok(found);
     }
-    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None) {
+    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None, asked.payer()) {
         Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
         Ok(Joined::Hit(entry)) => return Ok(Found::hit(entry)),
         Err(error) => return Err(ServeError::from(&error)),
@@ -66,7 +66,7 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
         }
         Ready::Large { total } => {
             let result = result(Level::Origin, Source::Walrus);
-            Ok(sliced(edge, id, total, result).await)
+            Ok(sliced(edge, asked, id, total, result).await)
         }
     }
 }
@@ -76,10 +76,13 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
 async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, ServeError> {
     let total = match known_length(edge, id) {
         Some(total) => total,
-        None => match measure(edge, probe_key(id)).await {
+        None => match measure(edge, asked, probe_key(id)).await {
             Ok(total) => total,
             Err(error) => match &*error {
-                FillError::NotFound | FillError::Blocked | FillError::Shed(_) => {
+                FillError::NotFound
+                | FillError::Blocked
+                | FillError::Shed(_)
+                | FillError::Throttled { .. } => {
                     return Err(ServeError::from(&*error));
                 }
                 // An empty blob has no first byte; and if origins are at fault, the fill of the
@@ -90,7 +93,7 @@ async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, 
     };
     let result = CacheResult::Miss(Level::Origin);
     if total > edge.fills.whole() {
-        return Ok(Some(sliced(edge, id, total, result).await));
+        return Ok(Some(sliced(edge, asked, id, total, result).await));
     }
     let facts = arriving(edge, &id, result);
     Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
@@ -104,8 +107,8 @@ fn known_length(edge: &Edge, id: BlobId) -> Option<u64> {
     }
 }
 
-async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
-    match edge.fills.join(key, None).map_err(Arc::new)? {
+async fn measure(edge: &Edge, asked: &Asked, key: Key) -> Result<u64, Arc<FillError>> {
+    match edge.fills.join(key, None, asked.payer()).map_err(Arc::new)? {
         Joined::Hit(entry) => Ok(entry.record().total),
         Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
             Ready::Entry(entry, _) => Ok(entry.record().total),
@@ -115,29 +118,38 @@ async fn measure(edge: &Edge, key: Key) -> Result<u64, Arc<FillError>> {
     }
 }
 
-pub(super) async fn patch(edge: &Edge, id: QuiltPatchId) -> Result<Found, ServeError> {
+pub(super) async fn patch(
+    edge: &Edge,
+    asked: &Asked,
+    id: QuiltPatchId,
+) -> Result<Found, ServeError> {
     if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
         return Ok(Found::hit(entry));
     }
-    let entry: Arc<Entry> = edge.quilts.patch(id, edge.patience).await?;
+    let entry: Arc<Entry> = edge.quilts.patch(id, asked.payer(), edge.patience).await?;
     let result = CacheResult::Miss(entry.record().level);
     Ok(Found::entry(entry, result, Source::Walrus))
 }
 
 /// A blob too large to hold; what it is, its first bytes tell.
-async fn sliced(edge: &Edge, id: BlobId, total: u64, result: CacheResult) -> Found {
+async fn sliced(edge: &Edge, asked: &Asked, id: BlobId, total: u64, result: CacheResult) -> Found {
     let mut facts = arriving(edge, &id, result);
     let key = Key { id, part: Part::Beginning };
     facts.media = match edge.cache.lookup(&key) {
         Lookup::Hit(entry) => Some(entry.record().media.clone()),
         // Without them it is of no known kind, and whoever asks gets it all the same.
-        Lookup::Refused(_) | Lookup::Miss => beginning(edge, key, total).await.ok(),
+        Lookup::Refused(_) | Lookup::Miss => beginning(edge, asked, key, total).await.ok(),
     };
-    Found { facts, length: total, held: Held::Large(id) }
+    Found { facts, length: total, held: Held::Large(id, asked.payer().clone()) }
 }
 
-async fn beginning(edge: &Edge, key: Key, total: u64) -> Result<MediaType, Arc<FillError>> {
-    match edge.fills.join(key, Some(total)).map_err(Arc::new)? {
+async fn beginning(
+    edge: &Edge,
+    asked: &Asked,
+    key: Key,
+    total: u64,
+) -> Result<MediaType, Arc<FillError>> {
+    match edge.fills.join(key, Some(total), asked.payer()).map_err(Arc::new)? {
         Joined::Hit(entry) => Ok(entry.record().media.clone()),
         Joined::Reader { mut reader, .. } => match reader.entry(edge.patience).await? {
             Ready::Entry(entry, _) => Ok(entry.record().media.clone()),

@@ -4,9 +4,10 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use tokio::time::{Instant, sleep};
 use wcdn_proto::BlobId;
 
-use super::body::BoxStream;
+use super::{body::BoxStream, clients::Payer};
 use crate::{
     cache::{
         Cache, Lookup,
@@ -23,18 +24,26 @@ struct Reading {
     fills: Fills,
     patience: Duration,
     id: BlobId,
+    payer: Payer,
     total: u64,
     range: Range<u64>,
     ahead: Option<(u32, Joined)>,
 }
 
 /// The bytes of `range` of a blob of `total` bytes.
-pub(super) fn stream(edge: &Edge, id: BlobId, total: u64, range: Range<u64>) -> BoxStream {
+pub(super) fn stream(
+    edge: &Edge,
+    id: BlobId,
+    payer: Payer,
+    total: u64,
+    range: Range<u64>,
+) -> BoxStream {
     let reading = Reading {
         cache: Arc::clone(&edge.cache),
         fills: edge.fills.clone(),
         patience: edge.patience,
         id,
+        payer,
         total,
         range,
         ahead: None,
@@ -59,7 +68,7 @@ impl Reading {
         let n = u32::try_from(number).map_err(|_| Arc::new(FillError::Abandoned))?;
         let joined = match self.ahead.take() {
             Some((ready, joined)) if ready == n => joined,
-            _ => self.join(n)?,
+            _ => self.join_in_time(n).await?,
         };
         self.ahead = match n.checked_add(1) {
             Some(after) if !self.range.is_empty() => self.join(after).ok().map(|it| (after, it)),
@@ -75,12 +84,30 @@ impl Reading {
         }
     }
 
+    /// Joins the fill of a slice. A viewer who has spent its budget waits for more: its response has
+    /// begun, and would else be cut for being fast.
+    async fn join_in_time(&self, n: u32) -> Result<Joined, Arc<FillError>> {
+        let end = Instant::now() + self.patience;
+        loop {
+            let error = match self.join(n) {
+                Ok(joined) => return Ok(joined),
+                Err(error) => error,
+            };
+            match *error {
+                FillError::Throttled { retry_after } if Instant::now() + retry_after < end => {
+                    sleep(retry_after).await;
+                }
+                _ => return Err(error),
+            }
+        }
+    }
+
     fn join(&self, n: u32) -> Result<Joined, Arc<FillError>> {
         let key = Key { id: self.id, part: Part::Slice(n) };
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
-        self.fills.join(key, Some(self.total)).map_err(Arc::new)
+        self.fills.join(key, Some(self.total), &self.payer).map_err(Arc::new)
     }
 }
 

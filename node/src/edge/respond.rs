@@ -11,6 +11,7 @@ use wcdn_proto::BlobId;
 use super::{
     Edge,
     body::{Body, Content, Part},
+    clients::Payer,
     error::{Code, ServeError},
     large, multipart,
     range::{self, Resolved},
@@ -47,8 +48,8 @@ pub(super) enum Held {
     Entry(Arc<Entry>),
     /// Arriving.
     Reader(Reader),
-    /// At the origins, to be had in slices.
-    Large(BlobId),
+    /// At the origins, to be had in slices, at somebody's cost.
+    Large(BlobId, Payer),
     /// Nowhere: only the length was asked for.
     Nothing,
 }
@@ -171,7 +172,7 @@ fn one(edge: &Edge, held: Held, total: u64, range: Range<u64>) -> Body {
     let bytes = match held {
         Held::Entry(entry) => Content::Entry(entry, range),
         Held::Reader(reader) => Content::Stream(Box::pin(reader.stream(range))),
-        Held::Large(id) => Content::Stream(large::stream(edge, id, total, range)),
+        Held::Large(id, payer) => Content::Stream(large::stream(edge, id, payer, total, range)),
         Held::Nothing => Content::Nothing,
     };
     Body::new(bytes, length)

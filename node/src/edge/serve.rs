@@ -12,9 +12,7 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
-};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -23,16 +21,16 @@ use tokio::time::Instant;
 use super::{
     Edge,
     body::{Body, Content, End},
+    clients::Payer,
     connection::Connection,
-    cors,
     error::{Code, ServeError},
-    find,
-    path::{self, Family, Target},
+    find, gates,
+    path::{Family, Target},
     range,
     respond::{Found, Reply, respond},
     response::{self, CacheResult},
+    streams::Stream,
     validator::{self, Match},
-    watch::Standing,
 };
 use crate::{
     access_log::Pending,
@@ -50,9 +48,20 @@ pub(super) struct Asked {
     has_body: bool,
     family: Family,
     id: HeaderValue,
-    began: Instant,
-    standing: Arc<Standing>,
+    pub(super) began: Instant,
+    pub(super) connection: Arc<Connection>,
+    /// The client, where a proxy says that the request is another's.
+    forwarded: Option<Payer>,
+    /// The request, over HTTP/2.
+    pub(super) stream: Option<Arc<Stream>>,
     log: Option<Box<Pending>>,
+}
+
+impl Asked {
+    /// Who pays for what it makes the edge fetch.
+    pub(super) fn payer(&self) -> &Payer {
+        self.forwarded.as_ref().unwrap_or(&self.connection.payer)
+    }
 }
 
 /// A response, now or later.
@@ -79,13 +88,14 @@ impl Future for Answer {
 /// Answers a request.
 pub(super) fn serve(
     edge: &Arc<Edge>,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     request: Request<Incoming>,
 ) -> Answer {
     let began = Instant::now();
     let (mut head, unread) = request.into_parts();
     let id = connection.ids.of(&head.headers);
-    let log = Pending::begin(&edge.access_log, connection.peer, &head, &id, began);
+    let (client, forwarded) = gates::client(edge, connection, &head.headers);
+    let log = Pending::begin(&edge.access_log, client, &head, &id, began);
     let mut asked = Asked {
         is_head: head.method == Method::HEAD,
         headers: std::mem::take(&mut head.headers),
@@ -94,10 +104,12 @@ pub(super) fn serve(
         family: Family::of(head.uri.path()),
         id,
         began,
-        standing: Arc::clone(&connection.standing),
+        connection: Arc::clone(connection),
+        forwarded,
+        stream: None,
         log,
     };
-    let passed = pass(&mut asked, &head);
+    let passed = gates::admit(edge, &mut asked).and_then(|()| gates::pass(&mut asked, &head));
     if asked.has_body {
         let edge = Arc::clone(edge);
         return Answer::Waiting(Box::pin(async move {
@@ -125,29 +137,6 @@ pub(super) fn serve(
     }
 }
 
-/// The gates that look at the request alone; what it asks for, or the answer it gets at once.
-fn pass(asked: &mut Asked, head: &Parts) -> Result<Target, Box<Result<Reply, ServeError>>> {
-    let refusal = |error: ServeError| Box::new(Err(error));
-    if head.version == Version::HTTP_11 && !names_one_host(&asked.headers) {
-        let error = ServeError::new(Code::InvalidHost, "the request must have one Host");
-        return Err(refusal(error));
-    }
-    match head.method {
-        Method::GET | Method::HEAD => {}
-        Method::OPTIONS => return Err(Box::new(Ok(preflight().into()))),
-        _ => return Err(refusal(method_not_allowed(&head.method))),
-    }
-    let target = path::parse(head.uri.path()).map_err(|error| refusal(error.into()))?;
-    if let Target::ByteRange(_) = target {
-        let range = path::byte_range_query(head.uri.query().unwrap_or_default());
-        let invalid = |error: path::QueryError| {
-            refusal(ServeError::new(Code::InvalidByteRange, error.to_string()))
-        };
-        asked.byte_range = Some(range.map_err(invalid)?);
-    }
-    Ok(target)
-}
-
 async fn eventually(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
     match quickly(edge, asked, &target) {
         Some(result) => result,
@@ -167,12 +156,6 @@ async fn discard(body: Incoming) {
     let read = Limited::new(body, MAX_DISCARDED).collect();
     // Too long, too slow or broken off: the connection closes after the answer in any case.
     let _unread = tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err();
-}
-
-/// What HTTP/1.1 demands of every request (RFC 9112 §3.2).
-fn names_one_host(headers: &HeaderMap) -> bool {
-    let mut hosts = headers.get_all(header::HOST).iter();
-    hosts.next().is_some() && hosts.next().is_none()
 }
 
 /// What can be answered without waiting.
@@ -243,38 +226,27 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         Target::Blob(id) | Target::ByteRange(id) => {
             respond(edge, asked, find::blob(edge, asked, id).await?)
         }
-        Target::Patch(id) => respond(edge, asked, find::patch(edge, id).await?),
+        Target::Patch(id) => respond(edge, asked, find::patch(edge, asked, id).await?),
         Target::QuiltFile { quilt, identifier } => {
-            let id = edge.quilts.resolve(quilt, &identifier, edge.patience).await?;
-            respond(edge, asked, find::patch(edge, id).await?)
+            let id = edge.quilts.resolve(quilt, &identifier, asked.payer(), edge.patience).await?;
+            respond(edge, asked, find::patch(edge, asked, id).await?)
         }
         Target::Object(object) => {
-            let id =
-                edge.objects.resolve(object).await.map_err(|error| ServeError::from(&*error))?;
+            let id = edge
+                .objects
+                .resolve(object, asked.payer())
+                .await
+                .map_err(|error| ServeError::from(&*error))?;
             let mut found = find::blob(edge, asked, id).await?;
             found.facts.name_is_immutable = false;
             respond(edge, asked, found)
         }
         Target::QuiltPatches(quilt) => {
-            let list = edge.quilts.list(quilt, edge.patience).await?;
+            let list = edge.quilts.list(quilt, asked.payer(), edge.patience).await?;
             Ok(listing(&list).into())
         }
         Target::Status => Ok(status().into()),
     }
-}
-
-fn preflight() -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    cors::preflight(response.headers_mut());
-    response
-}
-
-fn method_not_allowed(method: &Method) -> ServeError {
-    ServeError::new(
-        Code::MethodNotAllowed,
-        format!("{method} is not served here; an edge answers GET, HEAD and OPTIONS"),
-    )
 }
 
 fn status() -> Response<Body> {
@@ -305,14 +277,16 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     if asked.is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
         response = only_head(response);
     }
-    if asked.has_body {
+    if asked.has_body && asked.stream.is_none() {
         // What is left of the body is not read, so it must not be taken for the next request.
+        // Over HTTP/2 it cannot be.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response::every(response.headers_mut(), asked.id);
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
-    let end = End { metrics: Arc::clone(&edge.metrics), standing: asked.standing, log, sent: 0 };
+    let (connection, stream) = (asked.connection, asked.stream);
+    let end = End { metrics: Arc::clone(&edge.metrics), connection, stream, log, sent: 0 };
     response.map(|body| body.when_ended(end))
 }
 

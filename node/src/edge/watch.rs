@@ -17,6 +17,8 @@ use tokio::time::Instant;
 use crate::config::Limits;
 
 /// What a connection is doing. Written by its own task only, so that every access is relaxed.
+/// HTTP/2 has many requests at once, which [`Streams`](super::streams::Streams) counts instead of
+/// phases.
 ///
 /// Each change gives a new number whose two low bits are the phase; a watcher that sees the same
 /// number twice knows that nothing happened in between. No clock is read on the path of a hit.
@@ -25,6 +27,8 @@ pub(super) struct Standing {
     step: AtomicU32,
     written: AtomicU64,
     blocked: AtomicBool,
+    /// An HTTP/2 viewer sends too many frames of the wrong kind.
+    unruly: AtomicBool,
 }
 
 /// The phases of a connection.
@@ -56,6 +60,34 @@ impl Standing {
         }
     }
 
+    /// Bytes sent so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    /// Whether the viewer takes no more bytes for now.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked.load(Relaxed)
+    }
+
+    /// Notes that the viewer is to be asked to go.
+    pub(super) fn misbehave(&self) {
+        self.unruly.store(true, Relaxed);
+    }
+
+    /// Whether it is.
+    pub(super) fn is_unruly(&self) -> bool {
+        self.unruly.load(Relaxed)
+    }
+
+    pub(super) fn write(&self, bytes: u64) {
+        self.written.fetch_add(bytes, Relaxed);
+    }
+
+    pub(super) fn block(&self) {
+        self.blocked.store(true, Relaxed);
+    }
+
     fn received(&self) {
         if matches!(Self::phase(self.step.load(Relaxed)), Phase::Silent | Phase::Idle) {
             self.enter(Phase::Head);
@@ -79,14 +111,20 @@ pub(super) enum Finding {
 pub(super) struct Watcher {
     seen: u32,
     since: Instant,
-    /// Since when the viewer is slow to take bytes, and how many it had taken by then.
+    sending: Sending,
+}
+
+/// Whether a viewer whose socket is full takes enough.
+#[derive(Debug, Default)]
+pub(super) struct Sending {
+    /// Since when it is, and how many bytes had been sent by then.
     slow: Option<(Instant, u64)>,
 }
 
 impl Watcher {
     /// Looks for the first time.
     pub(super) fn new(now: Instant) -> Self {
-        Self { seen: 0, since: now, slow: None }
+        Self { seen: 0, since: now, sending: Sending::default() }
     }
 
     /// How often to look: often enough that no limit is overrun by more than a quarter.
@@ -108,26 +146,27 @@ impl Watcher {
         let step = at.step.load(Relaxed);
         let phase = Standing::phase(step);
         if step != self.seen {
-            (self.seen, self.since, self.slow) = (step, now, None);
+            (self.seen, self.since, self.sending) = (step, now, Sending::default());
         }
         let stood = now - self.since;
         match phase {
             Phase::Silent if stood >= limits.first_byte_timeout.duration() => Finding::Cut,
             Phase::Head if stood >= limits.head_timeout.duration() => Finding::Cut,
             // A response is sent for some time after its body has ended here.
-            Phase::Answering | Phase::Idle if at.blocked.load(Relaxed) => {
-                self.look_at_sending(at, limits, now)
-            }
+            Phase::Answering | Phase::Idle if at.is_blocked() => self.sending.look(at, limits, now),
             Phase::Idle if stood >= limits.idle_timeout.duration() => Finding::Close,
             _ => {
-                self.slow = None;
+                self.sending = Sending::default();
                 Finding::Fine
             }
         }
     }
+}
 
-    fn look_at_sending(&mut self, at: &Standing, limits: &Limits, now: Instant) -> Finding {
-        let written = at.written.load(Relaxed);
+impl Sending {
+    /// Looks at a socket that is full.
+    pub(super) fn look(&mut self, at: &Standing, limits: &Limits, now: Instant) -> Finding {
+        let written = at.written();
         let (since, before) = *self.slow.get_or_insert((now, written));
         let window = now - since;
         if window < limits.send_timeout.duration() {
@@ -154,11 +193,21 @@ impl<S> Watched<S> {
     fn wrote(&self, written: &Poll<io::Result<usize>>) {
         match written {
             Poll::Ready(Ok(bytes)) => {
-                self.standing.written.fetch_add(*bytes as u64, Relaxed);
+                self.standing.write(*bytes as u64);
                 self.standing.blocked.store(false, Relaxed);
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.standing.blocked.store(true, Relaxed),
+            Poll::Pending => self.standing.block(),
+        }
+    }
+}
+
+impl<S> Watched<S> {
+    /// TLS keeps bytes that the socket does not take yet; they are as stuck as any.
+    fn flushed(&self, flushed: &Poll<io::Result<()>>) {
+        match flushed {
+            Poll::Ready(_) => self.standing.blocked.store(false, Relaxed),
+            Poll::Pending => self.standing.block(),
         }
     }
 }
@@ -201,11 +250,15 @@ impl<S: Write + Unpin> Write for Watched<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.flushed(&flushed);
+        flushed
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.flushed(&closed);
+        closed
     }
 }
 
@@ -254,10 +307,10 @@ mod tests {
         for (bytes_a_second, expected) in [(10, Finding::Cut), (5_000, Finding::Fine)] {
             let (standing, mut watcher, limits, now) = start();
             standing.enter(Phase::Answering);
-            standing.blocked.store(true, Relaxed);
+            standing.block();
             let mut worst = Finding::Fine;
             for second in 0..120 {
-                standing.written.fetch_add(bytes_a_second, Relaxed);
+                standing.write(bytes_a_second);
                 if watcher.look(&standing, &limits, now + second * SECOND) == Finding::Cut {
                     worst = Finding::Cut;
                 }

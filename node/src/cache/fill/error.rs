@@ -18,6 +18,12 @@ pub enum FillError {
     /// There was no room to begin or to check.
     #[error("no room: {0:?}")]
     Shed(ShedReason),
+    /// The client has begun too many fills.
+    #[error("this address asks for too much that is not in the cache")]
+    Throttled {
+        /// How long to wait.
+        retry_after: Duration,
+    },
     /// Every origin that might have served failed.
     #[error("no origin served the blob: {tried}")]
     Exhausted {

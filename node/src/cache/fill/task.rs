@@ -21,6 +21,7 @@ use crate::{
         negative::Absence,
     },
     edge::{
+        clients::Charge,
         media::{self, MediaType},
         response::Source,
         validator,
@@ -40,6 +41,8 @@ pub(super) struct Task {
     token: Position,
     /// Tells the fills of one blob apart.
     nonce: u32,
+    /// What its client paid.
+    charge: Charge,
 }
 
 /// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
@@ -53,9 +56,14 @@ struct Suspect {
 }
 
 impl Task {
-    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, total: Option<u64>) -> Self {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        fill: Arc<Fill>,
+        total: Option<u64>,
+        charge: Charge,
+    ) -> Self {
         shared.metrics.fills.inc();
-        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random() }
+        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random(), charge }
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -157,6 +165,7 @@ impl Task {
     async fn ask_origins(&self, mut begun: Option<Growing>) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
+        self.charge.spend();
         let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {

@@ -1,0 +1,126 @@
+//! The ports of viewers: who is let in, and what those are told who are not.
+
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Edge,
+    connection::{self, Door},
+    opening::Opening,
+    sniff::PREFACE,
+};
+use crate::metrics::ShedReason;
+
+/// Pause after a failed accept: most likely there are no file descriptors left, and asking again
+/// at once would only burn a core.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Connections that are being told that there are too many.
+pub(super) const MAX_TURNED_AWAY: usize = 64;
+
+/// Accepts connections until `shutdown`, each a task on `tasks`.
+pub(crate) async fn accept(
+    listener: TcpListener,
+    door: Door,
+    edge: Arc<Edge>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let admit = |stream, peer| admit(&edge, &door, &tasks, &shutdown, stream, peer);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = shutdown.cancelled() => break,
+        };
+        match accepted {
+            Ok((stream, peer)) => admit(stream, peer),
+            Err(error) => pause_after(&error).await,
+        }
+    }
+    empty(listener, admit);
+}
+
+/// Lets in whoever waits in the queue of the socket: they would be reset with it, though another
+/// process may listen on the same port. The system is asked, for the runtime may not know of the
+/// latest yet.
+fn empty(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
+        {
+            admit(stream, peer);
+        }
+    }
+}
+
+fn admit(
+    edge: &Arc<Edge>,
+    door: &Door,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
+    let edge = Arc::clone(edge);
+    if let Some(entered) = edge.viewers.clients.enter(edge.viewers.limits.load().max_connections) {
+        let (door, shutdown, peer) = (door.clone(), shutdown.child_token(), peer.ip());
+        tasks.spawn(connection::run(edge, door, stream, peer.to_canonical(), entered, shutdown));
+        return;
+    }
+    edge.metrics.shed(ShedReason::Connections);
+    if let Some(answer) = refusal(&edge, door, Opening::new(stream)) {
+        tasks.spawn(answer);
+    }
+}
+
+async fn pause_after(error: &io::Error) {
+    let of_client = [
+        io::ErrorKind::ConnectionAborted,
+        io::ErrorKind::ConnectionReset,
+        io::ErrorKind::Interrupted,
+    ];
+    if !of_client.contains(&error.kind()) {
+        tracing::warn!(%error, "cannot accept a connection");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+/// Tells one connection too many that it is one. `None` where it is closed without a word: there
+/// are too many of these, too, or it speaks TLS and would not understand.
+pub(super) fn refusal(
+    edge: &Edge,
+    door: &Door,
+    opening: Opening<TcpStream>,
+) -> Option<impl Future<Output = ()> + Send + 'static> {
+    let Door::Plain = door else { return None };
+    let permit = Arc::clone(&edge.viewers.turned_away).try_acquire_owned().ok()?;
+    Some(async move {
+        if !matches!(timeout(Duration::from_secs(1), turn_away(opening)).await, Ok(Ok(()))) {
+            tracing::debug!("a connection too many went away unanswered");
+        }
+        drop(permit);
+    })
+}
+
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    connection: close\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n";
+
+/// An empty SETTINGS frame, and GOAWAY with `ENHANCE_YOUR_CALM`.
+const HTTP2_ANSWER: &[u8] = &[
+    0, 0, 0, 4, 0, 0, 0, 0, 0, //
+    0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11,
+];
+
+/// It reads first, for a client that is reset while it sends does not see the answer.
+async fn turn_away(mut opening: Opening<TcpStream>) -> io::Result<()> {
+    let speaks_http2 = opening.seen().await?.starts_with(&PREFACE[..3]);
+    let answer = if speaks_http2 { HTTP2_ANSWER } else { HTTP1_ANSWER };
+    opening.write_all(answer).await?;
+    opening.shutdown().await
+}

@@ -1,0 +1,166 @@
+//! Viewers told apart by address, and what each may still take.
+
+mod ledger;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+pub(crate) use self::ledger::{Clients, Entered};
+use super::gcra::{Rate, Spent};
+
+/// What viewers are told apart by: an IPv4 address, or the IPv6 network of 64 bits that one
+/// customer of a provider has at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Key {
+    V4(Ipv4Addr),
+    V6([u8; 8]),
+}
+
+impl From<IpAddr> for Key {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(network(address)),
+        }
+    }
+}
+
+fn network(address: Ipv6Addr) -> [u8; 8] {
+    let [a, b, c, d, e, f, g, h, ..] = address.octets();
+    [a, b, c, d, e, f, g, h]
+}
+
+/// One client: what it has open, and what it has spent.
+#[derive(Debug, Default)]
+struct Client {
+    connections: AtomicU32,
+    streams: AtomicU32,
+    requests: Spent,
+    misses: Spent,
+}
+
+/// Who pays for what a request makes the edge do. Clones share the account.
+#[derive(Debug, Clone)]
+pub struct Payer {
+    client: Arc<Client>,
+    clients: Clients,
+}
+
+/// Why a fill may not be begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// This client has begun too many; how long to wait.
+    Client(Duration),
+    /// All of them together have.
+    Node(Duration),
+}
+
+/// What was paid for a fill; given back on drop, unless an origin was asked for it.
+#[derive(Debug)]
+pub(crate) struct Charge {
+    payer: Payer,
+    client: Option<Rate>,
+    node: Option<Rate>,
+    is_spent: AtomicBool,
+}
+
+/// One open connection of a client.
+#[derive(Debug)]
+pub(crate) struct Connected(Arc<Client>);
+
+/// One HTTP/2 request of a client in flight.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Client>);
+
+impl Payer {
+    /// Opens a connection, unless the client has `most` open.
+    pub(crate) fn connect(&self, most: usize) -> Option<Connected> {
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
+        take(&self.client.connections, most).then(|| Connected(Arc::clone(&self.client)))
+    }
+
+    /// Begins an HTTP/2 request, unless the client has `most` in flight.
+    pub(crate) fn begin(&self, most: u32) -> Option<InFlight> {
+        take(&self.client.streams, most).then(|| InFlight(Arc::clone(&self.client)))
+    }
+
+    /// Pays for a request, where their rate is limited.
+    ///
+    /// # Errors
+    /// How long to wait.
+    pub(crate) fn request(&self, now: Instant) -> Result<(), Duration> {
+        if !self.clients.limits_requests() {
+            return Ok(());
+        }
+        match self.clients.rates().requests {
+            Some(rate) => self.client.requests.take(rate, self.clients.nanos(now)),
+            None => Ok(()),
+        }
+    }
+
+    /// Pays for a fill.
+    ///
+    /// # Errors
+    /// [`Refusal`]; then nothing was spent.
+    pub(crate) fn charge(&self) -> Result<Charge, Refusal> {
+        let now = self.clients.nanos(Instant::now());
+        let rates = self.clients.rates();
+        if let Some(rate) = rates.misses {
+            self.client.misses.take(rate, now).map_err(Refusal::Client)?;
+        }
+        if let Some(rate) = rates.node_misses
+            && let Err(wait) = self.clients.node_misses().take(rate, now)
+        {
+            rates.misses.inspect(|rate| self.client.misses.refund(*rate));
+            return Err(Refusal::Node(wait));
+        }
+        let (payer, is_spent) = (self.clone(), AtomicBool::new(false));
+        Ok(Charge { payer, client: rates.misses, node: rates.node_misses, is_spent })
+    }
+}
+
+impl Charge {
+    /// An origin is asked.
+    pub(crate) fn spend(&self) {
+        self.is_spent.store(true, Relaxed);
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        if self.is_spent.load(Relaxed) {
+            return;
+        }
+        let Self { payer: Payer { client, clients }, .. } = self;
+        self.client.inspect(|rate| client.misses.refund(*rate));
+        self.node.inspect(|rate| clients.node_misses().refund(*rate));
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.streams.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Raises a count that stays at `most`.
+fn take(count: &AtomicU32, most: u32) -> bool {
+    count.fetch_update(Relaxed, Relaxed, |count| (count < most).then_some(count + 1)).is_ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! The table of clients, with a bound.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::{
+    super::gcra::{Rate, Spent},
+    Client, Key, Payer,
+};
+use crate::config::Limits;
+
+/// Every client that has something open, or has spent what is not earned again. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// What all [`Spent`] are counted from.
+    beginning: Instant,
+    table: Mutex<Table>,
+    connections: AtomicUsize,
+    node_misses: Spent,
+    rates: ArcSwap<Rates>,
+    /// Whether `rates` has one for requests: a plain flag, for it is read by every request.
+    limits_requests: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    clients: HashMap<Key, Arc<Client>, foldhash::fast::RandomState>,
+    /// One for all who found no room.
+    crowd: Arc<Client>,
+    swept: Option<Instant>,
+}
+
+/// The rates in force.
+#[derive(Debug)]
+pub(super) struct Rates {
+    pub(super) requests: Option<Rate>,
+    pub(super) misses: Option<Rate>,
+    pub(super) node_misses: Option<Rate>,
+}
+
+impl Rates {
+    fn new(limits: &Limits) -> Self {
+        let requests = limits.requests_per_second_per_client;
+        let node = limits.misses_per_second;
+        Self {
+            requests: Rate::new(requests, requests.saturating_mul(2)),
+            misses: Rate::new(limits.misses_per_client, limits.miss_burst_per_client),
+            node_misses: Rate::new(node, node.saturating_mul(4)),
+        }
+    }
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub(crate) struct Entered(Clients);
+
+/// Clients told apart; more share one account. A record takes about a hundred bytes.
+pub(super) const MAX_CLIENTS: usize = 65_536;
+
+/// Looking for idle clients goes through the whole table, so it is not done more often than this.
+const SWEEP_PAUSE: Duration = Duration::from_secs(1);
+
+impl Clients {
+    /// Nobody yet.
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let rates = Rates::new(limits);
+        let shared = Shared {
+            beginning: Instant::now(),
+            table: Mutex::default(),
+            connections: AtomicUsize::new(0),
+            node_misses: Spent::default(),
+            limits_requests: AtomicBool::new(rates.requests.is_some()),
+            rates: ArcSwap::from_pointee(rates),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Other rates from now on; what was spent stays spent.
+    pub(crate) fn limit(&self, limits: &Limits) {
+        let rates = Rates::new(limits);
+        let limits_requests = rates.requests.is_some();
+        self.shared.rates.store(Arc::new(rates));
+        self.shared.limits_requests.store(limits_requests, Relaxed);
+    }
+
+    /// Lets a connection in, unless there are `most`.
+    pub(crate) fn enter(&self, most: usize) -> Option<Entered> {
+        let more = |count| (count < most).then_some(count + 1);
+        self.shared.connections.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Entered(self.clone()))
+    }
+
+    /// The account of an address.
+    pub(crate) fn payer(&self, address: IpAddr) -> Payer {
+        let now = Instant::now();
+        let client = self.client(address.into(), now);
+        Payer { client, clients: self.clone() }
+    }
+
+    fn client(&self, key: Key, now: Instant) -> Arc<Client> {
+        let mut table = self.shared.table.lock();
+        if let Some(client) = table.clients.get(&key) {
+            return Arc::clone(client);
+        }
+        if table.clients.len() >= MAX_CLIENTS {
+            self.sweep(&mut table, now);
+        }
+        if table.clients.len() >= MAX_CLIENTS {
+            return Arc::clone(&table.crowd);
+        }
+        Arc::clone(table.clients.entry(key).or_default())
+    }
+
+    /// Drops those who have nothing open and nothing to earn again.
+    fn sweep(&self, table: &mut Table, now: Instant) {
+        if table.swept.is_some_and(|swept| now - swept < SWEEP_PAUSE) {
+            return;
+        }
+        table.swept = Some(now);
+        let now = self.nanos(now);
+        // Nobody else holds it, and nobody can get it while the table is locked.
+        table.clients.retain(|_, client| {
+            Arc::strong_count(client) > 1
+                || !client.misses.is_whole(now)
+                || !client.requests.is_whole(now)
+        });
+    }
+
+    pub(super) fn rates(&self) -> Arc<Rates> {
+        self.shared.rates.load_full()
+    }
+
+    pub(super) fn limits_requests(&self) -> bool {
+        self.shared.limits_requests.load(Relaxed)
+    }
+
+    pub(super) fn node_misses(&self) -> &Spent {
+        &self.shared.node_misses
+    }
+
+    pub(super) fn nanos(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.shared.beginning);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.shared.table.lock().clients.len()
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.0.shared.connections.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,165 @@
+//! The edge as a process: signals, and one version that takes over from another.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+use tokio::{
+    net::TcpSocket,
+    time::{Instant, sleep},
+};
+
+/// How long anything may take.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Two ports that nobody else gets while this lives, though nothing listens there yet.
+struct Ports {
+    held: [TcpSocket; 2],
+}
+
+impl Ports {
+    fn new() -> Self {
+        let held = [(), ()].map(|()| {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.set_reuseaddr(true).unwrap();
+            socket.set_reuseport(true).unwrap();
+            socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+            socket
+        });
+        Self { held }
+    }
+
+    fn edge(&self) -> SocketAddr {
+        self.held[0].local_addr().unwrap()
+    }
+
+    fn admin(&self) -> SocketAddr {
+        self.held[1].local_addr().unwrap()
+    }
+}
+
+/// A running edge, killed if the test ends before it.
+struct Edge(Child);
+
+impl Edge {
+    fn start(config: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wcdn-node"));
+        let command = command.arg("--config").arg(config).stdout(Stdio::null());
+        Self(command.stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let id = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(id, signal).unwrap();
+    }
+
+    fn has_ended(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(Some(_)))
+    }
+
+    /// Waits for its end; what it said.
+    async fn end(mut self) -> String {
+        eventually("it ends", || self.has_ended()).await;
+        assert!(self.0.wait().unwrap().success());
+        let mut said = String::new();
+        self.0.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        said
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let _ended = self.0.kill().is_err();
+        let _reaped = self.0.wait().is_err();
+    }
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + DEADLINE;
+    while !holds() {
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn get(address: SocketAddr, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+fn answers(address: SocketAddr, path: &str, status: &str) -> bool {
+    get(address, path).is_ok_and(|answer| answer.starts_with(&format!("HTTP/1.1 {status}")))
+}
+
+fn write(home: &TempDir, ports: &Ports, node: &str, more: &str) -> PathBuf {
+    let path = home.path().join(format!("{node}.toml"));
+    let (edge, admin) = (ports.edge(), ports.admin());
+    let text = format!(
+        "[node]\nid = \"{node}\"\n\
+         [listen]\nedge = \"{edge}\"\nadmin = \"{admin}\"\nreuse_port = true\n\
+         [[origin]]\nname = \"nobody\"\nurl = \"http://127.0.0.1:9\"\n\
+         [limits]\ndrain_delay = \"300ms\"\n{more}"
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[tokio::test]
+async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new());
+    let config = write(&home, &ports, "one", "");
+    let edge = Edge::start(&config);
+    eventually("it is ready", || answers(ports.admin(), "/readyz", "200")).await;
+    write(&home, &ports, "one", "requests_per_second_per_client = 1\n");
+    edge.signal(rustix::process::Signal::HUP);
+    eventually("requests are limited", || answers(ports.edge(), "/status", "429")).await;
+    write(&home, &ports, "one", "max_streams = 0\n");
+    edge.signal(rustix::process::Signal::HUP);
+    write(&home, &ports, "one", "max_streams = \"many\"\n");
+    edge.signal(rustix::process::Signal::HUP);
+    eventually("requests are limited", || answers(ports.edge(), "/status", "429")).await;
+    edge.signal(rustix::process::Signal::TERM);
+    let said = edge.end().await;
+    assert!(said.contains("configuration reloaded"), "{said}");
+    assert!(said.contains("configuration not reloaded; the old one stays"), "{said}");
+}
+
+#[tokio::test]
+async fn one_process_takes_over_from_another_while_viewers_go_on() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new());
+    let old = Edge::start(&write(&home, &ports, "old", ""));
+    eventually("the old one is ready", || answers(ports.admin(), "/readyz", "200")).await;
+    let new = Edge::start(&write(&home, &ports, "new", ""));
+    eventually("both answer", || {
+        get(ports.admin(), "/metrics").is_ok_and(|answer| answer.contains("node=\"new\""))
+    })
+    .await;
+    old.signal(rustix::process::Signal::TERM);
+    let (mut old, mut refused) = (old, 0);
+    while !old.has_ended() {
+        match get(ports.edge(), "/status") {
+            Ok(answer) => assert!(answer.starts_with("HTTP/1.1 200"), "{answer}"),
+            Err(_) => refused += 1,
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+    old.end().await;
+    // The system resets whoever comes between the last look into the queue and its end.
+    assert!(refused <= 1, "{refused} viewers were refused");
+    assert!(answers(ports.edge(), "/status", "200"));
+    new.signal(rustix::process::Signal::TERM);
+    new.end().await;
+}
