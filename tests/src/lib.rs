@@ -5,6 +5,7 @@
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
 //! - [`frames`]: HTTP/2 by hand, for what no client does
+//! - [`redbot`]: a linter of HTTP
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
@@ -14,6 +15,7 @@ pub mod dns;
 mod eventually;
 mod fleet;
 pub mod frames;
+pub mod redbot;
 pub mod redis;
 pub mod script;
 pub mod tls;

@@ -17,6 +17,8 @@ mod fills;
 mod large;
 #[path = "fleet/limits.rs"]
 mod limits;
+#[path = "fleet/linters.rs"]
+mod linters;
 #[path = "fleet/operations.rs"]
 mod operations;
 #[path = "fleet/origins.rs"]
