@@ -23,6 +23,8 @@ mod linters;
 mod operations;
 #[path = "fleet/origins.rs"]
 mod origins;
+#[path = "fleet/peers.rs"]
+mod peers;
 #[path = "fleet/protocols.rs"]
 mod protocols;
 #[path = "fleet/quilts.rs"]
