@@ -27,6 +27,7 @@ mod respond;
 pub mod response;
 mod serve;
 mod sniff;
+mod socket;
 mod streams;
 pub mod validator;
 mod watch;

@@ -5,6 +5,9 @@
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
 //! - [`frames`]: HTTP/2 by hand, for what no client does
+//! - [`nghttp2`]: the HTTP/2 of others
+//! - [`redbot`]: a linter of HTTP
+//! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`eventually`]: the only waiting there is
@@ -14,8 +17,11 @@ pub mod dns;
 mod eventually;
 mod fleet;
 pub mod frames;
+pub mod nghttp2;
+pub mod redbot;
 pub mod redis;
 pub mod script;
+pub mod slowhttptest;
 pub mod tls;
 
 pub use eventually::eventually;

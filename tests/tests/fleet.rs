@@ -17,10 +17,14 @@ mod fills;
 mod large;
 #[path = "fleet/limits.rs"]
 mod limits;
+#[path = "fleet/linters.rs"]
+mod linters;
 #[path = "fleet/operations.rs"]
 mod operations;
 #[path = "fleet/origins.rs"]
 mod origins;
+#[path = "fleet/peers.rs"]
+mod peers;
 #[path = "fleet/protocols.rs"]
 mod protocols;
 #[path = "fleet/quilts.rs"]

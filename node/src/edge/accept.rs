@@ -3,7 +3,7 @@
 use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -93,11 +93,11 @@ async fn pause_after(error: &io::Error) {
 
 /// Tells one connection too many that it is one. `None` where it is closed without a word: there
 /// are too many of these, too, or it speaks TLS and would not understand.
-pub(super) fn refusal(
+pub(super) fn refusal<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     edge: &Edge,
     door: &Door,
-    opening: Opening<TcpStream>,
-) -> Option<impl Future<Output = ()> + Send + 'static> {
+    opening: Opening<S>,
+) -> Option<impl Future<Output = ()> + Send + 'static + use<S>> {
     let Door::Plain = door else { return None };
     let permit = Arc::clone(&edge.viewers.turned_away).try_acquire_owned().ok()?;
     Some(async move {
@@ -118,7 +118,7 @@ const HTTP2_ANSWER: &[u8] = &[
 ];
 
 /// It reads first, for a client that is reset while it sends does not see the answer.
-async fn turn_away(mut opening: Opening<TcpStream>) -> io::Result<()> {
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut opening: Opening<S>) -> io::Result<()> {
     let speaks_http2 = opening.seen().await?.starts_with(&PREFACE[..3]);
     let answer = if speaks_http2 { HTTP2_ANSWER } else { HTTP1_ANSWER };
     opening.write_all(answer).await?;

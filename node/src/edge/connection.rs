@@ -29,6 +29,7 @@ use super::{
     request_id::RequestIds,
     serve::{Answer, serve},
     sniff::Protocol,
+    socket::{Fate, Socket},
     streams::Streams,
     watch::{Finding, Phase, Standing, Watched, Watcher},
 };
@@ -47,6 +48,7 @@ pub(super) struct Connection {
     pub(super) standing: Arc<Standing>,
     /// Where requests are counted that run beside each other: over HTTP/2.
     pub(super) streams: Option<Arc<Streams>>,
+    fate: Fate,
 }
 
 /// Which port a connection came to.
@@ -71,9 +73,14 @@ pub(super) async fn run(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "cannot disable delayed sending");
     }
-    tokio::select! {
-        () = converse(&edge, door, stream, peer, shutdown) => {}
-        () = edge.cut.cancelled() => {}
+    let fate = Fate::default();
+    {
+        // Outlives the `select!`, so that it does not end before its fate is known.
+        let conversing = std::pin::pin!(converse(&edge, door, stream, &fate, peer, shutdown));
+        tokio::select! {
+            () = conversing => {}
+            () = edge.cut.cancelled() => fate.cut(),
+        }
     }
     edge.metrics.connections.dec();
 }
@@ -83,16 +90,18 @@ struct Viewer {
     address: IpAddr,
     payer: Payer,
     is_proxy: bool,
+    fate: Fate,
 }
 
 async fn converse(
     edge: &Arc<Edge>,
     door: Door,
     stream: TcpStream,
+    fate: &Fate,
     peer: IpAddr,
     shutdown: CancellationToken,
 ) {
-    let mut opening = Opening::new(stream);
+    let mut opening = Opening::new(Socket::new(stream, fate.clone()));
     let address = match announced(edge, &mut opening, peer).await {
         Ok(address) => address,
         Err(error) => {
@@ -112,7 +121,7 @@ async fn converse(
         }
         return;
     };
-    let viewer = Viewer { address, payer, is_proxy };
+    let viewer = Viewer { address, payer, is_proxy, fate: fate.clone() };
     let opened = match door {
         Door::Plain => sniffed(edge, viewer, opening, &limits, shutdown).await,
         Door::Tls(acceptor) => encrypted(edge, viewer, acceptor, opening, &limits, shutdown).await,
@@ -125,7 +134,7 @@ async fn converse(
 /// Whose connection it is: a load balancer may carry another's.
 async fn announced(
     edge: &Edge,
-    opening: &mut Opening<TcpStream>,
+    opening: &mut Opening<Socket>,
     peer: IpAddr,
 ) -> std::io::Result<IpAddr> {
     if !edge.viewers.proxy_protocol || !edge.viewers.proxies.trust(peer) {
@@ -138,7 +147,7 @@ async fn encrypted(
     edge: &Arc<Edge>,
     viewer: Viewer,
     acceptor: TlsAcceptor,
-    opening: Opening<TcpStream>,
+    opening: Opening<Socket>,
     limits: &Limits,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
@@ -181,9 +190,9 @@ impl Viewer {
     }
 
     fn connection(self, streams: Option<Arc<Streams>>) -> Connection {
-        let Self { address, payer, is_proxy } = self;
+        let Self { address, payer, is_proxy, fate } = self;
         let (ids, standing) = (RequestIds::new(), Arc::default());
-        Connection { peer: address, payer, is_proxy, ids, standing, streams }
+        Connection { peer: address, payer, is_proxy, ids, standing, streams, fate }
     }
 }
 
@@ -246,6 +255,7 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
                     Finding::Close => close(serving.as_mut()),
                     Finding::Cut => {
                         tracing::debug!(peer = %connection.peer, "connection cut: no progress");
+                        connection.fate.cut();
                         return;
                     }
                 }

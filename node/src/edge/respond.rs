@@ -3,8 +3,8 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use http::{
-    HeaderMap, Response, StatusCode,
-    header::{CONTENT_RANGE, CONTENT_TYPE},
+    HeaderMap, HeaderValue, Response, StatusCode,
+    header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE},
 };
 use wcdn_proto::BlobId;
 
@@ -154,9 +154,13 @@ fn send(edge: &Edge, found: Found, status: StatusCode, window: Window) -> Respon
     let body = match window {
         Window::All => one(edge, held, length, 0..length),
         Window::One(range) => {
-            if status == StatusCode::PARTIAL_CONTENT {
-                headers.insert(CONTENT_RANGE, range::content_range(&range, length));
-            }
+            // The byte-range route has the range in its URL, and looks at no other.
+            match status {
+                StatusCode::PARTIAL_CONTENT => {
+                    headers.insert(CONTENT_RANGE, range::content_range(&range, length))
+                }
+                _ => headers.insert(ACCEPT_RANGES, HeaderValue::from_static("none")),
+            };
             one(edge, held, length, range)
         }
         Window::Several(ranges) => several(&mut headers, held, &facts, length, &ranges),

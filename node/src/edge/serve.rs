@@ -265,6 +265,8 @@ fn status() -> Response<Body> {
     let mut response = Response::new(Body::bytes("OK"));
     let plain = HeaderValue::from_static("text/plain; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, plain);
+    // Without it a cache may answer for an edge that is gone, for as long as it likes.
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 
@@ -275,6 +277,7 @@ fn listing(indexed: &Arc<Indexed>) -> Response<Body> {
     let mut response = Response::new(Body::new(held, length));
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response::validators(response.headers_mut(), None, false);
     response
 }
 
