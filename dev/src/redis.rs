@@ -51,6 +51,11 @@ impl RedisServer {
         dir: &Path,
         options: &[&str],
     ) -> anyhow::Result<Self> {
+        if let RedisAddress::Port(port) = address {
+            // Another server there would answer in the place of ours.
+            std::net::TcpListener::bind(("127.0.0.1", port))
+                .with_context(|| format!("port {port} is taken; is another redis-server there?"))?;
+        }
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let log = dir.join("redis.log");
         let mut command = Command::new("redis-server");

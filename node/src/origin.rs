@@ -86,6 +86,9 @@ pub enum Unready {
     /// Its budget of requests per second is spent.
     #[error("not asked: its requests per second are spent")]
     Spent,
+    /// It said itself how long it is not to be asked.
+    #[error("not asked: it said to come back in {0:.0?}")]
+    Told(Duration),
     /// It failed or had no room a moment ago.
     #[error("not asked: it failed or was busy a moment ago")]
     Away,
@@ -159,6 +162,14 @@ impl Origin {
         let now = Instant::now();
         let mut record = self.record.lock();
         if need == Need::Hedge && record.standing.availability(now) != Availability::Passing {
+            return Err(Unready::Away);
+        }
+        if let Some(wait) = record.standing.told_to_wait(now) {
+            return Err(Unready::Told(wait));
+        }
+        if self.in_flight.load(Acquire) > 0
+            && matches!(record.standing.availability(now), Availability::BackingOff(_))
+        {
             return Err(Unready::Away);
         }
         if need == Need::Choice && record.standing.is_probed() {

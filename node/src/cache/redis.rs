@@ -5,6 +5,7 @@
 //! one deadline and is then left alone until a probe in the background finds it well ([`lanes`]).
 //! What it says is believed only as far as the cluster's key vouches for it ([`record`]).
 
+mod found;
 mod keeper;
 mod lanes;
 mod link;
@@ -18,16 +19,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 use tokio::{
-    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_proto::BlobId;
 
+pub use self::found::Found;
 use self::{
     lanes::Lanes,
     link::{Ask, Link},
-    record::{Attested, Attestor, MAX_RECORD, record_key, slice_key},
+    record::{Attestor, MAX_RECORD, record_key, slice_key},
 };
 use super::entry::{Entry, Level, SLICE};
 use crate::metrics::redis::{Operation, RedisMetrics, Result as Counted};
@@ -78,8 +80,11 @@ struct Shared {
     /// Set by the keeper, whole or not at all; the first one is for writing, so that nobody who
     /// reads waits behind a large value.
     links: ArcSwapOption<Vec<Link>>,
-    /// Turns to write.
-    turns: Semaphore,
+    /// Turns to write, and to read.
+    writing: Semaphore,
+    reading: Semaphore,
+    /// Until when nothing is written, after a write that was not answered.
+    pause: Mutex<Option<Instant>>,
     lanes: Mutex<Lanes>,
     /// Cancelled once connecting has succeeded or failed for the first time.
     tried: CancellationToken,
@@ -93,20 +98,13 @@ struct Shared {
     metrics: Arc<RedisMetrics>,
 }
 
-/// A blob found, slice by slice.
-#[derive(Debug)]
-pub struct Found {
-    redis: Redis,
-    id: BlobId,
-    attested: Attested,
-    first: Bytes,
-}
-
 /// Why Redis did not answer with a value.
 #[derive(Debug)]
 enum Trouble {
     /// It is left alone for now.
     Closed,
+    /// Too many ask it at once.
+    Crowded,
     /// It was silent, or cannot be reached.
     Outage,
     /// It refuses this one operation.
@@ -115,6 +113,13 @@ enum Trouble {
 
 /// Values that are being written at once; the rest wait, within `max_pending`.
 const WRITES_AT_ONCE: usize = 2;
+
+/// Reads at once; who waits for a turn longer than an operation may take goes on without Redis. A
+/// node that starts beside a full Redis must not take its own haste for an outage.
+const READS_AT_ONCE: usize = 8;
+
+/// How long nothing is written after a write that was not answered.
+const WRITE_PAUSE: Duration = Duration::from_secs(1);
 
 /// How many times as long as reading, for which a viewer waits, writing may take.
 const WRITE_PATIENCE: u32 = 10;
@@ -140,7 +145,9 @@ impl Redis {
             settings,
             attestor,
             links: ArcSwapOption::empty(),
-            turns: Semaphore::new(WRITES_AT_ONCE),
+            writing: Semaphore::new(WRITES_AT_ONCE),
+            reading: Semaphore::new(READS_AT_ONCE),
+            pause: Mutex::default(),
             tried: CancellationToken::new(),
             closed: Notify::new(),
             healed: Notify::new(),
@@ -209,7 +216,8 @@ impl Redis {
         let record = entry.record();
         let is_fit = record.length <= self.shared.settings.max_blob
             && (record.level.is_verified() || self.shared.settings.unchecked);
-        if !is_fit || !self.shared.lanes.lock().is_open(&id) {
+        let is_paused = self.shared.pause.lock().is_some_and(|end| Instant::now() < end);
+        if !is_fit || is_paused || !self.shared.lanes.lock().is_open(&id) {
             return;
         }
         let Some(permit) = self.room(record.length) else {
@@ -230,8 +238,9 @@ impl Redis {
 
     /// Writes slices first, so that whoever sees the record finds them. `false` when it was not
     /// written to its end.
-    async fn write(&self, id: &BlobId, entry: &Entry) -> bool {
-        let Ok(_turn) = self.shared.turns.acquire().await else { return false };
+    async fn write(&self, id: &BlobId, entry: &Arc<Entry>) -> bool {
+        let Ok(_turn) = self.shared.writing.acquire().await else { return false };
+        let Some(record) = self.sealed(id, entry).await else { return false };
         let ttl = self.shared.settings.ttl.as_secs().max(1);
         let set = |key: String, value: &[u8]| {
             let mut command = Cmd::with_capacity(5, value.len() + 128);
@@ -244,12 +253,24 @@ impl Redis {
                 return false;
             }
         }
-        let command = set(record_key(id), &self.shared.attestor.seal(id, entry));
+        let command = set(record_key(id), &record);
         let written = self.ask::<()>(Operation::Set, id, &command).await.is_some();
         if written {
             self.shared.metrics.count(Operation::Set, Counted::Stored);
         }
         written
+    }
+
+    /// The record of an entry; `None`, told to the operator, if its bytes are no longer those that
+    /// were checked. Hashing takes a core for a while, so not one of those that serve.
+    async fn sealed(&self, id: &BlobId, entry: &Arc<Entry>) -> Option<Vec<u8>> {
+        let (shared, entry, id) = (Arc::clone(&self.shared), Arc::clone(entry), *id);
+        let sealing = tokio::task::spawn_blocking(move || shared.attestor.seal(&id, &entry));
+        let sealed = sealing.await.ok()?;
+        if sealed.is_none() {
+            tracing::error!(blob = %id, "bytes in memory have changed; is the memory sound?");
+        }
+        sealed
     }
 
     /// Drops a blob: its record, without which its slices are never read.
@@ -273,6 +294,7 @@ impl Redis {
         };
         let counted = match &trouble {
             Trouble::Closed => Counted::Closed,
+            Trouble::Crowded => Counted::Crowded,
             Trouble::Outage => Counted::Outage,
             Trouble::Refused(error) => {
                 tracing::debug!(blob = %id, %error, "redis refuses an operation");
@@ -289,40 +311,48 @@ impl Redis {
         command: &impl Ask,
         writes: bool,
     ) -> Result<T, Trouble> {
-        let mut link = self.shared.link(id, writes).ok_or(Trouble::Closed)?;
-        let patience = if writes { WRITE_PATIENCE } else { 1 };
-        match timeout(self.shared.settings.timeout * patience, link.ask(command)).await {
-            Ok(Ok(value)) => Ok(value),
-            Ok(Err(error)) if !link::is_outage(&error) => Err(Trouble::Refused(error)),
-            Ok(Err(error)) => {
-                self.shared.close(*id, &error);
-                Err(Trouble::Outage)
-            }
-            Err(_elapsed) => {
-                self.shared.close(*id, &"no answer in time");
-                Err(Trouble::Outage)
-            }
+        let patience = self.shared.settings.timeout * if writes { WRITE_PATIENCE } else { 1 };
+        let _turn = match writes {
+            true => None,
+            false => Some(self.shared.turn_to_read(patience).await.ok_or(Trouble::Crowded)?),
+        };
+        let (links, mut link) = self.shared.link(id, writes).ok_or(Trouble::Closed)?;
+        let error: &dyn std::fmt::Display = match timeout(patience, link.ask(command)).await {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) if !link::is_outage(&error) => return Err(Trouble::Refused(error)),
+            Ok(Err(error)) => &error.to_string(),
+            Err(_elapsed) => &"no answer in time",
+        };
+        if writes {
+            *self.shared.pause.lock() = Some(Instant::now() + WRITE_PAUSE);
+        } else {
+            self.shared.close(&links, *id, error);
         }
+        Err(Trouble::Outage)
     }
 }
 
 impl Shared {
     /// A connection, if Redis may be asked for this blob.
-    fn link(&self, id: &BlobId, writes: bool) -> Option<Link> {
+    /// With those it is one of.
+    fn link(&self, id: &BlobId, writes: bool) -> Option<(Arc<Vec<Link>>, Link)> {
         if !self.lanes.lock().is_open(id) {
             return None;
         }
-        if writes { self.links.load().as_ref()?.first().cloned() } else { self.reading(id) }
+        let links = self.links.load_full()?;
+        let link = if writes { links.first().cloned() } else { reading(&links, id) };
+        link.map(|link| (links, link))
     }
 
-    /// A connection to read from, whether or not Redis may be asked.
-    fn reading(&self, id: &BlobId) -> Option<Link> {
-        let links = self.links.load();
-        let (_writing, reading) = links.as_ref()?.split_first()?;
-        reading.get(usize::from(id.as_bytes()[0]) % reading.len().max(1)).cloned()
+    async fn turn_to_read(&self, patience: Duration) -> Option<SemaphorePermit<'_>> {
+        timeout(patience, self.reading.acquire()).await.ok()?.ok()
     }
 
-    fn close(&self, id: BlobId, error: &dyn std::fmt::Display) {
+    /// Leaves the lane of this blob alone, unless the connections are others by now.
+    fn close(&self, links: &Arc<Vec<Link>>, id: BlobId, error: &dyn std::fmt::Display) {
+        if !self.links.load_full().is_some_and(|now| Arc::ptr_eq(&now, links)) {
+            return;
+        }
         let newly = self.lanes.lock().close(id, Instant::now());
         if newly {
             tracing::warn!(%error, blob = %id, "redis is left alone for now");
@@ -341,25 +371,10 @@ impl Shared {
     }
 }
 
-impl Found {
-    /// The facts of the blob.
-    pub fn attested(&self) -> &Attested {
-        &self.attested
-    }
-
-    /// Slice `n` of the body; `None` if it is gone, or not what the record says.
-    pub async fn slice(&self, n: usize) -> Option<Bytes> {
-        if n == 0 {
-            return Some(self.first.clone());
-        }
-        let command = read(slice_key(&self.id, n), SLICE);
-        let slice: Bytes = self.redis.ask(Operation::Get, &self.id, &command).await?;
-        if !self.attested.is_slice(n, &slice) {
-            self.redis.shared.metrics.count(Operation::Get, Counted::Incomplete);
-            return None;
-        }
-        Some(slice)
-    }
+/// A connection to read from: the first one is for writing.
+fn reading(links: &[Link], id: &BlobId) -> Option<Link> {
+    let (_writing, reading) = links.split_first()?;
+    reading.get(usize::from(id.as_bytes()[0]) % reading.len().max(1)).cloned()
 }
 
 /// Reads a value, but not more than a byte beyond `most`: whoever can write to Redis must not be

@@ -56,6 +56,8 @@ pub enum Result {
     Incomplete,
     /// It was not asked, since it is left alone for now.
     Closed,
+    /// It was not asked, since too many were asking.
+    Crowded,
     /// It did not answer.
     Outage,
     /// It refused, for lack of memory or since something else stands there.
@@ -86,6 +88,7 @@ impl Result {
             Self::Disbelieved => "disbelieved",
             Self::Incomplete => "incomplete",
             Self::Closed => "closed",
+            Self::Crowded => "crowded",
             Self::Outage => "outage",
             Self::Refused => "refused",
             Self::Dropped => "dropped",

@@ -15,9 +15,7 @@ use tokio::time::Instant;
 /// ```
 ///
 /// Where there is nobody better, it may be asked before its time-out ends. That is a probe too,
-/// unless it had lied; failing then does not make the time-out longer. Answers of requests that
-/// were under way when it was ejected change nothing: half of what an origin is asked may work and
-/// the other half hang. A busy origin (429, 503) is backed off from,
+/// unless it had lied; failing then does not make the time-out longer. A busy origin (429, 503) is backed off from,
 /// which is counted apart: it is no fault.
 #[derive(Debug, Default)]
 pub struct Standing {
@@ -29,6 +27,8 @@ pub struct Standing {
     last: Option<(Duration, Instant)>,
     backoffs: u32,
     backoff: Option<Instant>,
+    /// Whether it said itself when to come back.
+    is_told: bool,
     /// The smallest blob it refused as too large, and until when that is remembered.
     refused: Option<(u64, Instant)>,
 }
@@ -108,6 +108,11 @@ impl Standing {
             Some(end) => Availability::BackingOff(end),
             None => Availability::Passing,
         }
+    }
+
+    /// For how long it must not be asked, whatever the need: it said so itself.
+    pub fn told_to_wait(&self, now: Instant) -> Option<Duration> {
+        self.backoff.filter(|end| self.is_told && now < *end).map(|end| end - now)
     }
 
     /// Whether one request is trying if it is well again; others are to wait for that.
@@ -228,6 +233,7 @@ impl Standing {
         if self.backoff.is_none_or(|running| running <= now) {
             self.backoffs = self.backoffs.saturating_add(1);
         }
+        self.is_told = retry_after.is_some() || self.told_to_wait(now).is_some();
         self.backoff = Some(self.backoff.map_or(end, |running| running.max(end)));
     }
 }

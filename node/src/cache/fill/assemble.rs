@@ -27,6 +27,9 @@ use crate::{
 /// An origin that gave this much before it failed did more good than harm.
 const GOOD_PIECE: u64 = 64 << 10;
 
+/// Pieces below this grow before another is begun.
+const SMALL_PIECE: usize = 4 << 10;
+
 /// A complete body, whose slices are in the fill's state.
 pub(super) struct Assembly {
     /// Who gave which part.
@@ -68,7 +71,7 @@ impl From<FillError> for Stop {
 }
 
 /// A body so far.
-pub(super) struct Growing {
+struct Growing {
     /// Where in the blob the body begins.
     base: u64,
     length: u64,
@@ -79,30 +82,15 @@ pub(super) struct Growing {
     sources: Vec<Source>,
 }
 
-impl Growing {
-    /// A whole blob of `length` bytes, of which these slices are here already.
-    pub(super) fn from_slices(length: u64, slices: &[Bytes], held: Reservation) -> Self {
-        let mut hasher = blake3::Hasher::new();
-        for slice in slices {
-            hasher.update(slice);
-        }
-        let got = slices.iter().map(|slice| slice.len() as u64).sum();
-        Self { base: 0, length, total: length, got, held, hasher, sources: Vec::new() }
-    }
-}
-
 fn got(growing: &Option<Growing>) -> u64 {
     growing.as_ref().map_or(0, |growing| growing.got)
 }
 
 impl Task {
-    /// Gets the body, or the rest of one that has begun, continuing at the byte reached when an
-    /// origin fails; or, if it must come from one origin alone, beginning again.
-    pub(super) async fn assemble(
-        &self,
-        course: &mut Course,
-        mut growing: Option<Growing>,
-    ) -> Result<Assembly, Stop> {
+    /// Gets the body, continuing at the byte reached when an origin fails; or, if it must come
+    /// from one origin alone, beginning again.
+    pub(super) async fn assemble(&self, course: &mut Course) -> Result<Assembly, Stop> {
+        let mut growing: Option<Growing> = None;
         loop {
             let permit = match (course.next(), course.undisputed_length()) {
                 (Ok(permit), _) => permit,
@@ -284,7 +272,7 @@ impl Task {
                     state.slices.push(slice);
                     state.pieces.clear();
                 }
-                None => state.pieces.push(piece),
+                None => push(&mut state.pieces, piece),
             }
         });
     }
@@ -303,13 +291,23 @@ impl Task {
                 etag,
                 streams: is_slice || growing.length > limits.hold,
                 holds_tail: limits.checks && !is_slice,
-                holds_from: None,
                 source: edge::response::Source::Walrus,
                 level: Level::Origin,
             });
         });
         // Whether it is worth going on without readers can be told only now.
         self.fill.left.notify_one();
+    }
+}
+
+/// Adds a piece; to the last one if that is small, or an origin that sends byte by byte would fill
+/// memory with handles.
+fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
+    match pieces.last_mut() {
+        Some(last) if last.len() < SMALL_PIECE => {
+            *last = [&last[..], &piece[..]].concat().into();
+        }
+        _ => pieces.push(piece),
     }
 }
 

@@ -206,6 +206,9 @@ impl Course {
         for (origin, reason) in self.waiting.iter().zip(unready) {
             origin.passed_over();
             self.busy += 1;
+            if let Unready::Told(wait) = reason {
+                self.retry_after = self.retry_after.max(Some(wait));
+            }
             self.tried.push(origin.name().clone(), &reason);
         }
         self.exhausted()

@@ -34,9 +34,14 @@ impl Task {
         if let Ok(opened) = timeout(patience, first.as_mut()).await {
             return opened;
         }
-        let Some(permit) = pool.may_hedge().then(|| course.spare()).flatten() else {
+        let Some(permit) = course.spare() else {
             return first.await;
         };
+        if !pool.may_hedge() {
+            course.put_back(Arc::clone(permit.origin()));
+            drop(permit);
+            return first.await;
+        }
         let other = Arc::clone(permit.origin());
         let hedged = Instant::now();
         let mut second = pin!(ask(pool.clone(), id, permit, wanted));

@@ -2,27 +2,34 @@
 
 use std::{pin::pin, sync::Arc};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
-use super::{assemble::Growing, state::Head, task::Task};
+use super::{course::Course, error::FillError, state::Head, task::Task};
 use crate::{
     cache::{
         budget::Reservation,
-        entry::{self, Entry, Part, Record},
+        entry::{self, Entry, Part, Record, SLICE},
         redis::{FIND_COST, Found},
     },
     edge::response::Source,
+    origin::{Origin, attempt::AttemptError},
     verify::Verdict,
 };
 
 /// What Redis gave.
 pub(super) enum Regional {
-    /// All of it.
+    /// All of it, if some of it with the help of origins.
     Whole(Arc<Entry>),
-    /// Its beginning; the rest was gone by the time it was asked for.
-    Beginning(Box<Growing>),
     /// Nothing that can be used.
     Nothing,
+}
+
+/// Where the slices come from that Redis lost while it was read.
+struct Rest {
+    course: Course,
+    /// Who gave a slice other than was attested, and its digest.
+    odd: Vec<(Arc<Origin>, blake3::Hash)>,
 }
 
 /// Slices that are asked for at once: a large blob takes fewer round trips.
@@ -30,55 +37,161 @@ const SLICES_AHEAD: usize = 4;
 
 impl Task {
     /// Asks the region's Redis, if there is one and it may have the blob.
-    pub(super) async fn ask_region(&self) -> Regional {
+    ///
+    /// # Errors
+    /// When readers were promised the blob, and neither Redis nor any origin has the rest of it.
+    pub(super) async fn ask_region(&self) -> Result<Regional, FillError> {
         let Some(redis) = self.shared.redis.as_ref().filter(|_| self.fill.key.part == Part::Whole)
         else {
-            return Regional::Nothing;
+            return Ok(Regional::Nothing);
         };
         // Room for whatever is found, before it comes.
         let Some(held) = self.shared.cache.reserve(FIND_COST) else {
-            return Regional::Nothing;
+            return Ok(Regional::Nothing);
         };
         match redis.find(&self.fill.key.id).await {
             Some(found) => self.draw_slices(&found, held).await,
-            None => Regional::Nothing,
+            None => Ok(Regional::Nothing),
         }
     }
 
     /// Takes slice after slice, each shown to readers as it comes: its digest was attested, so it
     /// need not wait for the others.
-    async fn draw_slices(&self, found: &Found, mut held: Reservation) -> Regional {
+    async fn draw_slices(
+        &self,
+        found: &Found,
+        mut held: Reservation,
+    ) -> Result<Regional, FillError> {
         let record = found.attested().record.clone();
         let count = found.attested().slices.len();
         let cost = entry::cost(record.length);
         if record.length > self.shared.limits.whole {
-            return Regional::Nothing;
+            return Ok(Regional::Nothing);
         }
         if cost > held.bytes() {
-            let Some(more) = self.shared.cache.reserve(cost) else { return Regional::Nothing };
+            let Some(more) = self.shared.cache.reserve(cost) else { return Ok(Regional::Nothing) };
             held = more;
         }
+        let mut rest = None;
         let mut slices =
-            pin!(stream::iter(0..count).map(|n| found.slice(n)).buffered(SLICES_AHEAD));
-        while let Some(slice) = slices.next().await {
-            let Some(slice) = slice else {
-                return self.broke_off(record.length, held);
+            pin!(stream::iter(0..count).map(|n| found.slice(n)).buffered(SLICES_AHEAD).enumerate());
+        while let Some((n, slice)) = slices.next().await {
+            let slice = match slice {
+                Some(slice) => slice,
+                None => self.fetch_slice(&mut rest, found, n).await?,
             };
-            self.fill.state.send_modify(|state| {
-                state.got += slice.len() as u64;
-                state.slices.push(slice);
-                if count > 1 {
-                    state.head.get_or_insert_with(|| self.attested_head(&record));
-                }
-            });
+            self.show_slice(slice, (count > 1).then_some(&record));
         }
         let slices = self.fill.state.borrow().slices.clone();
         let entry = Arc::new(Entry::new(record.clone(), self.etag(record.level), slices, held));
         self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
+        if rest.is_some() {
+            self.shared.share(self.fill.key, &entry);
+        }
         if rand::random::<f64>() < self.shared.limits.recheck {
             self.recheck(Arc::clone(&entry));
         }
-        Regional::Whole(entry)
+        Ok(Regional::Whole(entry))
+    }
+
+    /// Shows readers a slice; with the first one, what they are promised.
+    fn show_slice(&self, slice: Bytes, promised: Option<&Record>) {
+        let begins = self.fill.state.borrow().head.is_none();
+        self.fill.state.send_modify(|state| {
+            state.got += slice.len() as u64;
+            state.slices.push(slice);
+            if let Some(record) = promised {
+                state.head.get_or_insert_with(|| self.attested_head(record));
+            }
+        });
+        if begins {
+            // Whether it is worth going on without readers can be told only now.
+            self.fill.left.notify_one();
+        }
+    }
+
+    /// A slice that is gone from Redis, from an origin; its digest proves it.
+    ///
+    /// One origin that gives something else may lie. If two give the same, it was the node that
+    /// attested the blob: its record goes.
+    async fn fetch_slice(
+        &self,
+        rest: &mut Option<Rest>,
+        found: &Found,
+        n: usize,
+    ) -> Result<Bytes, FillError> {
+        self.charge.spend();
+        let id = self.fill.key.id;
+        let attested = found.attested();
+        let Rest { course, odd } = rest.get_or_insert_with(|| {
+            let pool = self.shared.pool.clone();
+            let ranked = pool.ranked(&id, Some(attested.record.length));
+            Rest { course: Course::new(pool, ranked), odd: Vec::new() }
+        });
+        loop {
+            let permit = match course.next() {
+                Ok(permit) => permit,
+                Err(error) if odd.is_empty() => return Err(error),
+                Err(_) => return Err(self.disprove(course).await),
+            };
+            let (origin, slice) = self.draw_slice(permit, course, found, n).await;
+            match slice {
+                Ok(slice) if attested.is_slice(n, &slice) => {
+                    odd.drain(..).for_each(|(origin, _)| origin.lied(&id));
+                    origin.served();
+                    course.put_back(origin);
+                    return Ok(slice);
+                }
+                Ok(slice) => {
+                    let digest = blake3::hash(&slice);
+                    course.lied(&origin);
+                    if odd.iter().any(|(_, other)| *other == digest) {
+                        tracing::error!(blob = %id, "a node of this cluster attested wrong bytes");
+                        self.shared.metrics.false_attestations.inc();
+                        return Err(self.disprove(course).await);
+                    }
+                    odd.push((origin, digest));
+                }
+                Err(error) => course.failed(&origin, &error),
+            }
+        }
+    }
+
+    async fn draw_slice(
+        &self,
+        permit: crate::origin::Permit,
+        course: &mut Course,
+        found: &Found,
+        n: usize,
+    ) -> (Arc<Origin>, Result<Bytes, AttemptError>) {
+        let start = n as u64 * SLICE as u64;
+        let end = start + found.attested().slice_len(n);
+        let mut download = match self.open(permit, course, Some(start..=end - 1)).await {
+            Ok(download) => download,
+            Err((origin, error)) => return (origin, Err(error)),
+        };
+        let length = usize::try_from(end - start).unwrap_or(SLICE);
+        let mut slice = BytesMut::with_capacity(length);
+        let drawn = loop {
+            match download.next().await {
+                Ok(Some(bytes)) => {
+                    self.shared.metrics.origin.bytes.inc_by(bytes.len() as u64);
+                    slice.extend_from_slice(&bytes);
+                }
+                Ok(None) => break Ok(slice.freeze()),
+                Err(error) => break Err(error),
+            }
+        };
+        (Arc::clone(download.origin()), drawn)
+    }
+
+    /// Drops a record that origins contradict: whoever asks next gets the blob from them.
+    async fn disprove(&self, course: &Course) -> FillError {
+        let id = self.fill.key.id;
+        if let Some(redis) = &self.shared.redis {
+            redis.remove(&id).await;
+        }
+        FillError::Corrupt { tried: course.tried().clone() }
     }
 
     fn attested_head(&self, record: &Record) -> Head {
@@ -88,24 +201,9 @@ impl Task {
             etag: self.etag(record.level),
             streams: true,
             holds_tail: false,
-            holds_from: None,
             source: Source::Redis,
             level: record.level,
         }
-    }
-
-    /// What is here stays; what origins add to it waits until the whole is checked, for readers
-    /// were told that all of it is.
-    fn broke_off(&self, length: u64, held: Reservation) -> Regional {
-        let checks = self.shared.limits.checks;
-        self.fill.state.send_modify(|state| {
-            let got = state.got;
-            if let Some(head) = state.head.as_mut().filter(|_| checks) {
-                head.holds_from = Some(got);
-            }
-        });
-        let slices = self.fill.state.borrow().slices.clone();
-        Regional::Beginning(Box::new(Growing::from_slices(length, &slices, held)))
     }
 
     /// Checks in full what another node vouched for: its memory may be bad, or its key stolen.

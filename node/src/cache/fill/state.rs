@@ -38,8 +38,6 @@ pub struct Head {
     pub streams: bool,
     /// Whether the end of every response waits for the check.
     pub holds_tail: bool,
-    /// From where on everything waits for it: bytes before were attested one slice at a time.
-    pub holds_from: Option<u64>,
     /// Where the bytes come from.
     pub source: Source,
     /// How far they are checked as they come.
@@ -66,8 +64,7 @@ impl State {
     pub(super) fn piece(&self, range: &Range<u64>) -> Option<Bytes> {
         let head = self.head.as_ref().filter(|head| head.streams)?;
         let kept_back = if head.holds_tail { TAIL } else { 0 };
-        let got = head.holds_from.map_or(self.got, |from| self.got.min(from));
-        let end = got.min(range.end.saturating_sub(kept_back));
+        let end = self.got.min(range.end.saturating_sub(kept_back));
         let range = range.start..end.max(range.start);
         entry::piece(&self.slices, &range).or_else(|| self.growing_piece(&range))
     }
@@ -119,7 +116,6 @@ mod tests {
             etag,
             streams: true,
             holds_tail,
-            holds_from: None,
             source: Source::Walrus,
             level: Level::Origin,
         });
@@ -157,13 +153,5 @@ mod tests {
         }
         assert_eq!(range.start, SLICE as u64 - TAIL);
         assert_eq!(state.piece(&(0..TAIL)), None, "a short range is all end");
-    }
-
-    #[test]
-    fn what_follows_attested_bytes_waits_for_the_check_of_the_whole() {
-        let (mut state, _) = state(1, &[5_000], false);
-        state.head.as_mut().unwrap().holds_from = Some(SLICE as u64);
-        assert_eq!(state.piece(&(0..10)).unwrap().len(), 10);
-        assert_eq!(state.piece(&(SLICE as u64..SLICE as u64 + 5_000)), None);
     }
 }

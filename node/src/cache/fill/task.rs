@@ -8,7 +8,7 @@ use wcdn_proto::{BlobId, Position};
 
 use super::{
     Fill, Shared,
-    assemble::{Assembly, Growing, Source as From, Stop},
+    assemble::{Assembly, Source as From, Stop},
     course::Course,
     error::FillError,
     regional::Regional,
@@ -42,7 +42,7 @@ pub(super) struct Task {
     /// Tells the fills of one blob apart.
     nonce: u32,
     /// What its client paid.
-    charge: Charge,
+    pub(super) charge: Charge,
 }
 
 /// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
@@ -85,7 +85,14 @@ impl Task {
                 (Outcome::Failed(Arc::new(error)), result)
             }
         };
-        self.fill.state.send_modify(|state| state.outcome = Some(outcome));
+        self.fill.state.send_modify(|state| {
+            if !matches!(outcome, Outcome::Done(..)) {
+                // Their room has been given back.
+                state.slices.clear();
+                state.pieces.clear();
+            }
+            state.outcome = Some(outcome);
+        });
         self.shared.leave(&self.fill);
         self.shared.metrics.fills_total.get_or_create(&FillResult { result }).inc();
     }
@@ -152,24 +159,22 @@ impl Task {
 
     /// Gets the entry from the region's Redis, else from origins.
     async fn fetch(&self) -> Result<(Arc<Entry>, Source), Stop> {
-        let begun = match self.ask_region().await {
-            Regional::Whole(entry) => return Ok((entry, Source::Redis)),
-            Regional::Beginning(growing) => Some(*growing),
-            Regional::Nothing => None,
-        };
-        let entry = self.ask_origins(begun).await?;
+        if let Regional::Whole(entry) = self.ask_region().await? {
+            return Ok((entry, Source::Redis));
+        }
+        let entry = self.ask_origins().await?;
         self.shared.share(self.fill.key, &entry);
         Ok((entry, Source::Walrus))
     }
 
-    async fn ask_origins(&self, mut begun: Option<Growing>) -> Result<Arc<Entry>, Stop> {
+    async fn ask_origins(&self) -> Result<Arc<Entry>, Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
         self.charge.spend();
         let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {
-            let assembly = self.assemble(&mut course, begun.take()).await?;
+            let assembly = self.assemble(&mut course).await?;
             match self.judge(id, assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);

@@ -21,6 +21,14 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause between two probes.
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a lane must stay open before it is trusted as before.
+const TRUST: Duration = Duration::from_secs(10);
+
+/// How long after so many probes the next one is due.
+fn pause(probes: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << probes.min(8)).min(LONGEST_PAUSE)
+}
+
 /// The slot of a blob in a cluster: CRC-16/XMODEM of the hash tag (Redis Cluster specification).
 fn slot(id: &BlobId) -> u16 {
     let key = record_key(id);
@@ -39,10 +47,12 @@ pub(super) struct Lanes {
     lanes: Vec<Lane>,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 enum Lane {
-    #[default]
-    Open,
+    Open {
+        /// When it was opened again, and how many probes that had taken.
+        reopened: Option<(Instant, u32)>,
+    },
     Closed {
         /// A blob that was not answered for; probes ask for it.
         id: BlobId,
@@ -54,7 +64,7 @@ enum Lane {
 impl Lanes {
     /// All open: one, or those of a cluster.
     pub(super) fn new(cluster: bool) -> Self {
-        Self { lanes: vec![Lane::Open; if cluster { CLUSTER_LANES } else { 1 }] }
+        Self { lanes: vec![Lane::Open { reopened: None }; if cluster { CLUSTER_LANES } else { 1 }] }
     }
 
     /// The lane of a blob.
@@ -64,30 +74,37 @@ impl Lanes {
 
     /// Whether Redis may be asked for this blob.
     pub(super) fn is_open(&self, id: &BlobId) -> bool {
-        matches!(self.lanes[self.of(id)], Lane::Open)
+        matches!(self.lanes[self.of(id)], Lane::Open { .. })
     }
 
     /// Whether nothing is closed.
     pub(super) fn all_open(&self) -> bool {
-        self.lanes.iter().all(|lane| matches!(lane, Lane::Open))
+        self.lanes.iter().all(|lane| matches!(lane, Lane::Open { .. }))
+    }
+
+    /// Whether everything is closed.
+    pub(super) fn all_closed(&self) -> bool {
+        self.lanes.iter().all(|lane| matches!(lane, Lane::Closed { .. }))
     }
 
     /// The share of lanes that are open, 0 to 1.
     pub(super) fn share_open(&self) -> f64 {
-        let open = self.lanes.iter().filter(|lane| matches!(lane, Lane::Open)).count();
+        let open = self.lanes.iter().filter(|lane| matches!(lane, Lane::Open { .. })).count();
         let of = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX));
         of(open) / of(self.lanes.len())
     }
 
-    /// An operation for `id` was not answered; `true` if its lane was open until now.
+    /// An operation for `id` was not answered; `true` if its lane was open until now. One that was
+    /// opened a moment ago is probed as rarely as before: it answers probes, but not more.
     pub(super) fn close(&mut self, id: BlobId, now: Instant) -> bool {
         let lane = self.of(&id);
-        let lane = &mut self.lanes[lane];
-        let was_open = matches!(lane, Lane::Open);
-        if was_open {
-            *lane = Lane::Closed { id, probes: 0, next: now + FIRST_PAUSE };
-        }
-        was_open
+        let Lane::Open { reopened } = self.lanes[lane] else { return false };
+        let probes = match reopened {
+            Some((since, probes)) if now < since + TRUST => probes,
+            _ => 0,
+        };
+        self.lanes[lane] = Lane::Closed { id, probes, next: now + pause(probes) };
+        true
     }
 
     /// Probes that are due: blobs to ask for. Each is put off until the next.
@@ -99,23 +116,24 @@ impl Lanes {
             {
                 due.push(*id);
                 *probes = probes.saturating_add(1);
-                let pause = FIRST_PAUSE.saturating_mul(1 << (*probes).min(8));
-                *next = now + pause.min(LONGEST_PAUSE);
+                *next = now + pause(*probes);
             }
         }
         due
     }
 
     /// A probe for this blob was answered.
-    pub(super) fn open(&mut self, id: &BlobId) {
+    pub(super) fn open(&mut self, id: &BlobId, now: Instant) {
         let lane = self.of(id);
-        self.lanes[lane] = Lane::Open;
+        if let Lane::Closed { probes, .. } = self.lanes[lane] {
+            self.lanes[lane] = Lane::Open { reopened: Some((now, probes)) };
+        }
     }
 
     /// When the next probe is due.
     pub(super) fn next(&self) -> Option<Instant> {
         let closed = self.lanes.iter().filter_map(|lane| match lane {
-            Lane::Open => None,
+            Lane::Open { .. } => None,
             Lane::Closed { next, .. } => Some(*next),
         });
         closed.min()
@@ -168,7 +186,24 @@ mod tests {
             now = next;
         }
         assert_eq!(waits, [100, 200, 400, 800, 1_600, 2_000, 2_000]);
-        lanes.open(&id(1));
+        lanes.open(&id(1), now);
         assert!(lanes.is_open(&id(1)) && lanes.next().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_lane_that_answers_nothing_but_probes_is_probed_ever_more_rarely() {
+        let (mut lanes, mut now) = (Lanes::new(false), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..4 {
+            lanes.close(id(1), now);
+            let next = lanes.next().unwrap();
+            waits.push((next - now).as_millis());
+            assert_eq!(lanes.due(next).len(), 1);
+            lanes.open(&id(1), next);
+            now = next + Duration::from_millis(1);
+        }
+        assert_eq!(waits, [100, 200, 400, 800]);
+        lanes.close(id(1), now + TRUST);
+        assert_eq!(lanes.next(), Some(now + TRUST + FIRST_PAUSE), "it is trusted again");
     }
 }

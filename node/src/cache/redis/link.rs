@@ -149,7 +149,6 @@ pub(super) fn is_outage(error: &RedisError) -> bool {
                 | ServerErrorKind::TryAgain
                 | ServerErrorKind::Moved
                 | ServerErrorKind::Ask
-                | ServerErrorKind::NoPerm
         ),
         ErrorKind::Parse
         | ErrorKind::AuthenticationFailed

@@ -84,8 +84,9 @@ impl Attestor {
         Self { key: blake3::derive_key("wcdn 2026-11 attestation of redis records", cluster_key) }
     }
 
-    /// The record of an entry.
-    pub fn seal(&self, id: &BlobId, entry: &Entry) -> Vec<u8> {
+    /// The record of an entry; `None` if its bytes are no longer those that were checked.
+    pub fn seal(&self, id: &BlobId, entry: &Entry) -> Option<Vec<u8>> {
+        let digests = digests(entry)?;
         let record = entry.record();
         let media = record.media.as_str().as_bytes();
         let (media, length) = match u8::try_from(media.len()) {
@@ -101,15 +102,10 @@ impl Attestor {
         text.push(length);
         text.extend_from_slice(media);
         text.extend_from_slice(record.digest.as_bytes());
-        match entry.slices() {
-            [_only] => text.extend_from_slice(record.digest.as_bytes()),
-            slices => {
-                slices.iter().for_each(|it| text.extend_from_slice(blake3::hash(it).as_bytes()));
-            }
-        }
+        digests.iter().for_each(|digest| text.extend_from_slice(digest.as_bytes()));
         let tag = self.tag(id, &text);
         text.extend_from_slice(tag.as_bytes());
-        text
+        Some(text)
     }
 
     /// Reads a record back.
@@ -139,6 +135,16 @@ impl Attestor {
     fn tag(&self, id: &BlobId, text: &[u8]) -> blake3::Hash {
         blake3::Hasher::new_keyed(&self.key).update(id.as_bytes()).update(text).finalize()
     }
+}
+
+/// The digest of each slice, if together they are still what was admitted.
+fn digests(entry: &Entry) -> Option<Vec<blake3::Hash>> {
+    let (mut body, mut slices) = (blake3::Hasher::new(), Vec::new());
+    for slice in entry.slices() {
+        body.update(slice);
+        slices.push(blake3::hash(slice));
+    }
+    (body.finalize() == entry.record().digest).then_some(slices)
 }
 
 /// What stands between version and tag.
@@ -213,7 +219,7 @@ mod tests {
         for length in [0, 1, SLICE, SLICE + 1, 2 * SLICE + 5] {
             let body: Vec<u8> = (0..251).cycle().take(length).collect();
             let entry = entry(&id, &body, "text/html; charset=utf-8", Level::Full);
-            let attested = attestor.open(&id, &attestor.seal(&id, &entry)).unwrap();
+            let attested = attestor.open(&id, &attestor.seal(&id, &entry).unwrap()).unwrap();
             let expected = Record { level: Level::Attested, ..entry.record().clone() };
             assert_eq!(attested.record, expected, "what another checked is attested here");
             assert_eq!(attested.slices.len(), entry.slices().len());
@@ -228,7 +234,7 @@ mod tests {
     #[test]
     fn unchecked_bytes_stay_unchecked() {
         let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
-        let sealed = attestor.seal(&id, &entry(&id, b"x", "text/plain", Level::Origin));
+        let sealed = attestor.seal(&id, &entry(&id, b"x", "text/plain", Level::Origin)).unwrap();
         assert_eq!(attestor.open(&id, &sealed).unwrap().record.level, Level::Origin);
     }
 
@@ -236,7 +242,7 @@ mod tests {
     fn the_record_of_another_blob_or_another_cluster_is_forged() {
         let (id, other) = (BlobId::from_bytes([1; 32]), BlobId::from_bytes([2; 32]));
         let attestor = Attestor::new(&[7; 32]);
-        let sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full));
+        let sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full)).unwrap();
         assert_eq!(attestor.open(&other, &sealed), Err(InvalidRecord::Forged));
         assert_eq!(Attestor::new(&[8; 32]).open(&id, &sealed), Err(InvalidRecord::Forged));
     }
@@ -245,7 +251,7 @@ mod tests {
         #[test]
         fn one_changed_bit_is_found(bit in 8usize..(8 * 137)) {
             let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
-            let mut sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full));
+            let mut sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full)).unwrap();
             let bit = bit % (8 * sealed.len());
             sealed[bit / 8] ^= 1 << (bit % 8);
             prop_assert!(attestor.open(&id, &sealed).is_err());
@@ -260,6 +266,16 @@ mod tests {
             prop_assert!(attestor.open(&id, &versioned).is_err());
             let _parsed = parse(&versioned[1..]).is_some();
         }
+    }
+
+    #[test]
+    fn bytes_that_changed_in_memory_are_not_vouched_for() {
+        let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+        let sound = entry(&id, b"as admitted", "text/plain", Level::Full);
+        let record = Record { digest: blake3::hash(b"something else"), ..sound.record().clone() };
+        let held = Budget::new(u64::MAX).reserve(1 << 40).unwrap();
+        let rotten = Entry::new(record, validator::etag(&id), sound.slices().to_vec(), held);
+        assert!(attestor.seal(&id, &rotten).is_none());
     }
 
     #[test]
