@@ -246,7 +246,7 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         Target::Object(object) => {
             let id = edge
                 .objects
-                .resolve(object, asked.payer())
+                .resolve(object, asked.payer(), edge.patience)
                 .await
                 .map_err(|error| ServeError::from(&*error))?;
             let mut found = find::blob(edge, asked, id).await?;

@@ -23,6 +23,7 @@ use std::{
 
 use hyper_util::client::legacy::connect::dns::Name;
 use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::task::TaskTracker;
 use tower::Service;
 
 use self::{
@@ -107,7 +108,7 @@ impl Resolver {
         if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
         }
-        let found = self.shared.find(host).await;
+        let found = Shared::find(&self.shared, host).await;
         let turn = self.shared.turn.fetch_add(1, Relaxed);
         let unresolved = |why| Unresolved { host: host.to_owned(), why };
         found.map(|addresses| in_turn(&addresses, turn)).map_err(unresolved)
@@ -115,14 +116,26 @@ impl Resolver {
 }
 
 impl Shared {
-    async fn find(&self, name: &str) -> Result<Arc<[IpAddr]>, Arc<str>> {
-        let host = self.host(name);
+    async fn find(this: &Arc<Self>, name: &str) -> Result<Arc<[IpAddr]>, Arc<str>> {
+        let host = this.host(name);
         match host.known() {
-            Known::Fresh(answer) => return answer,
-            // One is looking; nobody else needs to wait for it.
-            Known::Stale(addresses) if host.turn.available_permits() == 0 => return Ok(addresses),
-            Known::Stale(_) | Known::Nothing => {}
+            Known::Fresh(answer) => answer,
+            // Somebody looks, and nobody needs to wait for it.
+            Known::Stale(addresses) => {
+                if host.turn.available_permits() > 0 {
+                    let (this, name) = (Arc::clone(this), name.to_owned());
+                    // What it finds is noted; nobody waits for the task itself.
+                    TaskTracker::new().spawn(async move {
+                        let _noted = this.look_up(&host, &name).await.is_ok();
+                    });
+                }
+                Ok(addresses)
+            }
+            Known::Nothing => this.look_up(&host, name).await,
         }
+    }
+
+    async fn look_up(&self, host: &Host, name: &str) -> Result<Arc<[IpAddr]>, Arc<str>> {
         let Ok(_permit) = host.turn.acquire().await else {
             return Err("the resolver is closed".into());
         };
