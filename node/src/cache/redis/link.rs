@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ConnectionInfo, ErrorKind, FromRedisValue,
     IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, ServerErrorKind,
@@ -110,6 +111,7 @@ fn cluster(settings: &Settings) -> Result<redis::cluster::ClusterClient, RedisEr
         .response_timeout(settings.timeout * super::WRITE_PATIENCE)
         .overall_response_timeout(Some(settings.timeout * super::WRITE_PATIENCE))
         .retries(2)
+        .tcp_settings(at_once())
         .use_protocol(ProtocolVersion::RESP3);
     if settings.ca.is_some() {
         builder = builder.certs(certificates(settings));
@@ -131,7 +133,13 @@ fn identified(info: ConnectionInfo, settings: &Settings) -> ConnectionInfo {
     if !settings.username.is_empty() {
         login = login.set_username(&settings.username);
     }
-    info.set_redis_settings(login)
+    info.set_redis_settings(login).set_tcp_settings(at_once())
+}
+
+/// What is asked leaves at once. By default it may wait for the acknowledgement of what was asked
+/// before, 40 ms where the other side delays those.
+fn at_once() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 fn certificates(settings: &Settings) -> TlsCertificates {
