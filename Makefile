@@ -32,7 +32,7 @@ check: cargo-is-here ## formatting, lints, docs, licences, file lengths
 	@scripts/file-lengths
 	@scripts/deny
 
-bench: cargo-is-here ## micro benches, and the edge beside nginx, Varnish and HAProxy
+bench: cargo-is-here ## micro benches, the edge beside nginx, Varnish and HAProxy, and what was promised
 	@scripts/install bench
 	$(CARGO) bench --locked -p wcdn-bench
 	$(CARGO) build --release --locked -p wcdn-node -p wcdn-bench

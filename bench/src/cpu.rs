@@ -1,8 +1,9 @@
 //! Processor time of processes and of the machine, from `/proc`.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, thread};
 
 use anyhow::Context;
+use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// Clock ticks a second: 100 on every Linux of the last twenty years, whatever the kernel's own.
 const TICKS: f64 = 100.0;
@@ -51,6 +52,20 @@ fn busy_in(stat: &str, processor: usize) -> Option<f64> {
     let (user, nice, system, _idle, _iowait) = (ticks()?, ticks()?, ticks()?, ticks()?, ticks()?);
     let (irq, softirq) = (ticks()?, ticks()?);
     Some((user + nice + system + irq + softirq) as f64 / TICKS)
+}
+
+/// Does something on one processor, with every thread and process that it starts.
+pub(crate) fn pinned_to<T: Send>(
+    processor: usize,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let pinned = || {
+        let mut set = CpuSet::new();
+        set.set(processor);
+        sched_setaffinity(None, &set).context("cannot choose a processor")?;
+        work()
+    };
+    thread::scope(|scope| scope.spawn(pinned).join().expect("what is measured does not panic"))
 }
 
 #[cfg(test)]

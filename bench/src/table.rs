@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::{
-    scenario::{Cell, Plan},
+    hits::{Cell, Plan},
     target::Target,
 };
 

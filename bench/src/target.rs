@@ -3,19 +3,21 @@
 use std::{
     fs,
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    thread,
+    process::Command,
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use clap::ValueEnum;
 use serde::Serialize;
 use tempfile::TempDir;
 
-use crate::body::Body;
+use crate::{
+    body::Body,
+    process::{Process, free_port, program, sibling, wait_until_it_listens},
+};
 
 /// A cache, or what stands in for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, ValueEnum)]
@@ -33,7 +35,7 @@ pub(crate) enum Target {
 /// A target that runs, and stops when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Running {
-    child: Child,
+    process: Process,
     port: u16,
     target: Target,
     _home: TempDir,
@@ -108,10 +110,9 @@ impl Target {
                 command.args(sizes.iter().map(usize::to_string))
             }
         };
-        let child = quiet(&mut command).spawn().context("cannot run taskset")?;
-        let running = Running { child, port, target: self, _home: home };
-        running.wait_until_it_listens()?;
-        Ok(running)
+        let process = Process::start(&mut command)?;
+        wait_until_it_listens(port, self.name())?;
+        Ok(Running { process, port, target: self, _home: home })
     }
 
     /// What version it is, as it says.
@@ -137,7 +138,7 @@ impl Target {
 impl Running {
     /// The process whose time counts, with its children.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.pid()
     }
 
     pub(crate) fn url(&self, body: &Body) -> String {
@@ -152,27 +153,6 @@ impl Running {
         }
         Ok(())
     }
-
-    fn wait_until_it_listens(&self) -> anyhow::Result<()> {
-        for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() {
-                return Ok(());
-            }
-            pause(Duration::from_millis(50));
-        }
-        bail!("{} does not listen after 10 s", self.target.name())
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // SIGTERM, so that a parent takes its workers with it.
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
-        if !asked.is_ok_and(|status| status.success()) {
-            let _gone = self.child.kill().is_err();
-        }
-        let _reaped = self.child.wait().is_ok();
-    }
 }
 
 /// The origin, on the client's processor.
@@ -181,10 +161,9 @@ pub(crate) fn start_origin(sizes: &[usize]) -> anyhow::Result<Running> {
     let mut command = Command::new("taskset");
     command.args(["-c", "1"]).arg(std::env::current_exe()?).arg("origin").arg(port.to_string());
     command.args(sizes.iter().map(usize::to_string));
-    let child = quiet(&mut command).spawn().context("cannot run taskset")?;
-    let running = Running { child, port, target: Target::Ceiling, _home: tempfile::tempdir()? };
-    running.wait_until_it_listens()?;
-    Ok(running)
+    let process = Process::start(&mut command)?;
+    wait_until_it_listens(port, "the origin")?;
+    Ok(Running { process, port, target: Target::Ceiling, _home: tempfile::tempdir()? })
 }
 
 impl Running {
@@ -208,33 +187,6 @@ fn get(port: u16, path: &str) -> anyhow::Result<Vec<u8>> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("no head")?;
     ensure!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer[..end]));
     Ok(answer.split_off(end + 4))
-}
-
-fn quiet(command: &mut Command) -> &mut Command {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
-}
-
-#[allow(clippy::disallowed_methods, reason = "this program has no executor to block")]
-pub(crate) fn pause(time: Duration) {
-    thread::sleep(time);
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
-/// A program of this project, built beside this one.
-fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} is missing; run `make build`", path.display());
-    Ok(path)
-}
-
-fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
-    let found = folders.map(|folder| folder.join(name)).find(|path| path.is_file());
-    found.with_context(|| format!("{name} is missing; `make bench` installs it"))
 }
 
 fn edge(port: u16, admin: u16, origin: u16) -> String {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     body::{self, Body},
-    cpu,
+    cpu, process,
     target::{self, Running, Target},
     wrk::{self, Load},
 };
@@ -83,7 +83,7 @@ fn measure(
 ) -> anyhow::Result<Cell> {
     let url = started.url(body);
     wrk::run(&url, plan.connections, 1)?;
-    target::pause(Duration::from_millis(100));
+    process::pause(Duration::from_millis(100));
     let fetches = origin.fetches()?;
     let (server, busy) = (cpu::of_tree(started.pid()), cpu::busy(0)?);
     let load = wrk::run(&url, plan.connections, plan.seconds)?;
