@@ -155,6 +155,31 @@ async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_hangup_takes_other_origins_at_once() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(3));
+    let config = write(&home, &ports, "one", "");
+    let edge = Edge::start(&config);
+    let names = |name| get(ports.admin(), "/debug/origins").is_ok_and(|page| page.contains(name));
+    eventually("the first one is known", || names("\"nobody\"")).await;
+    let other = "[[origin]]\nname = \"somebody\"\nurl = \"http://127.0.0.1:7\"\n";
+    for (origins, there, gone) in [
+        (other, "\"somebody\"", "\"nobody\""),
+        ("[walrus]\nnetwork = \"testnet\"\n", "testnet", "\"somebody\""),
+    ] {
+        let text = fs::read_to_string(&config).unwrap();
+        let end = text.find("[limits]").unwrap();
+        let begin = text.find("[[origin]]").or_else(|| text.find("[walrus]")).unwrap();
+        let (new, text) = (config.with_extension("new"), [&text[..begin], origins, &text[end..]]);
+        fs::write(&new, text.concat()).unwrap();
+        fs::rename(new, &config).unwrap();
+        edge.signal(rustix::process::Signal::HUP);
+        eventually(there, || names(there) && !names(gone)).await;
+    }
+    edge.signal(rustix::process::Signal::TERM);
+    edge.end().await;
+}
+
+#[tokio::test]
 async fn one_process_takes_over_from_another_while_viewers_go_on() {
     let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(2));
     let old = Edge::start(&write(&home, &ports, "old", ""));
