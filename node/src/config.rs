@@ -23,7 +23,7 @@ pub use self::{
     fetch::Fetch,
     limits::Limits,
     place::{Identity, Listen},
-    proxy::Proxy,
+    proxy::{ClientHeader, Proxy},
     redis::{Cluster, Redis},
     tls::Tls,
     verify::{Mode, Verify},

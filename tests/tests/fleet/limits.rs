@@ -14,6 +14,7 @@ use tokio::{
     time::Instant,
 };
 use wcdn_dev::Topology;
+use wcdn_node::config::ClientHeader;
 use wcdn_proto::{BlobId, ByteSize};
 use wcdn_tests::{
     Fleet, bytes,
@@ -79,12 +80,23 @@ async fn a_viewer_behind_a_proxy_is_told_apart_by_its_own_address() {
     let headers = [
         "x-forwarded-for: 198.51.100.7\r\n",
         "x-forwarded-for: 1.1.1.1, 198.51.100.8, 127.0.0.9\r\n",
-        "forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\nx-forwarded-for: 1.1.1.1\r\n",
         "",
     ]
     .map(request);
     let clients = logged(behind_proxies, &headers.each_ref().map(|head| &head[..])).await;
-    assert_eq!(clients, ["198.51.100.7", "198.51.100.8", "2001:db8::9", "127.0.0.1"]);
+    assert_eq!(clients, ["198.51.100.7", "198.51.100.8", "127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_header_that_proxies_do_not_add_to_names_nobody() {
+    let both = request("forwarded: for=198.51.100.7\r\nx-forwarded-for: 198.51.100.8\r\n");
+    let only = request("forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\n");
+    assert_eq!(logged(behind_proxies, &[&both, &only]).await, ["198.51.100.8", "127.0.0.1"]);
+    let by_forwarded = |topology: &mut Topology| {
+        behind_proxies(topology);
+        topology.edge.proxy.header = ClientHeader::Forwarded;
+    };
+    assert_eq!(logged(by_forwarded, &[&both, &only]).await, ["198.51.100.7", "2001:db8::9"]);
 }
 
 #[tokio::test]
