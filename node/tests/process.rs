@@ -1,6 +1,6 @@
 //! The edge as a process: signals, and one version that takes over from another.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "helpers of tests are tests")]
 
 use std::{
     fs,

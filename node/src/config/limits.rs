@@ -40,9 +40,9 @@ pub struct Limits {
     pub head_timeout: Span,
     /// Between two requests of a connection.
     pub idle_timeout: Span,
-    /// How long a viewer may take no byte of a response.
+    /// Over how long `min_send_rate` is measured.
     pub send_timeout: Span,
-    /// The least a viewer may take, in bytes a second over `send_timeout`.
+    /// The least a connection may take of what it is owed, in bytes a second over `send_timeout`.
     pub min_send_rate: ByteSize,
     /// From the signal to stop until connections are refused: load balancers learn from `/readyz`.
     pub drain_delay: Span,

@@ -16,12 +16,13 @@ use tokio::time::Instant;
 
 use crate::config::Limits;
 
-/// What a connection is doing. Written by its own task only, so that every access is relaxed.
-/// HTTP/2 has many requests at once, which [`Streams`](super::streams::Streams) counts instead of
-/// phases.
+/// What a connection is doing. HTTP/2 has many requests at once, which
+/// [`Streams`](super::streams::Streams) counts; of the phases only `Silent` means something there.
 ///
 /// Each change gives a new number whose two low bits are the phase; a watcher that sees the same
-/// number twice knows that nothing happened in between. No clock is read on the path of a hit.
+/// number twice knows that nothing happened in between, so that no clock is read to note it. Every
+/// access is relaxed: the numbers publish no other memory, and only the connection's own task
+/// changes the phase of HTTP/1.1, where one that got lost would matter.
 #[derive(Debug, Default)]
 pub(super) struct Standing {
     step: AtomicU32,
