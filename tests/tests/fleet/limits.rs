@@ -229,6 +229,23 @@ async fn the_rate_of_requests_is_limited_and_a_reload_changes_it() {
 }
 
 #[tokio::test]
+async fn the_body_of_a_request_beyond_a_limit_is_not_waited_for() {
+    let fleet =
+        Fleet::with(|topology| topology.edge.limits.requests_per_second_per_client = 1).await;
+    // One of which nothing comes is waited for two seconds.
+    let upload = request("content-length: 100000\r\n");
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let began = Instant::now();
+        let answer = raw(&fleet, neighbour(1), &upload).await;
+        took.push((answer.starts_with("HTTP/1.1 200"), began.elapsed().as_secs() < 2));
+        raw(&fleet, neighbour(1), &request("")).await;
+        raw(&fleet, neighbour(1), &request("")).await;
+    }
+    assert_eq!(took, [(true, false), (false, true)]);
+}
+
+#[tokio::test]
 async fn twenty_thousand_random_ids_from_one_address_reach_no_origin_beyond_its_budget() {
     const BURST: u32 = 200;
     const RATE: u32 = 50;
