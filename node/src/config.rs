@@ -88,7 +88,7 @@ impl Config {
             );
         }
         self.dns.check(&mut problems);
-        self.limits.check(&mut problems);
+        self.limits.check(&self.fetch, &mut problems);
         self.access_log.check(&mut problems);
         problems.into_result()
     }

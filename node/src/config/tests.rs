@@ -43,7 +43,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     let config: Config = toml::from_str(
         "[cache]\nmemory = \"8 MiB\"\nnegative_ttl = \"3s\"\n\
          [verify]\nhold = \"2 MiB\"\nmax = \"1 MiB\"\n\
-         [fetch]\ntries = 0\nidle_timeout = \"0s\"\n\
+         [fetch]\ntries = 0\nmax_fills = 100\nidle_timeout = \"0s\"\n\
          [walrus]\nn_shards = 3\n[access_log]\nsample = 1.5\n\
          [[origin]]\nname = \"a\"\nurl = \"http://a\"\n\
          [[origin]]\nname = \"a\"\nurl = \"http://b\"\n",
@@ -57,11 +57,12 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
         "fetch.slice is 4 MiB; the most is a sixteenth of cache.memory (8 MiB)",
         "fetch.tries is 0; the least is 1",
         "fetch.idle_timeout is 0; waiting for no time at all would refuse everything",
+        "limits.fills_per_client is 128; the most is a quarter of fetch.max_fills (100)",
         "walrus.n_shards is 3; a code needs at least 4 shards",
         "access_log.sample is 1.5; it lies between 0 and 1",
         "origin has a twice; names are unique",
     ] {
         assert!(told.lines().any(|line| line == problem), "{problem} is missing in\n{told}");
     }
-    assert_eq!(told.lines().count(), 9);
+    assert_eq!(told.lines().count(), 10);
 }

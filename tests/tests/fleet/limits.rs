@@ -323,6 +323,53 @@ async fn a_large_blob_slows_down_with_its_viewers_budget_but_is_not_cut() {
 }
 
 #[tokio::test]
+async fn a_large_blob_waits_for_the_budget_of_the_node_and_is_not_cut() {
+    let fleet = Fleet::with(|topology| {
+        topology.edge.cache.memory = ByteSize::mib(16);
+        topology.edge.fetch.slice = ByteSize::new(64 << 10);
+        let limits = &mut topology.edge.limits;
+        (limits.misses_per_client, limits.misses_per_second) = (0, 20);
+    })
+    .await;
+    let body = bytes(5, 8_000_000);
+    let id = fleet.store(body.clone()).await;
+    let reply = fleet.get(&format!("/cdn/{id}")).await;
+    assert!(reply.complete && reply.body == body, "{} bytes came", reply.body.len());
+    assert!(fleet.metric("wcdn_shed_total", "reason=\"misses\"").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_client_with_many_fills_under_way_leaves_room_for_others() {
+    let fleet = Fleet::with(|topology| {
+        (topology.edge.fetch.max_fills, topology.edge.limits.fills_per_client) = (8, 2);
+    })
+    .await;
+    let mut urls = Vec::new();
+    for n in 0..12 {
+        let id = fleet.store(bytes(200 + n, 1_000)).await;
+        urls.push(fleet.edge(0, &format!("/cdn/{id}")));
+    }
+    fleet.fault_all(json!({"latency_ms": 500})).await;
+    let greedy = Client::at(neighbour(3), Protocol::Http2);
+    let modest = Client::at(neighbour(4), Protocol::Http2);
+    let asked = futures_util::future::join_all(urls[..11].iter().map(|url| greedy.get(url)));
+    let another = async {
+        eventually("its fills run", || async {
+            fleet.metric("wcdn_fills_in_flight", "").await == 2.0
+        })
+        .await;
+        modest.get(&urls[11]).await.status
+    };
+    let (replies, status) = tokio::join!(asked, another);
+    assert_eq!(status, StatusCode::OK);
+    let served = replies.iter().filter(|reply| reply.status == StatusCode::OK).count();
+    let refused =
+        replies.iter().filter(|reply| reply.status == StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!((served, refused), (2, 9));
+    assert_eq!(fleet.metric("wcdn_shed_total", "fills_per_client").await, 9.0);
+}
+
+#[tokio::test]
 async fn all_clients_together_have_a_budget_of_the_node() {
     let fleet = Fleet::with(|topology| {
         let limits = &mut topology.edge.limits;

@@ -51,12 +51,14 @@ struct Part {
     swept: Option<Instant>,
 }
 
-/// The rates in force.
+/// The rates and counts in force.
 #[derive(Debug)]
 pub(super) struct Rates {
     pub(super) requests: Option<Rate>,
     pub(super) misses: Option<Rate>,
     pub(super) node_misses: Option<Rate>,
+    /// Fills of one client at once.
+    pub(super) fills: u32,
 }
 
 impl Rates {
@@ -67,6 +69,7 @@ impl Rates {
             requests: Rate::new(requests, requests.saturating_mul(2)),
             misses: Rate::new(limits.misses_per_client, limits.miss_burst_per_client),
             node_misses: Rate::new(node, node.saturating_mul(4)),
+            fills: limits.fills_per_client,
         }
     }
 }

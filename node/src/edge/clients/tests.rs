@@ -58,6 +58,18 @@ async fn a_fill_that_asked_no_origin_costs_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_client_has_so_many_fills_under_way_and_others_are_not_held_up_by_them() {
+    let clients = clients(|limits| limits.fills_per_client = 2);
+    let payer = clients.payer(v4(1));
+    let mut under_way = vec![payer.charge().unwrap(), payer.charge().unwrap()];
+    assert!(matches!(payer.charge(), Err(Refusal::Busy)));
+    assert!(!payer.may_charge() && clients.payer(v4(2)).may_charge());
+    assert!(clients.payer(v4(2)).charge().is_ok());
+    under_way.pop().unwrap().spend();
+    assert!(payer.may_charge() && payer.charge().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_are_limited_only_where_a_rate_is_given() {
     let free = clients(|_| {});
     let payer = free.payer(v4(1));
