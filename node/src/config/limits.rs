@@ -37,7 +37,7 @@ pub struct Limits {
     pub max_headers: usize,
     /// From connecting to the end of the TLS handshake.
     pub handshake_timeout: Span,
-    /// From connecting to the first byte of a request.
+    /// From connecting, or from the end of the TLS handshake, to the first byte of a request.
     pub first_byte_timeout: Span,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Span,
@@ -72,7 +72,7 @@ impl Default for Limits {
             head_timeout: Span::secs(10),
             idle_timeout: Span::secs(60),
             send_timeout: Span::secs(30),
-            min_send_rate: ByteSize::new(1 << 10),
+            min_send_rate: ByteSize::new(16 << 10),
             drain_delay: Span::secs(5),
             drain_timeout: Span::secs(30),
         }
