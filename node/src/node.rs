@@ -54,7 +54,7 @@ pub struct Node {
     refuse: CancellationToken,
     /// Cuts connections, and what they might wait for.
     cut: CancellationToken,
-    /// Stops the admin port, last of all.
+    /// Stops the admin port, last of all; a port that is shared has stopped by then.
     close: CancellationToken,
     access_log: AccessLog,
 }
@@ -130,7 +130,9 @@ pub fn start(
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
     let admin = admin::Admin::new(registry, health.clone())
         .page("/debug/origins", move || format!("{:#}\n", pool.describe()));
-    services.spawn(admin::serve(doors.admin, admin, close.clone()));
+    // Where the port is shared with the process that takes over, it is left to that one at once.
+    let leave = if config.listen.reuse_port { shutdown.clone() } else { close.clone() };
+    services.spawn(admin::serve(doors.admin, admin, leave));
     let refuse = CancellationToken::new();
     let accept = |listener, door| {
         let (edge, tasks) = (Arc::clone(&edge), connections.clone());
@@ -280,7 +282,7 @@ impl Node {
 
     /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
     /// accepted, what runs may finish until the deadline, the rest is cut. The admin port answers
-    /// to the end.
+    /// to the end, unless it is shared.
     pub async fn join(self) {
         self.refuse.cancelled().await;
         let (deadline, requests) = {

@@ -180,6 +180,33 @@ async fn a_hangup_takes_other_origins_at_once() {
 }
 
 #[tokio::test]
+async fn probes_meet_only_the_new_process_while_the_old_one_drains() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(4));
+    let config = write(&home, &ports, "old", "");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("300ms", "3s")).unwrap();
+    let mut old = Edge::start(&config);
+    eventually("the old one is ready", || answers(ports.admin(), "/readyz", "200")).await;
+    let new = Edge::start(&write(&home, &ports, "new", ""));
+    eventually("both answer", || {
+        get(ports.admin(), "/metrics").is_ok_and(|answer| answer.contains("node=\"new\""))
+    })
+    .await;
+    old.signal(rustix::process::Signal::TERM);
+    let mut in_a_row = 0;
+    eventually("all of many probes meet the new one", || {
+        in_a_row = if answers(ports.admin(), "/readyz", "200") { in_a_row + 1 } else { 0 };
+        in_a_row == 50
+    })
+    .await;
+    assert!(!old.has_ended(), "it still drains");
+    assert!(answers(ports.edge(), "/status", "200"));
+    old.end().await;
+    new.signal(rustix::process::Signal::TERM);
+    new.end().await;
+}
+
+#[tokio::test]
 async fn one_process_takes_over_from_another_while_viewers_go_on() {
     let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(2));
     let old = Edge::start(&write(&home, &ports, "old", ""));
