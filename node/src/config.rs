@@ -72,6 +72,7 @@ impl Config {
     /// [`Problems`] names each key, its value and the remedy.
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        self.listen.check(&mut problems);
         self.tls.check(&self.listen, &mut problems);
         self.proxy.check(&mut problems);
         self.walrus.check(&mut problems);

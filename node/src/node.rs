@@ -6,13 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{
-    admin,
-    config::Problems,
-    drain,
-    health::Health,
-    tls::{Certificates, TlsError},
-};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health, tls::Certificates};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
 pub use self::reload::Reloaded;
@@ -65,9 +59,6 @@ pub enum StartError {
     /// The configuration makes no sense.
     #[error("the configuration cannot be used")]
     Config(#[source] Problems),
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The system refuses something.
     #[error("cannot start {what}")]
     System {
@@ -110,10 +101,7 @@ pub fn start(
         tls.map_err(system("the TLS port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
     );
-    let certificates = match config.tls.files() {
-        Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
-        None => None,
-    };
+    let certificates = secrets.certificates.clone();
     let (work, connections, services) =
         (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
     let (cut, close) = (CancellationToken::new(), CancellationToken::new());

@@ -155,6 +155,22 @@ async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_told_when_the_configuration_is_checked() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(5));
+    let path = home.path().join("tls.crt");
+    let pair = format!("[tls]\ncertificate = {path:?}\nkey = {path:?}\n");
+    let config = write(&home, &ports, "one", &pair);
+    for wrong in ["cannot read", "tls.crt"] {
+        let mut checking = Command::new(env!("CARGO_BIN_EXE_wcdn-node"));
+        let checked = checking.arg("--check-config").arg("--config").arg(&config).output().unwrap();
+        let told = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(2), "{told}");
+        assert!(told.contains("tls.certificate is of no use: ") && told.contains(wrong), "{told}");
+        fs::write(&path, "no certificate").unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_hangup_takes_other_origins_at_once() {
     let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(3));
     let config = write(&home, &ports, "one", "");

@@ -66,3 +66,19 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     }
     assert_eq!(told.lines().count(), 10);
 }
+
+#[test]
+fn places_that_cannot_be_are_told() {
+    let config: Config = toml::from_str(
+        "[listen]\nedge = \"127.0.0.1:80\"\nadmin = \"127.0.0.1:80\"\n\
+         [proxy]\ntrusted = [\"::ffff:10.0.0.0/104\", \"10.0.0.0/8\", \"fd00::/8\"]\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "listen.admin is 127.0.0.1:80, as listen.edge is; each needs an address of its own\n\
+         proxy.trusted has ::ffff:10.0.0.0/104; write it as 10.0.0.0/8"
+    );
+    let any: Config = toml::from_str("[listen]\nedge = \"[::]:0\"\nadmin = \"[::]:0\"\n").unwrap();
+    assert_eq!(any.check(), Ok(()), "the system chooses two");
+}
