@@ -18,6 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     drain,
     health::{Health, Readiness},
+    listen,
 };
 
 /// What the admin port tells: `/livez`, `/readyz`, `/metrics`, and the pages added to them.
@@ -147,35 +148,55 @@ fn error(status: StatusCode, code: &str, message: &str) -> Response<Full<Bytes>>
     respond(status, JSON, body)
 }
 
-/// Serves the admin port until `shutdown`, which should be the last thing a process cancels: while
-/// it drains, `/readyz` says so.
+/// Serves the admin port until `shutdown`. It should be the last thing a process cancels, so that
+/// `/readyz` says that it drains; where another process listens on the same port it should be the
+/// first, or half of the probes meet the one that drains.
 pub async fn serve(listener: TcpListener, admin: Admin, shutdown: CancellationToken) {
     let admin = Arc::new(admin);
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let tasks = TaskTracker::new();
+    let admit = |stream, _| {
+        let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+            tracing::debug!("admin port is full; connection refused");
+            return;
+        };
+        let (admin, stop) = (Arc::clone(&admin), shutdown.clone());
+        tasks.spawn(async move {
+            converse(stream, admin, stop).await;
+            drop(permit);
+        });
+    };
     while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
         match accepted {
-            Ok((stream, _)) => {
-                let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
-                    tracing::debug!("admin port is full; connection refused");
-                    continue;
-                };
-                let (admin, stop) = (Arc::clone(&admin), shutdown.clone());
-                tasks.spawn(async move {
-                    converse(stream, admin, stop).await;
-                    drop(permit);
-                });
-            }
+            Ok((stream, peer)) => admit(stream, peer),
             Err(error) => {
                 tracing::warn!(%error, "cannot accept on the admin port");
                 sleep(Duration::from_millis(50)).await;
             }
         }
     }
+    listen::close(listener, admit);
     drain::finish(&tasks, DRAIN_TIMEOUT).await;
 }
 
+/// Waits until a client says something: the library closes a connection of which it has read
+/// nothing when it is told to end it, though a request may be under way.
+async fn speaks(stream: &TcpStream, shutdown: &CancellationToken) -> bool {
+    let drained = async {
+        shutdown.cancelled().await;
+        sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        readable = stream.readable() => readable.is_ok(),
+        () = drained => false,
+        () = sleep(HEAD_TIMEOUT) => false,
+    }
+}
+
 async fn converse(stream: TcpStream, admin: Arc<Admin>, shutdown: CancellationToken) {
+    if !speaks(&stream, &shutdown).await {
+        return;
+    }
     let service = service_fn(|request: Request<Incoming>| {
         let response = admin.answer(request.method(), request.uri().path());
         async move { Ok::<_, Infallible>(response) }
@@ -188,6 +209,7 @@ async fn converse(stream: TcpStream, admin: Arc<Admin>, shutdown: CancellationTo
     tokio::pin!(connection);
     let limit = timeout(CONNECTION_TIMEOUT, shutdown.cancelled());
     let ended = tokio::select! {
+        biased;
         ended = connection.as_mut() => Ok(ended),
         _ = limit => {
             connection.as_mut().graceful_shutdown();

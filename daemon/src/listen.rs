@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 /// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`, which
 /// is 4,096 since Linux 5.4. std asks for 128, which a burst fills before a busy process looks.
@@ -29,11 +29,24 @@ pub fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
+/// Closes a listener, and gives whoever waits in its queue to `admit` before: they would be reset
+/// with it, though another process may listen on the same port. The system is asked, for the runtime
+/// may not know of the latest yet.
+pub fn close(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
+    let Ok(listener) = listener.into_std() else { return };
+    while let Ok((stream, peer)) = listener.accept() {
+        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
+        {
+            admit(stream, peer);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv4Addr, Ipv6Addr};
 
-    use tokio::{io::AsyncReadExt, net::TcpStream};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
 
@@ -50,6 +63,23 @@ mod tests {
         let mut viewer = TcpStream::connect(address).await.unwrap();
         drop(new.accept().await.unwrap());
         assert_eq!(viewer.read(&mut [0]).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_in_the_queue_of_a_port_that_closes_is_let_in() {
+        let listener = bind(any_port(), false).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut viewers = Vec::new();
+        for _ in 0..3 {
+            viewers.push(TcpStream::connect(address).await.unwrap());
+        }
+        let admitted = std::sync::Mutex::new(Vec::new());
+        close(listener, |stream, _| admitted.lock().unwrap().push(stream));
+        assert!(TcpStream::connect(address).await.is_err());
+        for (mut stream, mut viewer) in admitted.into_inner().unwrap().into_iter().zip(viewers) {
+            stream.write_all(&[7]).await.unwrap();
+            assert_eq!(viewer.read_u8().await.unwrap(), 7);
+        }
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ pub struct Otlp {
     /// Send traces to this OTLP collector over gRPC, such as http://localhost:4317.
     #[arg(long, value_name = "URL", env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = endpoint)]
     pub otlp_endpoint: Option<Uri>,
-    /// The share of requests to trace, 0 to 1; one that comes with a trace is traced if that is.
+    /// The share of requests to trace, 0 to 1.
     #[arg(long, value_name = "RATIO", default_value = "0.01", value_parser = ratio)]
     pub otlp_sample: f64,
 }

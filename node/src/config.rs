@@ -23,7 +23,7 @@ pub use self::{
     fetch::Fetch,
     limits::Limits,
     place::{Identity, Listen},
-    proxy::Proxy,
+    proxy::{ClientHeader, Proxy},
     redis::{Cluster, Redis},
     tls::Tls,
     verify::{Mode, Verify},
@@ -72,6 +72,7 @@ impl Config {
     /// [`Problems`] names each key, its value and the remedy.
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
+        self.listen.check(&mut problems);
         self.tls.check(&self.listen, &mut problems);
         self.proxy.check(&mut problems);
         self.walrus.check(&mut problems);
@@ -88,7 +89,7 @@ impl Config {
             );
         }
         self.dns.check(&mut problems);
-        self.limits.check(&mut problems);
+        self.limits.check(&self.fetch, &mut problems);
         self.access_log.check(&mut problems);
         problems.into_result()
     }

@@ -85,7 +85,7 @@ impl Viewers {
         Self {
             limits: ArcSwap::from_pointee(config.limits.clone()),
             clients: Clients::new(&config.limits),
-            proxies: Proxies::new(&config.proxy.trusted),
+            proxies: Proxies::new(&config.proxy),
             proxy_protocol: config.proxy.protocol,
             streams: TaskTracker::new(),
             turned_away: Arc::new(Semaphore::new(accept::MAX_TURNED_AWAY)),

@@ -87,6 +87,8 @@ pub enum ShedReason {
     ClientRequests,
     /// One more fill begun by a client.
     ClientMisses,
+    /// One more fill of a client at once.
+    ClientFills,
     /// One more fill begun by anybody.
     Misses,
     /// Frames of an HTTP/2 connection that cost more than they bring.
@@ -107,6 +109,7 @@ impl ShedReason {
             Self::ClientStreams => "streams_per_client",
             Self::ClientRequests => "requests_per_client",
             Self::ClientMisses => "misses_per_client",
+            Self::ClientFills => "fills_per_client",
             Self::Misses => "misses",
             Self::Flood => "flood",
             Self::Memory => "memory",

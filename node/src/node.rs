@@ -6,13 +6,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{
-    admin,
-    config::Problems,
-    drain,
-    health::Health,
-    tls::{Certificates, TlsError},
-};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health, tls::Certificates};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
 pub use self::reload::Reloaded;
@@ -54,7 +48,7 @@ pub struct Node {
     refuse: CancellationToken,
     /// Cuts connections, and what they might wait for.
     cut: CancellationToken,
-    /// Stops the admin port, last of all.
+    /// Stops the admin port, last of all; a port that is shared has stopped by then.
     close: CancellationToken,
     access_log: AccessLog,
 }
@@ -65,9 +59,6 @@ pub enum StartError {
     /// The configuration makes no sense.
     #[error("the configuration cannot be used")]
     Config(#[source] Problems),
-    /// The certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] TlsError),
     /// The system refuses something.
     #[error("cannot start {what}")]
     System {
@@ -110,10 +101,7 @@ pub fn start(
         tls.map_err(system("the TLS port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
     );
-    let certificates = match config.tls.files() {
-        Some((certificate, key)) => Some(Certificates::load(certificate, key)?),
-        None => None,
-    };
+    let certificates = secrets.certificates.clone();
     let (work, connections, services) =
         (TaskTracker::new(), TaskTracker::new(), TaskTracker::new());
     let (cut, close) = (CancellationToken::new(), CancellationToken::new());
@@ -130,7 +118,9 @@ pub fn start(
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
     let admin = admin::Admin::new(registry, health.clone())
         .page("/debug/origins", move || format!("{:#}\n", pool.describe()));
-    services.spawn(admin::serve(doors.admin, admin, close.clone()));
+    // Where the port is shared with the process that takes over, it is left to that one at once.
+    let leave = if config.listen.reuse_port { shutdown.clone() } else { close.clone() };
+    services.spawn(admin::serve(doors.admin, admin, leave));
     let refuse = CancellationToken::new();
     let accept = |listener, door| {
         let (edge, tasks) = (Arc::clone(&edge), connections.clone());
@@ -280,7 +270,7 @@ impl Node {
 
     /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
     /// accepted, what runs may finish until the deadline, the rest is cut. The admin port answers
-    /// to the end.
+    /// to the end, unless it is shared.
     pub async fn join(self) {
         self.refuse.cancelled().await;
         let (deadline, requests) = {

@@ -1,10 +1,11 @@
-//! What the configuration keeps in files of its own: keys, passwords, authorities.
+//! What the configuration keeps in files of its own: keys, passwords, certificates.
 
 use std::path::{Path, PathBuf};
 
 use wcdn_daemon::{
     config::Problems,
     secret::{Key, Secret},
+    tls::Certificates,
 };
 
 use crate::config::Config;
@@ -18,6 +19,8 @@ pub struct Secrets {
     pub(crate) redis_password: Option<Secret>,
     /// PEM of the authorities that sign its certificates.
     pub(crate) redis_ca: Option<Vec<u8>>,
+    /// What viewers are shown over TLS.
+    pub(crate) certificates: Option<Certificates>,
 }
 
 /// Authorities are a few KiB; a file that is not is the wrong one.
@@ -35,8 +38,14 @@ impl Secrets {
         let password = &config.redis.password_file;
         let redis_password = each(&mut problems, "redis.password_file", password, Secret::read);
         let redis_ca = each(&mut problems, "redis.ca_file", &config.redis.ca_file, authorities);
+        let key = &config.tls.key;
+        let certificates =
+            each(&mut problems, "tls.certificate", &config.tls.certificate, |path| {
+                key.as_deref().map(|key| Certificates::load(path, key)).transpose()
+            });
+        let certificates = certificates.flatten();
         problems.into_result()?;
-        Ok(Self { cluster_key, redis_password, redis_ca })
+        Ok(Self { cluster_key, redis_password, redis_ca, certificates })
     }
 }
 

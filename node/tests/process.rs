@@ -1,6 +1,6 @@
 //! The edge as a process: signals, and one version that takes over from another.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "helpers of tests are tests")]
 
 use std::{
     fs,
@@ -152,6 +152,74 @@ async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
     }
     edge.signal(rustix::process::Signal::TERM);
     edge.end().await;
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_used_is_told_when_the_configuration_is_checked() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(5));
+    let path = home.path().join("tls.crt");
+    let pair = format!("[tls]\ncertificate = {path:?}\nkey = {path:?}\n");
+    let config = write(&home, &ports, "one", &pair);
+    for wrong in ["cannot read", "tls.crt"] {
+        let mut checking = Command::new(env!("CARGO_BIN_EXE_wcdn-node"));
+        let checked = checking.arg("--check-config").arg("--config").arg(&config).output().unwrap();
+        let told = String::from_utf8(checked.stderr).unwrap();
+        assert_eq!(checked.status.code(), Some(2), "{told}");
+        assert!(told.contains("tls.certificate is of no use: ") && told.contains(wrong), "{told}");
+        fs::write(&path, "no certificate").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_hangup_takes_other_origins_at_once() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(3));
+    let config = write(&home, &ports, "one", "");
+    let edge = Edge::start(&config);
+    let names = |name| get(ports.admin(), "/debug/origins").is_ok_and(|page| page.contains(name));
+    eventually("the first one is known", || names("\"nobody\"")).await;
+    let other = "[[origin]]\nname = \"somebody\"\nurl = \"http://127.0.0.1:7\"\n";
+    for (origins, there, gone) in [
+        (other, "\"somebody\"", "\"nobody\""),
+        ("[walrus]\nnetwork = \"testnet\"\n", "testnet", "\"somebody\""),
+    ] {
+        let text = fs::read_to_string(&config).unwrap();
+        let end = text.find("[limits]").unwrap();
+        let begin = text.find("[[origin]]").or_else(|| text.find("[walrus]")).unwrap();
+        let (new, text) = (config.with_extension("new"), [&text[..begin], origins, &text[end..]]);
+        fs::write(&new, text.concat()).unwrap();
+        fs::rename(new, &config).unwrap();
+        edge.signal(rustix::process::Signal::HUP);
+        eventually(there, || names(there) && !names(gone)).await;
+    }
+    edge.signal(rustix::process::Signal::TERM);
+    edge.end().await;
+}
+
+#[tokio::test]
+async fn probes_meet_only_the_new_process_while_the_old_one_drains() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(4));
+    let config = write(&home, &ports, "old", "");
+    let text = fs::read_to_string(&config).unwrap();
+    fs::write(&config, text.replace("300ms", "3s")).unwrap();
+    let mut old = Edge::start(&config);
+    eventually("the old one is ready", || answers(ports.admin(), "/readyz", "200")).await;
+    let new = Edge::start(&write(&home, &ports, "new", ""));
+    eventually("both answer", || {
+        get(ports.admin(), "/metrics").is_ok_and(|answer| answer.contains("node=\"new\""))
+    })
+    .await;
+    old.signal(rustix::process::Signal::TERM);
+    let mut in_a_row = 0;
+    eventually("all of many probes meet the new one", || {
+        in_a_row = if answers(ports.admin(), "/readyz", "200") { in_a_row + 1 } else { 0 };
+        in_a_row == 50
+    })
+    .await;
+    assert!(!old.has_ended(), "it still drains");
+    assert!(answers(ports.edge(), "/status", "200"));
+    old.end().await;
+    new.signal(rustix::process::Signal::TERM);
+    new.end().await;
 }
 
 #[tokio::test]

@@ -172,3 +172,17 @@ async fn idle_connections_do_not_delay_the_end() {
     let ended = timeout(HEAD_TIMEOUT / 2, async { tokio::join!(serving, client) });
     assert!(ended.await.is_ok());
 }
+
+#[tokio::test]
+async fn whoever_has_connected_when_it_ends_is_answered() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let shutdown = CancellationToken::new();
+    shutdown.cancel();
+    let serving = serve(listener, admin(&Health::new()), shutdown);
+    let (answered, ()) = tokio::join!(is_answered(&mut stream), serving);
+    assert!(answered);
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).await.unwrap();
+    assert!(rest.ends_with(b"alive\n"), "and then the connection ends");
+}

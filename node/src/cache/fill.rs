@@ -20,6 +20,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering::Acquire},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -134,6 +135,9 @@ pub enum Joined {
 /// Share of the memory budget that one blob may take: half of what entries leave to fills.
 const WHOLE_SHARE: u64 = 8;
 
+/// How long a client that has too many fills under way is told to wait: one of them soon ends.
+const CLIENT_BUSY: Duration = Duration::from_millis(50);
+
 impl Fills {
     /// No fills yet.
     pub fn new(config: &Config, encoding: Encoding, means: Means) -> Self {
@@ -161,7 +165,7 @@ impl Fills {
     ///
     /// # Errors
     /// [`FillError::Shed`] when too many fills are under way or were begun a moment ago,
-    /// [`FillError::Throttled`] when too many were by this client.
+    /// [`FillError::Throttled`] when too many are or were by this client.
     pub fn join(&self, key: Key, total: Option<u64>, payer: &Payer) -> Result<Joined, FillError> {
         let mut table = self.shared.table.lock();
         if let Some(fill) = table.get(&key) {
@@ -201,6 +205,10 @@ impl Fills {
             Refusal::Client(retry_after) => {
                 self.shared.metrics.shed(ShedReason::ClientMisses);
                 FillError::Throttled { retry_after }
+            }
+            Refusal::Busy => {
+                self.shared.metrics.shed(ShedReason::ClientFills);
+                FillError::Throttled { retry_after: CLIENT_BUSY }
             }
             Refusal::Node(_) => {
                 self.shared.metrics.shed(ShedReason::Misses);

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
 use wcdn_proto::{ByteSize, Span};
 
-use super::{at_least, not_zero, takes_time};
+use super::{Fetch, at_least, not_zero, takes_time};
 
 /// What viewers may take.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -25,6 +25,9 @@ pub struct Limits {
     pub misses_per_client: u32,
     /// Fills that one client may begin at once.
     pub miss_burst_per_client: u32,
+    /// Fills of one client under way at once; one more gets 429. At most a quarter of
+    /// `fetch.max_fills`.
+    pub fills_per_client: u32,
     /// Fills a second of the whole node, four seconds' worth at once; one more gets 503. 0 is no
     /// limit.
     pub misses_per_second: u32,
@@ -34,15 +37,15 @@ pub struct Limits {
     pub max_headers: usize,
     /// From connecting to the end of the TLS handshake.
     pub handshake_timeout: Span,
-    /// From connecting to the first byte of a request.
+    /// From connecting, or from the end of the TLS handshake, to the first byte of a request.
     pub first_byte_timeout: Span,
     /// From the first byte of a request to the end of its head.
     pub head_timeout: Span,
     /// Between two requests of a connection.
     pub idle_timeout: Span,
-    /// How long a viewer may take no byte of a response.
+    /// Over how long `min_send_rate` is measured.
     pub send_timeout: Span,
-    /// The least a viewer may take, in bytes a second over `send_timeout`.
+    /// The least a connection may take of what it is owed, in bytes a second over `send_timeout`.
     pub min_send_rate: ByteSize,
     /// From the signal to stop until connections are refused: load balancers learn from `/readyz`.
     pub drain_delay: Span,
@@ -60,6 +63,7 @@ impl Default for Limits {
             requests_per_second_per_client: 0,
             misses_per_client: 50,
             miss_burst_per_client: 1_000,
+            fills_per_client: 128,
             misses_per_second: 2_000,
             max_head: ByteSize::new(32 << 10),
             max_headers: 100,
@@ -68,7 +72,7 @@ impl Default for Limits {
             head_timeout: Span::secs(10),
             idle_timeout: Span::secs(60),
             send_timeout: Span::secs(30),
-            min_send_rate: ByteSize::new(1 << 10),
+            min_send_rate: ByteSize::new(16 << 10),
             drain_delay: Span::secs(5),
             drain_timeout: Span::secs(30),
         }
@@ -79,7 +83,12 @@ impl Default for Limits {
 const LEAST_HEAD: ByteSize = ByteSize::new(8 << 10);
 
 impl Limits {
-    pub(super) fn check(&self, problems: &mut Problems) {
+    pub(super) fn check(&self, fetch: &Fetch, problems: &mut Problems) {
+        let (fills, most) = (self.fills_per_client, fetch.max_fills);
+        if wide(fills) > (most / 4).max(1) {
+            let problem = format!("is {fills}; the most is a quarter of fetch.max_fills ({most})");
+            problems.push("limits.fills_per_client", problem);
+        }
         at_least(problems, "limits.max_head", self.max_head, LEAST_HEAD);
         not_zero(
             problems,
@@ -89,6 +98,7 @@ impl Limits {
                 ("limits.max_streams", wide(self.max_streams)),
                 ("limits.max_streams_per_client", wide(self.max_streams_per_client)),
                 ("limits.miss_burst_per_client", wide(self.miss_burst_per_client)),
+                ("limits.fills_per_client", wide(self.fills_per_client)),
                 ("limits.max_headers", self.max_headers),
             ],
         );

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
+use wcdn_daemon::config::Problems;
 use wcdn_proto::{NodeId, Region};
 
 /// Who this node is.
@@ -25,10 +26,29 @@ pub struct Listen {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<SocketAddr>,
     /// Whether another process may listen on the same addresses, so that a new version takes over
-    /// before the old one stops.
+    /// before the old one stops. Then the admin port closes as soon as a drain begins: probes are
+    /// to meet the new one.
     pub reuse_port: bool,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
+}
+
+impl Listen {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let ports = [
+            ("listen.edge", Some(self.edge)),
+            ("listen.tls", self.tls),
+            ("listen.admin", Some(self.admin)),
+        ];
+        for (n, (key, address)) in ports.iter().enumerate() {
+            let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+            for (other, _) in ports.iter().take(n).filter(|(_, one)| *one == Some(address)) {
+                let problem =
+                    format!("is {address}, as {other} is; each needs an address of its own");
+                problems.push(key, problem);
+            }
+        }
+    }
 }
 
 impl Default for Identity {

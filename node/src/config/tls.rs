@@ -1,6 +1,6 @@
 //! The certificate that viewers are shown.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
@@ -20,11 +20,6 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// Certificate and key, where both are given.
-    pub fn files(&self) -> Option<(&Path, &Path)> {
-        Some((self.certificate.as_deref()?, self.key.as_deref()?))
-    }
-
     pub(super) fn check(&self, listen: &Listen, problems: &mut Problems) {
         let given = [("tls.certificate", &self.certificate), ("tls.key", &self.key)];
         for (key, _) in given.iter().filter(|(_, path)| path.is_none()) {

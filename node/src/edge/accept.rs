@@ -8,6 +8,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::listen;
 
 use super::{
     Edge,
@@ -43,20 +44,7 @@ pub(crate) async fn accept(
             Err(error) => pause_after(&error).await,
         }
     }
-    empty(listener, admit);
-}
-
-/// Lets in whoever waits in the queue of the socket: they would be reset with it, though another
-/// process may listen on the same port. The system is asked, for the runtime may not know of the
-/// latest yet.
-fn empty(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
-    let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, peer)) = listener.accept() {
-        if let Ok(stream) = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream))
-        {
-            admit(stream, peer);
-        }
-    }
+    listen::close(listener, admit);
 }
 
 fn admit(

@@ -38,8 +38,8 @@ pub(super) enum Content {
     Entry(Arc<Entry>, Range<u64>),
     /// Several parts of an entry, with what stands between them.
     Parts(Arc<Entry>, VecDeque<Part>),
-    /// Whatever arrives.
-    Stream(BoxStream),
+    /// Whatever arrives, and what has arrived and not been sent.
+    Stream(BoxStream, Bytes),
     /// Nothing, of a length that a HEAD asked for.
     Nothing,
 }
@@ -135,30 +135,48 @@ impl Body {
 }
 
 impl Content {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Piece, Arc<FillError>>>> {
+    /// The next piece, of `most` bytes at most.
+    fn poll(
+        &mut self,
+        most: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Piece, Arc<FillError>>>> {
         let (bytes, held): (_, Option<Arc<dyn Any + Send + Sync>>) = match self {
-            Self::Bytes(bytes) => (take(bytes), None),
-            Self::Held(bytes, held) => (take(bytes), Some(Arc::clone(held) as _)),
-            Self::Entry(entry, range) => (next_of(entry, range), Some(Arc::clone(entry) as _)),
-            Self::Parts(entry, parts) => (next_part(entry, parts), Some(Arc::clone(entry) as _)),
+            Self::Bytes(bytes) => (take(bytes, most), None),
+            Self::Held(bytes, held) => (take(bytes, most), Some(Arc::clone(held) as _)),
+            Self::Entry(entry, range) => {
+                (next_of(entry, range, most), Some(Arc::clone(entry) as _))
+            }
+            Self::Parts(entry, parts) => {
+                (next_part(entry, parts, most), Some(Arc::clone(entry) as _))
+            }
             Self::Nothing => (None, None),
-            Self::Stream(stream) => (ready!(stream.as_mut().poll_next(cx)).transpose()?, None),
+            Self::Stream(stream, rest) => {
+                while rest.is_empty() {
+                    match ready!(stream.as_mut().poll_next(cx)) {
+                        Some(piece) => *rest = piece?,
+                        None => break,
+                    }
+                }
+                (take(rest, most), None)
+            }
         };
         Poll::Ready(bytes.map(|bytes| Ok(Piece { bytes, _held: held, stream: None })))
     }
 }
 
-fn take(bytes: &mut Bytes) -> Option<Bytes> {
-    (!bytes.is_empty()).then(|| std::mem::take(bytes))
+fn take(bytes: &mut Bytes, most: usize) -> Option<Bytes> {
+    (!bytes.is_empty()).then(|| bytes.split_to(most.min(bytes.len())))
 }
 
-fn next_of(entry: &Entry, range: &mut Range<u64>) -> Option<Bytes> {
-    let piece = entry.piece(range)?;
+fn next_of(entry: &Entry, range: &mut Range<u64>, most: usize) -> Option<Bytes> {
+    let mut piece = entry.piece(range)?;
+    piece.truncate(most);
     range.start += piece.len() as u64;
     Some(piece)
 }
 
-fn next_part(entry: &Entry, parts: &mut VecDeque<Part>) -> Option<Bytes> {
+fn next_part(entry: &Entry, parts: &mut VecDeque<Part>, most: usize) -> Option<Bytes> {
     loop {
         match parts.front_mut()? {
             Part::Bytes(bytes) => {
@@ -166,7 +184,7 @@ fn next_part(entry: &Entry, parts: &mut VecDeque<Part>) -> Option<Bytes> {
                 parts.pop_front();
                 return Some(bytes);
             }
-            Part::Range(range) => match next_of(entry, range) {
+            Part::Range(range) => match next_of(entry, range, most) {
                 Some(piece) => return Some(piece),
                 None => parts.pop_front(),
             },
@@ -182,7 +200,9 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Piece>, Self::Error>>> {
-        let Some(piece) = ready!(self.bytes.poll(cx)) else {
+        let is_one_of_many = self.end.as_ref().is_some_and(|end| end.stream.is_some());
+        let most = if is_one_of_many { streams::TURN } else { usize::MAX };
+        let Some(piece) = ready!(self.bytes.poll(most, cx)) else {
             return Poll::Ready(None);
         };
         let mut piece = piece?;

@@ -5,20 +5,23 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+use crate::config::{ClientHeader, Proxy};
+
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The networks of proxies whose word is taken.
-#[derive(Debug, Clone, Default)]
+/// The networks of proxies whose word is taken, and where it stands.
+#[derive(Debug, Clone)]
 pub(super) struct Proxies {
     trusted: Vec<IpNet>,
+    header: ClientHeader,
 }
 
 /// Addresses looked at in one request; whoever has more proxies in a row is nobody's client.
 const MAX_HOPS: usize = 64;
 
 impl Proxies {
-    pub(super) fn new(trusted: &[IpNet]) -> Self {
-        Self { trusted: trusted.to_vec() }
+    pub(super) fn new(config: &Proxy) -> Self {
+        Self { trusted: config.trusted.clone(), header: config.header }
     }
 
     pub(super) fn trust(&self, address: IpAddr) -> bool {
@@ -34,7 +37,7 @@ impl Proxies {
     /// one known.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut last = peer;
-        for hop in hops(headers).into_iter().take(MAX_HOPS) {
+        for hop in hops(headers, self.header).into_iter().take(MAX_HOPS) {
             let Some(address) = hop else { return last };
             last = address;
             if !self.trust(address) {
@@ -46,15 +49,14 @@ impl Proxies {
 }
 
 /// The addresses that proxies noted, the latest first; `None` for one that is withheld or
-/// malformed. `Forwarded` (RFC 7239) says all there is to say, so `X-Forwarded-For` counts only
-/// without it.
-fn hops(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    if headers.contains_key(header::FORWARDED) {
-        let elements = lines(headers, &header::FORWARDED).rev().flat_map(|line| latest(line, b','));
-        return elements.take(MAX_HOPS).map(forwarded_for).collect();
-    }
-    let elements = lines(headers, &X_FORWARDED_FOR).rev().flat_map(|line| latest(line, b','));
-    elements.take(MAX_HOPS).map(|element| node(element.trim())).collect()
+/// malformed. The other header is not read: a proxy that does not know it lets a client write it.
+fn hops(headers: &HeaderMap, header: ClientHeader) -> Vec<Option<IpAddr>> {
+    let (name, address): (_, fn(&str) -> Option<IpAddr>) = match header {
+        ClientHeader::XForwardedFor => (&X_FORWARDED_FOR, |element| node(element.trim())),
+        ClientHeader::Forwarded => (&header::FORWARDED, forwarded_for),
+    };
+    let elements = lines(headers, name).rev().flat_map(|line| latest(line, b','));
+    elements.take(MAX_HOPS).map(address).collect()
 }
 
 /// The lines of a header; one that is no text names nobody.
@@ -153,16 +155,19 @@ mod tests {
 
     use super::*;
 
-    fn proxies() -> Proxies {
-        Proxies::new(&["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()])
+    use ClientHeader::{Forwarded, XForwardedFor};
+
+    fn proxies(header: ClientHeader) -> Proxies {
+        let trusted = vec!["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+        Proxies::new(&Proxy { trusted, header, protocol: false })
     }
 
-    fn client(headers: &[(&'static str, &str)]) -> String {
+    fn client(header: ClientHeader, headers: &[(&'static str, &str)]) -> String {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.append(*name, HeaderValue::from_str(value).unwrap());
         }
-        proxies().client([10, 0, 0, 1].into(), &map).to_string()
+        proxies(header).client([10, 0, 0, 1].into(), &map).to_string()
     }
 
     #[test]
@@ -180,10 +185,12 @@ mod tests {
             ("198.51.100.7, nonsense", "10.0.0.1"),
             ("198.51.100.7, unknown, 10.3.3.3", "10.3.3.3"),
         ] {
-            assert_eq!(client(&[("x-forwarded-for", forwarded)]), expected, "{forwarded}");
+            // A proxy that knows only the one passes the other on as its client wrote it.
+            let both = [("x-forwarded-for", forwarded), ("forwarded", "for=7.7.7.7")];
+            assert_eq!(client(XForwardedFor, &both), expected, "{forwarded}");
         }
         let lines = [("x-forwarded-for", "1.1.1.1"), ("x-forwarded-for", "2.2.2.2, 10.1.1.1")];
-        assert_eq!(client(&lines), "2.2.2.2");
+        assert_eq!(client(XForwardedFor, &lines), "2.2.2.2");
     }
 
     #[test]
@@ -205,7 +212,7 @@ mod tests {
             ("for=9.9.9.9, by=\"a\\\",for=1.1.1.1\";for=2.2.2.2", "2.2.2.2"),
         ] {
             let both = [("forwarded", forwarded), ("x-forwarded-for", "7.7.7.7")];
-            assert_eq!(client(&both), expected, "{forwarded}");
+            assert_eq!(client(Forwarded, &both), expected, "{forwarded}");
         }
     }
 
@@ -229,7 +236,9 @@ mod tests {
                     headers.append(name, value);
                 }
             }
-            proxies().client([10, 0, 0, 1].into(), &headers);
+            for header in [XForwardedFor, Forwarded] {
+                proxies(header).client([10, 0, 0, 1].into(), &headers);
+            }
         }
 
         #[test]
@@ -243,11 +252,13 @@ mod tests {
         #[test]
         fn whatever_a_client_makes_up_the_proxys_word_decides(
             made_up in "[ -~]{0,60}",
+            other in "[ -~]{0,60}",
             real in any::<u32>().prop_map(|bits| IpAddr::V4(bits.into())),
         ) {
-            let proxies = proxies();
+            let proxies = proxies(XForwardedFor);
             prop_assume!(!proxies.trust(real));
             let mut headers = HeaderMap::new();
+            headers.append(header::FORWARDED, HeaderValue::from_str(&other).unwrap());
             headers.append(&X_FORWARDED_FOR, HeaderValue::from_str(&made_up).unwrap());
             headers.append(&X_FORWARDED_FOR, HeaderValue::from_str(&real.to_string()).unwrap());
             prop_assert_eq!(proxies.client([10, 0, 0, 1].into(), &headers), real);

@@ -45,6 +45,7 @@ struct Client {
     streams: AtomicU32,
     requests: Spent,
     misses: Spent,
+    fills: AtomicU32,
 }
 
 /// Who pays for what a request makes the edge do. Clones share the account.
@@ -59,13 +60,17 @@ pub struct Payer {
 pub(crate) enum Refusal {
     /// This client has begun too many; how long to wait.
     Client(Duration),
+    /// This client has too many under way.
+    Busy,
     /// All of them together have.
     Node(Duration),
 }
 
-/// What was paid for a fill; given back on drop, unless an origin was asked for it.
+/// What was paid for a fill, which is under way as long as this lives; given back on drop, unless
+/// an origin was asked for it.
 #[derive(Debug)]
 pub(crate) struct Charge {
+    _filling: Filling,
     payer: Payer,
     client: Option<Rate>,
     node: Option<Rate>,
@@ -75,6 +80,10 @@ pub(crate) struct Charge {
 /// One open connection of a client.
 #[derive(Debug)]
 pub(crate) struct Connected(Arc<Client>);
+
+/// One fill of a client under way.
+#[derive(Debug)]
+struct Filling(Arc<Client>);
 
 /// One HTTP/2 request of a client in flight.
 #[derive(Debug)]
@@ -106,6 +115,14 @@ impl Payer {
         }
     }
 
+    /// Whether this client may pay for a fill now.
+    pub(crate) fn may_charge(&self) -> bool {
+        let now = self.clients.nanos(Instant::now());
+        let rates = self.clients.rates();
+        self.client.fills.load(Relaxed) < rates.fills
+            && rates.misses.is_none_or(|rate| self.client.misses.has_room(rate, now))
+    }
+
     /// Pays for a fill.
     ///
     /// # Errors
@@ -113,6 +130,10 @@ impl Payer {
     pub(crate) fn charge(&self) -> Result<Charge, Refusal> {
         let now = self.clients.nanos(Instant::now());
         let rates = self.clients.rates();
+        if !take(&self.client.fills, rates.fills) {
+            return Err(Refusal::Busy);
+        }
+        let _filling = Filling(Arc::clone(&self.client));
         if let Some(rate) = rates.misses {
             self.client.misses.take(rate, now).map_err(Refusal::Client)?;
         }
@@ -123,7 +144,7 @@ impl Payer {
             return Err(Refusal::Node(wait));
         }
         let (payer, is_spent) = (self.clone(), AtomicBool::new(false));
-        Ok(Charge { payer, client: rates.misses, node: rates.node_misses, is_spent })
+        Ok(Charge { _filling, payer, client: rates.misses, node: rates.node_misses, is_spent })
     }
 }
 
@@ -148,6 +169,12 @@ impl Drop for Charge {
 impl Drop for Connected {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Drop for Filling {
+    fn drop(&mut self) {
+        self.0.fills.fetch_sub(1, Relaxed);
     }
 }
 

@@ -152,15 +152,16 @@ async fn encrypted(
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
     let stream = timeout(limits.handshake_timeout.duration(), acceptor.accept(opening)).await??;
-    match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => {
-            http2::drive(edge, viewer.over_http2(), Opening::new(stream), limits, shutdown).await;
-        }
-        Some(_) => {
-            http1(edge, viewer.over_http1(), Opening::new(stream), limits, shutdown).await;
-        }
+    let agreed = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        Some(_) => Protocol::Http1,
         None => return sniffed(edge, viewer, Opening::new(stream), limits, shutdown).await,
-    }
+    };
+    let mut opening = Opening::new(stream);
+    // The library closes a connection of which it has read nothing when it is told to end it, though
+    // a request may be under way. It refuses whoever does not speak as was agreed.
+    opening.protocol(limits).await?;
+    drive(edge, viewer, agreed, opening, limits, shutdown).await;
     Ok(())
 }
 
@@ -171,13 +172,26 @@ async fn sniffed<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     limits: &Limits,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    match opening.protocol(limits).await? {
+    let protocol = opening.protocol(limits).await?;
+    drive(edge, viewer, protocol, opening, limits, shutdown).await;
+    Ok(())
+}
+
+/// Serves a connection whose first bytes are here.
+async fn drive<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    edge: &Arc<Edge>,
+    viewer: Viewer,
+    protocol: Protocol,
+    opening: Opening<S>,
+    limits: &Limits,
+    shutdown: CancellationToken,
+) {
+    match protocol {
         Protocol::Http1 => http1(edge, viewer.over_http1(), opening, limits, shutdown).await,
         Protocol::Http2 => {
             http2::drive(edge, viewer.over_http2(), opening, limits, shutdown).await;
         }
     }
-    Ok(())
 }
 
 impl Viewer {

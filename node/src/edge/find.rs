@@ -34,9 +34,10 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
         return Ok(sliced(edge, asked, id, total, CacheResult::Miss(Level::Origin)).await);
     }
     let in_part = asked.byte_range.is_some() || asked.headers.contains_key(header::RANGE);
+    // Whoever may begin no fill anyhow does not make Redis work either.
     if (asked.is_head || in_part)
         && edge.fills.probes()
-        && !edge.fills.region_holds(&id).await
+        && !(asked.payer().may_charge() && edge.fills.region_holds(&id).await)
         && let Some(found) = probe(edge, asked, id).await?
     {
         return Ok(found);

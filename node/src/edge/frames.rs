@@ -38,12 +38,23 @@ const PAYS_FOR_ONE: u64 = 64;
 struct Frame {
     kind: u8,
     length: u32,
+    flags: u8,
+}
+
+impl Frame {
+    /// Whether the next frame must go on with the same header block (RFC 9113 §6.10).
+    fn is_continued(self) -> bool {
+        matches!(self.kind, HEADERS | CONTINUATION) && self.flags & END_HEADERS == 0
+    }
 }
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const PING: u8 = 6;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+const END_HEADERS: u8 = 0x4;
 
 /// Finds the heads of frames in a stream of bytes, wherever it is cut.
 #[derive(Debug)]
@@ -52,11 +63,21 @@ struct Scanner {
     have: usize,
     /// Bytes of the preface or of a payload still to come.
     skip: usize,
+    /// Whether the frame before left its header block open.
+    is_continued: bool,
+    /// The number of the latest frame; those of one header block share it.
+    number: u64,
 }
 
 impl Scanner {
     fn new() -> Self {
-        Self { head: [0; 9], have: 0, skip: PREFACE.len() }
+        Self { head: [0; 9], have: 0, skip: PREFACE.len(), is_continued: false, number: 1 }
+    }
+
+    /// The number of the frame or header block that has begun and not ended; 0 for none.
+    fn under_way(&self) -> u64 {
+        let is_between = self.have == 0 && self.skip == 0 && !self.is_continued;
+        if is_between { 0 } else { self.number }
     }
 
     fn scan(&mut self, mut bytes: &[u8], mut found: impl FnMut(Frame)) {
@@ -68,17 +89,22 @@ impl Scanner {
             if taken == 0 {
                 return;
             }
+            if self.have == 0 && !self.is_continued {
+                self.number += 1;
+            }
             let (head, rest) = bytes.split_at(taken);
             self.head[self.have..self.have + taken].copy_from_slice(head);
             (self.have, bytes) = (self.have + taken, rest);
             if self.have < self.head.len() {
                 return;
             }
-            let [a, b, c, kind, ..] = self.head;
+            let [a, b, c, kind, flags, ..] = self.head;
             let length = u32::from_be_bytes([0, a, b, c]);
             self.have = 0;
             self.skip = usize::try_from(length).unwrap_or(usize::MAX);
-            found(Frame { kind, length });
+            let frame = Frame { kind, length, flags };
+            self.is_continued = frame.is_continued();
+            found(frame);
         }
     }
 }
@@ -124,8 +150,8 @@ impl Toll {
     }
 }
 
-/// A stream that counts the frames read from it, notes in its [`Standing`] when they are too many,
-/// and fails when they do not end.
+/// A stream that counts the frames read from it, notes in its [`Standing`] when they are too many
+/// and which has begun and not ended, and fails when they do not end.
 #[derive(Debug)]
 pub(super) struct Counted<S> {
     stream: S,
@@ -149,6 +175,7 @@ impl<S> Counted<S> {
             Conduct::Fine => {}
             other => worst = other,
         });
+        standing.begin(scanner.under_way());
         match worst {
             Conduct::Fine => Ok(()),
             Conduct::Unruly => {
@@ -212,7 +239,7 @@ mod tests {
     use super::*;
 
     fn frame(kind: u8, length: u32) -> Frame {
-        Frame { kind, length }
+        Frame { kind, length, flags: END_HEADERS }
     }
 
     proptest! {
@@ -241,6 +268,21 @@ mod tests {
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..2_000)) {
             Scanner::new().scan(&bytes, |_| {});
         }
+    }
+
+    #[test]
+    fn a_frame_or_a_header_block_is_under_way_from_its_first_byte_to_its_last() {
+        let mut scanner = Scanner::new();
+        let mut after = |bytes: &[u8]| {
+            scanner.scan(bytes, |_| {});
+            scanner.under_way()
+        };
+        assert_eq!((after(&PREFACE[..5]), after(&PREFACE[5..])), (1, 0));
+        let head = |kind, flags| [0, 0, 2, kind, flags, 0, 0, 0, 1];
+        let (settings, open, end) = (head(4, 0), head(HEADERS, 0), head(CONTINUATION, END_HEADERS));
+        assert_eq!((after(&settings[..1]), after(&settings[1..]), after(b"xy")), (2, 2, 0));
+        assert_eq!((after(&open), after(b"xy"), after(&end), after(b"x")), (3, 3, 3, 3));
+        assert_eq!((after(b"y"), after(&settings[..4])), (0, 4));
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Spent {
         taken.map(drop).map_err(|_| wait)
     }
 
+    /// Whether a permit could be taken.
+    pub(crate) fn has_room(&self, rate: Rate, now: u64) -> bool {
+        rate.after(self.0.load(Relaxed), now).is_ok()
+    }
+
     /// Gives a permit back.
     pub(crate) fn refund(&self, rate: Rate) {
         let refunded =
@@ -107,9 +112,11 @@ mod tests {
             for _ in 0..burst {
                 prop_assert_eq!(spent.take(rate, now), Ok(()));
             }
+            prop_assert!(!spent.has_room(rate, now));
             let wait = spent.take(rate, now).unwrap_err();
             let then = now + u64::try_from(wait.as_nanos()).unwrap();
             prop_assert!(spent.take(rate, then - 1).is_err());
+            prop_assert!(spent.has_room(rate, then));
             prop_assert_eq!(spent.take(rate, then), Ok(()));
         }
 

@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{Stream, stream};
+use rand::RngExt as _;
 use tokio::time::{Instant, sleep};
 use wcdn_proto::BlobId;
 
@@ -15,6 +16,7 @@ use crate::{
         fill::{Fills, Joined, Ready, error::FillError},
     },
     edge::Edge,
+    metrics::ShedReason,
 };
 
 /// A range of a large blob, read with one slice fetched ahead: memory stays at two slices a
@@ -29,6 +31,10 @@ struct Reading {
     range: Range<u64>,
     ahead: Option<(u32, Joined)>,
 }
+
+/// What a wait for a fill is prolonged by: many may wait for the same room, which comes and goes
+/// within milliseconds.
+const RETRY_AFTER: Range<Duration> = Duration::from_millis(20)..Duration::from_millis(100);
 
 /// The bytes of `range` of a blob of `total` bytes.
 pub(super) fn stream(
@@ -84,8 +90,9 @@ impl Reading {
         }
     }
 
-    /// Joins the fill of a slice. A viewer who has spent its budget waits for more: its response has
-    /// begun, and would else be cut for being fast.
+    /// Joins the fill of a slice. Where the budget is spent, the viewer's or the node's, or too many
+    /// fills are under way, it waits for more: the response has begun, and would else be cut for
+    /// being fast.
     async fn join_in_time(&self, n: u32) -> Result<Joined, Arc<FillError>> {
         let end = Instant::now() + self.patience;
         loop {
@@ -93,12 +100,16 @@ impl Reading {
                 Ok(joined) => return Ok(joined),
                 Err(error) => error,
             };
-            match *error {
-                FillError::Throttled { retry_after } if Instant::now() + retry_after < end => {
-                    sleep(retry_after).await;
-                }
+            let wait = match *error {
+                FillError::Throttled { retry_after } => retry_after,
+                FillError::Shed(ShedReason::Misses | ShedReason::Fills) => Duration::ZERO,
                 _ => return Err(error),
+            };
+            let wait = wait + rand::rng().random_range(RETRY_AFTER);
+            if Instant::now() + wait >= end {
+                return Err(error);
             }
+            sleep(wait).await;
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE},
@@ -175,8 +176,10 @@ fn one(edge: &Edge, held: Held, total: u64, range: Range<u64>) -> Body {
     let length = range.end - range.start;
     let bytes = match held {
         Held::Entry(entry) => Content::Entry(entry, range),
-        Held::Reader(reader) => Content::Stream(Box::pin(reader.stream(range))),
-        Held::Large(id, payer) => Content::Stream(large::stream(edge, id, payer, total, range)),
+        Held::Reader(reader) => Content::Stream(Box::pin(reader.stream(range)), Bytes::new()),
+        Held::Large(id, payer) => {
+            Content::Stream(large::stream(edge, id, payer, total, range), Bytes::new())
+        }
         Held::Nothing => Content::Nothing,
     };
     Body::new(bytes, length)

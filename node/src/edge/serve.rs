@@ -12,9 +12,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::Instrument as _;
@@ -121,8 +122,11 @@ fn begin(edge: &Arc<Edge>, connection: &Arc<Connection>, request: Request<Incomi
         stream: None,
         log,
     };
-    let passed = gates::admit(edge, &mut asked).and_then(|()| gates::pass(&mut asked, &head));
-    if asked.has_body {
+    let admitted = gates::admit(edge, &mut asked);
+    // Who does too much is not given the time for it.
+    let is_read = asked.has_body && admitted.is_ok();
+    let passed = admitted.and_then(|()| gates::pass(&mut asked, &head));
+    if is_read {
         let edge = Arc::clone(edge);
         return Answer::Waiting(Box::pin(async move {
             discard(unread).await;
@@ -164,10 +168,17 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reads the beginning of a body that nothing wants: a client whose connection is reset while it
 /// sends does not see the answer that tells it so.
-async fn discard(body: Incoming) {
-    let read = Limited::new(body, MAX_DISCARDED).collect();
+async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut read = 0;
+        while read <= MAX_DISCARDED
+            && let Some(Ok(frame)) = body.frame().await
+        {
+            read += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
     // Too long, too slow or broken off: the connection closes after the answer in any case.
-    let _unread = tokio::time::timeout(DISCARD_TIMEOUT, read).await.is_err();
+    let _unread = tokio::time::timeout(DISCARD_TIMEOUT, reading).await.is_err();
 }
 
 /// What can be answered without waiting.

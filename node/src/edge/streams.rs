@@ -2,8 +2,9 @@
 //!
 //! A viewer that gives no window makes no socket block: the bytes of its responses lie in the
 //! queue of their stream. So every piece that is handed to the connection is counted until the
-//! connection has let go of it. Whoever is owed bytes and takes none is slow by its own fault;
-//! a stream that waits for an origin is owed nothing.
+//! connection has let go of it. A stream that waits for an origin is owed nothing. How fast a viewer
+//! is, only all its streams together tell, for they share one way; a stream is blamed where it takes
+//! nothing while as many bytes leave as would have been enough for each to have its turn.
 
 use std::{
     collections::HashMap,
@@ -84,21 +85,40 @@ pub(super) struct Watcher {
     begun: u64,
     /// Since when there is no request.
     since: Instant,
+    /// The frame that the viewer is in the midst of, and since when.
+    frame: (u64, Instant),
     sending: Sending,
-    /// Those that are owed bytes: how many they had taken, and when that was seen.
-    owed: HashMap<u64, (u64, Instant)>,
+    owed: HashMap<u64, Owed>,
     /// When the viewer was asked to go.
     closing: Option<Instant>,
+}
+
+/// A stream that is owed bytes, as it was when that was seen first, or when it last had taken some.
+#[derive(Debug, Clone, Copy)]
+struct Owed {
+    since: Instant,
+    bytes: u64,
+    taken: u64,
+    /// Bytes sent on the whole connection by then.
+    written: u64,
 }
 
 /// How many times the time of a slow response others may go on beside it.
 const PATIENCE: u32 = 3;
 
+/// The most bytes of one stream that are sent before the next has its turn: a piece is no longer, so
+/// that no stream claims more of a window that all share.
+pub(super) const TURN: usize = 64 << 10;
+
+/// What a stream that has had its turn has taken at least, if it was owed that: a frame of the size
+/// that viewers must accept (RFC 9113 §4.2).
+const LEAST: u64 = 16 << 10;
+
 impl Watcher {
     /// Looks for the first time.
     pub(super) fn new(now: Instant) -> Self {
         let (sending, owed) = (Sending::default(), HashMap::new());
-        Self { begun: 0, since: now, sending, owed, closing: None }
+        Self { begun: 0, since: now, frame: (0, now), sending, owed, closing: None }
     }
 
     /// Looks again.
@@ -114,16 +134,19 @@ impl Watcher {
         if open > 0 || begun != self.begun {
             (self.begun, self.since) = (begun, now);
         }
-        if at.is_blocked() {
-            // The socket is full: nobody's turn comes, so no stream can be blamed.
-            self.owed.clear();
-            return self.sending.look(at, limits, now);
+        if self.is_stuck_in_a_frame(at, limits, now) {
+            return Finding::Cut;
         }
-        self.sending = Sending::default();
-        if open == 0 {
-            return self.look_at_rest(limits, now);
+        let stuck = self.stuck(at, streams, limits, now);
+        let is_slow = self.is_slow(at, limits, now);
+        match at.is_blocked() {
+            true if is_slow => return Finding::Cut,
+            true if open == 0 => return Finding::Fine,
+            false if open == 0 => return self.look_at_rest(limits, now),
+            _ => {}
         }
-        let stuck = self.stuck(streams, limits, now);
+        // Slow though the socket takes bytes: no stream that is owed some has a window.
+        let stuck = if is_slow { self.owed.len() } else { stuck };
         let slow = limits.send_timeout.duration();
         match self.closing {
             None if stuck == 0 => Finding::Fine,
@@ -145,27 +168,44 @@ impl Watcher {
         if now - asked >= limits.head_timeout.duration() { Finding::Cut } else { Finding::Close }
     }
 
-    /// How many responses are owed bytes and take fewer than the least, over the time that they
-    /// have for it.
-    fn stuck(&mut self, streams: &Streams, limits: &Limits, now: Instant) -> usize {
-        let before = std::mem::take(&mut self.owed);
+    /// Whether the viewer has begun a frame or a header block and does not end it. While the socket
+    /// is full nothing is read, so that it may have.
+    fn is_stuck_in_a_frame(&mut self, at: &Standing, limits: &Limits, now: Instant) -> bool {
+        let frame = at.frame();
+        if frame == 0 || at.is_blocked() || frame != self.frame.0 {
+            self.frame = (frame, now);
+        }
+        now - self.frame.1 >= limits.head_timeout.duration() && frame != 0
+    }
+
+    /// Whether the viewer takes less than the least of what it is owed, over all streams.
+    fn is_slow(&mut self, at: &Standing, limits: &Limits, now: Instant) -> bool {
+        if self.owed.is_empty() && !at.is_blocked() {
+            self.sending = Sending::default();
+        }
+        (at.is_blocked() || !self.owed.is_empty())
+            && self.sending.look(at, limits, now) == Finding::Cut
+    }
+
+    /// How many streams are owed bytes and took none when it was their turn.
+    fn stuck(&mut self, at: &Standing, streams: &Streams, limits: &Limits, now: Instant) -> usize {
+        let (before, written) = (std::mem::take(&mut self.owed), at.written());
+        let open = streams.open.lock();
+        let all_turns = (TURN as u64).saturating_mul(open.len() as u64);
         let mut stuck = 0;
-        for (number, bytes) in &*streams.open.lock() {
+        for (number, bytes) in &*open {
             let taken = bytes.taken.load(Relaxed);
-            if bytes.handed.load(Relaxed) <= taken {
+            let bytes = bytes.handed.load(Relaxed).saturating_sub(taken);
+            if bytes == 0 {
                 continue;
             }
-            let (then, since) = before.get(number).copied().unwrap_or((taken, now));
-            let window = now - since;
-            let least = u128::from(limits.min_send_rate.bytes()) * window.as_millis() / 1_000;
-            if window < limits.send_timeout.duration() {
-                self.owed.insert(*number, (then, since));
-            } else if u128::from(taken - then) < least.max(1) {
-                stuck += 1;
-                self.owed.insert(*number, (then, since));
-            } else {
-                self.owed.insert(*number, (taken, now));
-            }
+            let seen = Owed { since: now, bytes, taken, written };
+            let then = before.get(number).copied().unwrap_or(seen);
+            let had_its_turn = now - then.since >= limits.send_timeout.duration()
+                && written - then.written >= all_turns;
+            let took_some = taken - then.taken >= then.bytes.min(LEAST);
+            stuck += usize::from(had_its_turn && !took_some);
+            self.owed.insert(*number, if had_its_turn && took_some { seen } else { then });
         }
         stuck
     }
@@ -180,7 +220,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     struct Scene {
-        standing: Standing,
+        standing: Arc<Standing>,
         streams: Arc<Streams>,
         watcher: Watcher,
         begin: Instant,
@@ -188,7 +228,7 @@ mod tests {
 
     fn scene() -> Scene {
         let begin = Instant::now();
-        let (standing, streams) = (Standing::default(), Arc::<Streams>::default());
+        let (standing, streams) = (Arc::default(), Arc::<Streams>::default());
         Scene { standing, streams, watcher: Watcher::new(begin), begin }
     }
 
@@ -227,9 +267,73 @@ mod tests {
         let (stuck, lively) = (scene.streams.begin(None), scene.streams.begin(None));
         stuck.handed(1_000_000);
         lively.handed(100_000_000);
-        let take = || lively.taken(50_000);
+        let standing = Arc::clone(&scene.standing);
+        let take = || {
+            lively.taken(50_000);
+            standing.write(50_000);
+        };
         assert_eq!(scene.first(0..100, take), Some((30, Finding::Close)));
         assert_eq!(scene.first(31..200, take), Some((120, Finding::Cut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_that_trickles_through_a_full_socket_hides_none_that_takes_nothing() {
+        let mut scene = scene();
+        let (stuck, trickling) = (scene.streams.begin(None), scene.streams.begin(None));
+        stuck.handed(1_000_000);
+        trickling.handed(100_000_000);
+        let standing = Arc::clone(&scene.standing);
+        standing.block();
+        let take = || {
+            trickling.taken(20_000);
+            standing.write(20_000);
+        };
+        assert_eq!(scene.first(0..100, take), Some((30, Finding::Close)));
+        assert_eq!(scene.first(31..200, take), Some((120, Finding::Cut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_streams_of_a_slow_viewer_are_as_good_as_one() {
+        for is_blocked in [true, false] {
+            let mut scene = scene();
+            let streams: Vec<_> = (0..100).map(|_| scene.streams.begin(None)).collect();
+            streams.iter().for_each(|stream| stream.handed(100_000_000));
+            let standing = Arc::clone(&scene.standing);
+            if is_blocked {
+                standing.block();
+            }
+            let mut turns = streams.iter().cycle();
+            let take = || {
+                turns.next().unwrap().taken(20_000);
+                standing.write(20_000);
+            };
+            assert_eq!(scene.first(0..2_000, take), None, "{is_blocked}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_takes_hardly_a_byte_is_cut() {
+        let mut scene = scene();
+        let stream = scene.streams.begin(None);
+        stream.handed(1_000_000);
+        let standing = Arc::clone(&scene.standing);
+        standing.block();
+        let take = || {
+            stream.taken(100);
+            standing.write(100);
+        };
+        assert_eq!(scene.first(0..100, take), Some((30, Finding::Cut)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_does_not_end_is_waited_for_no_longer_than_a_head() {
+        let mut scene = scene();
+        let _waiting = scene.streams.begin(None);
+        let standing = Arc::clone(&scene.standing);
+        let mut frames = 1..;
+        let each = || standing.begin(frames.next().unwrap());
+        assert_eq!(scene.first(0..60, each), None, "each has ended");
+        assert_eq!(scene.first(60..100, || standing.begin(1_000)), Some((70, Finding::Cut)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -245,16 +349,14 @@ mod tests {
     async fn a_full_socket_is_no_streams_fault() {
         let mut scene = scene();
         let stream = scene.streams.begin(None);
-        stream.handed(1_000_000);
-        scene.standing.block();
-        let standing = std::mem::take(&mut scene.standing);
-        for second in 0..600 {
-            standing.write(5_000);
-            let now = scene.begin + second * SECOND;
-            let limits = Limits::default();
-            let found = scene.watcher.look(&standing, &scene.streams, &limits, now);
-            assert_eq!(found, Finding::Fine);
-        }
+        stream.handed(100_000_000);
+        let standing = Arc::clone(&scene.standing);
+        standing.block();
+        let take = || {
+            stream.taken(20_000);
+            standing.write(20_000);
+        };
+        assert_eq!(scene.first(0..600, take), None);
     }
 
     #[tokio::test(start_paused = true)]

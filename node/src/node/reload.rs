@@ -13,12 +13,13 @@ pub struct Reloaded {
     pub needs_restart: Vec<String>,
 }
 
-/// Sections that are taken over at once.
-const AT_ONCE: [&str; 1] = ["limits"];
+/// Keys that are taken over at once.
+const AT_ONCE: [&str; 3] = ["/limits", "/origin", "/walrus/network"];
 
 impl Node {
-    /// Takes over the limits of a configuration, and reads the certificate again. What is open
-    /// stays open, and is held to the new limits. It blocks on the disk.
+    /// Takes over the limits and origins of a configuration, and reads the certificate again. What
+    /// is open stays open, and is held to the new limits; what is being fetched from an origin that
+    /// is no more runs to its end. It blocks on the disk.
     ///
     /// # Errors
     /// [`Problems`]; then nothing has changed.
@@ -30,6 +31,7 @@ impl Node {
             problems.into_result()?;
         }
         self.serving.viewers.limit(&config.limits);
+        self.serving.fills.pool().replace(config.origins());
         let mut needs_restart = Vec::new();
         differences(&table(&self.config), &table(config), "", &mut needs_restart);
         Ok(Reloaded { needs_restart })
@@ -38,8 +40,10 @@ impl Node {
 
 fn table(config: &Config) -> Value {
     let mut table = serde_json::to_value(config).expect("a configuration is a table");
-    for section in AT_ONCE {
-        table.as_object_mut().expect("it is a table").remove(section);
+    for key in AT_ONCE {
+        if let Some(value) = table.pointer_mut(key) {
+            *value = Value::Null;
+        }
     }
     table
 }
@@ -68,12 +72,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_need_a_restart_are_named_and_limits_are_not_among_them() {
+    fn keys_that_need_a_restart_are_named_and_limits_and_origins_are_not_among_them() {
         let mut config = Config::default();
         let before = table(&config);
         config.cache.memory = wcdn_proto::ByteSize::mib(77);
         config.listen.tls = Some(([127, 0, 0, 1], 443).into());
         config.limits.max_streams = 3;
+        config.walrus.network = wcdn_walrus::Network::Testnet;
+        let (name, url) = ("mine".parse().unwrap(), "http://127.0.0.1:9".parse().unwrap());
+        config.origins.push(crate::config::OriginSpec::new(name, url));
         let mut found = Vec::new();
         differences(&before, &table(&config), "", &mut found);
         assert_eq!(found, ["cache.memory", "listen.tls"]);

@@ -14,6 +14,7 @@ use tokio::{
     time::Instant,
 };
 use wcdn_dev::Topology;
+use wcdn_node::config::ClientHeader;
 use wcdn_proto::{BlobId, ByteSize};
 use wcdn_tests::{
     Fleet, bytes,
@@ -79,12 +80,23 @@ async fn a_viewer_behind_a_proxy_is_told_apart_by_its_own_address() {
     let headers = [
         "x-forwarded-for: 198.51.100.7\r\n",
         "x-forwarded-for: 1.1.1.1, 198.51.100.8, 127.0.0.9\r\n",
-        "forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\nx-forwarded-for: 1.1.1.1\r\n",
         "",
     ]
     .map(request);
     let clients = logged(behind_proxies, &headers.each_ref().map(|head| &head[..])).await;
-    assert_eq!(clients, ["198.51.100.7", "198.51.100.8", "2001:db8::9", "127.0.0.1"]);
+    assert_eq!(clients, ["198.51.100.7", "198.51.100.8", "127.0.0.1"]);
+}
+
+#[tokio::test]
+async fn a_header_that_proxies_do_not_add_to_names_nobody() {
+    let both = request("forwarded: for=198.51.100.7\r\nx-forwarded-for: 198.51.100.8\r\n");
+    let only = request("forwarded: for=\"[2001:db8::9]:4711\";proto=https\r\n");
+    assert_eq!(logged(behind_proxies, &[&both, &only]).await, ["198.51.100.8", "127.0.0.1"]);
+    let by_forwarded = |topology: &mut Topology| {
+        behind_proxies(topology);
+        topology.edge.proxy.header = ClientHeader::Forwarded;
+    };
+    assert_eq!(logged(by_forwarded, &[&both, &only]).await, ["198.51.100.7", "2001:db8::9"]);
 }
 
 #[tokio::test]
@@ -217,6 +229,23 @@ async fn the_rate_of_requests_is_limited_and_a_reload_changes_it() {
 }
 
 #[tokio::test]
+async fn the_body_of_a_request_beyond_a_limit_is_not_waited_for() {
+    let fleet =
+        Fleet::with(|topology| topology.edge.limits.requests_per_second_per_client = 1).await;
+    // One of which nothing comes is waited for two seconds.
+    let upload = request("content-length: 100000\r\n");
+    let mut took = Vec::new();
+    for _ in 0..2 {
+        let began = Instant::now();
+        let answer = raw(&fleet, neighbour(1), &upload).await;
+        took.push((answer.starts_with("HTTP/1.1 200"), began.elapsed().as_secs() < 2));
+        raw(&fleet, neighbour(1), &request("")).await;
+        raw(&fleet, neighbour(1), &request("")).await;
+    }
+    assert_eq!(took, [(true, false), (false, true)]);
+}
+
+#[tokio::test]
 async fn twenty_thousand_random_ids_from_one_address_reach_no_origin_beyond_its_budget() {
     const BURST: u32 = 200;
     const RATE: u32 = 50;
@@ -291,6 +320,53 @@ async fn a_large_blob_slows_down_with_its_viewers_budget_but_is_not_cut() {
     let reply = fleet.get(&format!("/cdn/{id}")).await;
     assert!(reply.complete && reply.body == body, "{} bytes came", reply.body.len());
     assert!(fleet.metric("wcdn_shed_total", "misses_per_client").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_large_blob_waits_for_the_budget_of_the_node_and_is_not_cut() {
+    let fleet = Fleet::with(|topology| {
+        topology.edge.cache.memory = ByteSize::mib(16);
+        topology.edge.fetch.slice = ByteSize::new(64 << 10);
+        let limits = &mut topology.edge.limits;
+        (limits.misses_per_client, limits.misses_per_second) = (0, 20);
+    })
+    .await;
+    let body = bytes(5, 8_000_000);
+    let id = fleet.store(body.clone()).await;
+    let reply = fleet.get(&format!("/cdn/{id}")).await;
+    assert!(reply.complete && reply.body == body, "{} bytes came", reply.body.len());
+    assert!(fleet.metric("wcdn_shed_total", "reason=\"misses\"").await >= 1.0);
+}
+
+#[tokio::test]
+async fn a_client_with_many_fills_under_way_leaves_room_for_others() {
+    let fleet = Fleet::with(|topology| {
+        (topology.edge.fetch.max_fills, topology.edge.limits.fills_per_client) = (8, 2);
+    })
+    .await;
+    let mut urls = Vec::new();
+    for n in 0..12 {
+        let id = fleet.store(bytes(200 + n, 1_000)).await;
+        urls.push(fleet.edge(0, &format!("/cdn/{id}")));
+    }
+    fleet.fault_all(json!({"latency_ms": 500})).await;
+    let greedy = Client::at(neighbour(3), Protocol::Http2);
+    let modest = Client::at(neighbour(4), Protocol::Http2);
+    let asked = futures_util::future::join_all(urls[..11].iter().map(|url| greedy.get(url)));
+    let another = async {
+        eventually("its fills run", || async {
+            fleet.metric("wcdn_fills_in_flight", "").await == 2.0
+        })
+        .await;
+        modest.get(&urls[11]).await.status
+    };
+    let (replies, status) = tokio::join!(asked, another);
+    assert_eq!(status, StatusCode::OK);
+    let served = replies.iter().filter(|reply| reply.status == StatusCode::OK).count();
+    let refused =
+        replies.iter().filter(|reply| reply.status == StatusCode::TOO_MANY_REQUESTS).count();
+    assert_eq!((served, refused), (2, 9));
+    assert_eq!(fleet.metric("wcdn_shed_total", "fills_per_client").await, 9.0);
 }
 
 #[tokio::test]

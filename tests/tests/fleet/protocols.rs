@@ -243,6 +243,78 @@ async fn a_handshake_or_a_preface_that_does_not_end_is_cut() {
     }
 }
 
+/// A handshake is over, and nothing else has come.
+async fn shaken(
+    fleet: &Fleet,
+    issued: &Issued,
+    protocol: &[u8],
+) -> tokio_rustls::client::TlsStream<TcpStream> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(issued.der.clone()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&TLS13])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_owned()];
+    let address = fleet.tls("").replace("https://", "");
+    let stream = TcpStream::connect(&address).await.unwrap();
+    let name = rustls::pki_types::IpAddr::from(std::net::Ipv4Addr::LOCALHOST).into();
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    connector.connect(name, stream).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_viewer_that_says_nothing_after_its_handshake_is_cut() {
+    let issued = Issued::new();
+    let deployed = Deployed::new(&issued);
+    let fleet = Fleet::with(|topology| {
+        quick(topology);
+        // What would end it if silence did not.
+        topology.edge.limits.idle_timeout = Span::secs(600);
+        deployed.serve(topology);
+    })
+    .await;
+    for protocol in [&b"h2"[..], b"http/1.1"] {
+        let mut stream = shaken(&fleet, &issued, protocol).await;
+        let mut answer = Vec::new();
+        let ended = stream.read_to_end(&mut answer);
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), ended).await;
+        assert!(ended.is_ok() && answer.is_empty(), "{protocol:?} {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_drain_answers_who_has_just_connected_over_tls() {
+    let issued = Issued::new();
+    let deployed = Deployed::new(&issued);
+    let fleet = Fleet::with(|topology| {
+        topology.edge.limits.drain_delay = Span::millis(0);
+        deployed.serve(topology);
+    })
+    .await;
+    let mut old = shaken(&fleet, &issued, b"http/1.1").await;
+    let mut new = shaken(&fleet, &issued, b"h2").await;
+    fleet.cluster.edges()[0].drain();
+    eventually("nobody is let in", || async { TcpStream::connect(fleet.address()).await.is_err() })
+        .await;
+    old.write_all(b"GET /status HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    old.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let request = frame(kind::HEADERS, END, 1, &get(Some("a"), "/status", &[]));
+    let hello = [wcdn_tests::frames::PREFACE, &frame(kind::SETTINGS, 0, 0, &[]), &request].concat();
+    new.write_all(&hello).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.windows(2).any(|bytes| bytes == b"OK") {
+        assert_ne!(new.read_buf(&mut answer).await.unwrap(), 0, "{answer:?}");
+    }
+    drop(new);
+    fleet.stop().await;
+}
+
 #[tokio::test]
 async fn a_viewer_that_reads_nothing_over_tls_is_cut() {
     let issued = Issued::new();

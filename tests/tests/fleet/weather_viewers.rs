@@ -139,6 +139,18 @@ async fn a_viewer_that_gives_no_window_is_cut_and_its_memory_returned() {
 }
 
 #[tokio::test]
+async fn a_frame_that_does_not_end_ends_the_connection() {
+    let fleet = Fleet::with(|topology| topology.edge.limits.head_timeout = Span::millis(300)).await;
+    let request = frame(kind::HEADERS, END, 1, &get(Some("a"), "/status", &[]));
+    let open = frame(kind::HEADERS, 0x1, 1, &get(Some("a"), "/status", &[]));
+    for beginning in [&request[..request.len() - 1], &request[..3], &open] {
+        let mut line = Line::open(fleet.address(), &[]).await;
+        line.send(beginning).await.unwrap();
+        while line.next().await.is_some() {}
+    }
+}
+
+#[tokio::test]
 async fn a_viewer_that_waits_for_an_origin_is_not_cut_for_it() {
     let fleet = Fleet::with(quick).await;
     let body = bytes(2, 50_000);

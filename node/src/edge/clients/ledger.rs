@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    hash::BuildHasher,
     net::IpAddr,
     sync::{
         Arc,
@@ -30,7 +31,11 @@ pub(crate) struct Clients {
 struct Shared {
     /// What all [`Spent`] are counted from.
     beginning: Instant,
-    table: Mutex<Table>,
+    /// The clients, each in the part that its hash says: behind a proxy every request looks its
+    /// client up.
+    parts: [Mutex<Part>; PARTS],
+    /// Of the better kind: the fast one spreads neighbouring addresses unevenly now and then.
+    hasher: foldhash::quality::RandomState,
     connections: AtomicUsize,
     node_misses: Spent,
     rates: ArcSwap<Rates>,
@@ -39,19 +44,21 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct Part {
     clients: HashMap<Key, Arc<Client>, foldhash::fast::RandomState>,
     /// One for all who found no room.
     crowd: Arc<Client>,
     swept: Option<Instant>,
 }
 
-/// The rates in force.
+/// The rates and counts in force.
 #[derive(Debug)]
 pub(super) struct Rates {
     pub(super) requests: Option<Rate>,
     pub(super) misses: Option<Rate>,
     pub(super) node_misses: Option<Rate>,
+    /// Fills of one client at once.
+    pub(super) fills: u32,
 }
 
 impl Rates {
@@ -62,6 +69,7 @@ impl Rates {
             requests: Rate::new(requests, requests.saturating_mul(2)),
             misses: Rate::new(limits.misses_per_client, limits.miss_burst_per_client),
             node_misses: Rate::new(node, node.saturating_mul(4)),
+            fills: limits.fills_per_client,
         }
     }
 }
@@ -73,7 +81,10 @@ pub(crate) struct Entered(Clients);
 /// Clients told apart; more share one account. A record takes about a hundred bytes.
 pub(super) const MAX_CLIENTS: usize = 65_536;
 
-/// Looking for idle clients goes through the whole table, so it is not done more often than this.
+/// Parts of the table, each with a lock of its own: many more than cores that could want one.
+const PARTS: usize = 64;
+
+/// Looking for idle clients goes through a whole part, so it is not done more often than this.
 const SWEEP_PAUSE: Duration = Duration::from_secs(1);
 
 impl Clients {
@@ -82,7 +93,8 @@ impl Clients {
         let rates = Rates::new(limits);
         let shared = Shared {
             beginning: Instant::now(),
-            table: Mutex::default(),
+            parts: std::array::from_fn(|_| Mutex::default()),
+            hasher: foldhash::quality::RandomState::default(),
             connections: AtomicUsize::new(0),
             node_misses: Spent::default(),
             limits_requests: AtomicBool::new(rates.requests.is_some()),
@@ -114,28 +126,30 @@ impl Clients {
     }
 
     fn client(&self, key: Key, now: Instant) -> Arc<Client> {
-        let mut table = self.shared.table.lock();
-        if let Some(client) = table.clients.get(&key) {
+        let hash = self.shared.hasher.hash_one(key);
+        let number = usize::try_from(hash % PARTS as u64).unwrap_or_default();
+        let mut part = self.shared.parts[number].lock();
+        if let Some(client) = part.clients.get(&key) {
             return Arc::clone(client);
         }
-        if table.clients.len() >= MAX_CLIENTS {
-            self.sweep(&mut table, now);
+        if part.clients.len() >= MAX_CLIENTS / PARTS {
+            self.sweep(&mut part, now);
         }
-        if table.clients.len() >= MAX_CLIENTS {
-            return Arc::clone(&table.crowd);
+        if part.clients.len() >= MAX_CLIENTS / PARTS {
+            return Arc::clone(&part.crowd);
         }
-        Arc::clone(table.clients.entry(key).or_default())
+        Arc::clone(part.clients.entry(key).or_default())
     }
 
     /// Drops those who have nothing open and nothing to earn again.
-    fn sweep(&self, table: &mut Table, now: Instant) {
-        if table.swept.is_some_and(|swept| now - swept < SWEEP_PAUSE) {
+    fn sweep(&self, part: &mut Part, now: Instant) {
+        if part.swept.is_some_and(|swept| now - swept < SWEEP_PAUSE) {
             return;
         }
-        table.swept = Some(now);
+        part.swept = Some(now);
         let now = self.nanos(now);
-        // Nobody else holds it, and nobody can get it while the table is locked.
-        table.clients.retain(|_, client| {
+        // Nobody else holds it, and nobody can get it while the part is locked.
+        part.clients.retain(|_, client| {
             Arc::strong_count(client) > 1
                 || !client.misses.is_whole(now)
                 || !client.requests.is_whole(now)
@@ -161,7 +175,7 @@ impl Clients {
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.shared.table.lock().clients.len()
+        self.shared.parts.iter().map(|part| part.lock().clients.len()).sum()
     }
 }
 
