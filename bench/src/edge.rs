@@ -31,7 +31,8 @@ pub(crate) struct Setup<'a> {
 
 /// What would keep a single client from being many: those who measure are no abuse.
 const NO_LIMITS: &str = "[limits]\nmisses_per_client = 0\nmisses_per_second = 0\n\
-    max_connections_per_client = 4096\ndrain_delay = \"0s\"\n";
+    max_connections_per_client = 4096\n\
+    fills_per_client = 256\ndrain_delay = \"0s\"\n";
 
 impl Edge {
     /// Starts it, and waits until it is ready.

@@ -2,7 +2,7 @@
 //!
 //! Only the node that filled a blob writes it, in the background and within bounds; whoever misses
 //! it in memory asks here before any origin. Redis is never needed: what is slow or silent costs
-//! one deadline and is then left alone until a probe in the background finds it well ([`lanes`]).
+//! one deadline and is then left alone until a probe in the background finds it well (`lanes`).
 //! What it says is believed only as far as the cluster's key vouches for it ([`record`]).
 
 mod found;
