@@ -21,7 +21,7 @@ use crate::{
 const SHARDS: u16 = 100;
 
 /// Viewers that read at once.
-const VIEWERS: usize = 32;
+const VIEWERS: usize = 8;
 
 /// A region: one Redis, and what its edges are told.
 struct Region {
