@@ -3,18 +3,25 @@
 //! - [`BlobId`], [`QuiltPatchId`], [`ObjectId`]: what Walrus calls things
 //! - [`Region`], [`NodeId`], [`OriginName`]: where things are
 //! - [`Position`]: how far in the event log a node has applied
+//! - [`ContentId`], [`Change`], [`Event`]: what becomes true everywhere
 //! - [`ByteSize`], [`Span`]: sizes and durations as people write them (`"2 GiB"`, `"30s"`)
+//! - [`pb`]: the gRPC services, and what travels
 
 mod blob;
+mod content;
+mod event;
 mod name;
 mod object;
 mod patch;
+pub mod pb;
 mod position;
 mod size;
 mod span;
 mod text;
 
 pub use blob::{BlobId, InvalidBlobId};
+pub use content::{ContentId, InvalidContentId};
+pub use event::{Change, Event, Events, InvalidEvents, Purge};
 pub use name::{InvalidName, NodeId, OriginName, Region};
 pub use object::{InvalidObjectId, ObjectId};
 pub use patch::{InvalidPatchId, QuiltPatchId};

@@ -27,6 +27,12 @@ pub enum InvalidPatchId {
         /// Bytes of text given.
         length: usize,
     },
+    /// The byte string has the wrong length.
+    #[error("a quilt patch id is {} bytes, not {length}", QuiltPatchId::BYTES)]
+    Bytes {
+        /// Bytes given.
+        length: usize,
+    },
     /// The text is not canonical base64url.
     #[error("a quilt patch id is unpadded base64url (A-Z a-z 0-9 - _) in canonical form")]
     Text,
@@ -47,11 +53,14 @@ pub enum InvalidPatchId {
 }
 
 const VERSION: u8 = 1;
-const BYTES: usize = 37;
+const BYTES: usize = QuiltPatchId::BYTES;
 
 impl QuiltPatchId {
     /// Characters in the text form.
     pub const TEXT_LEN: usize = 50;
+
+    /// Bytes in the byte form.
+    pub const BYTES: usize = 37;
 
     /// The patch at columns `start..end` of `quilt`.
     ///
@@ -78,6 +87,32 @@ impl QuiltPatchId {
     pub const fn end(&self) -> u16 {
         self.end
     }
+
+    /// The byte form.
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; BYTES];
+        bytes[..32].copy_from_slice(self.quilt.as_bytes());
+        bytes[32] = VERSION;
+        bytes[33..35].copy_from_slice(&self.start.to_le_bytes());
+        bytes[35..].copy_from_slice(&self.end.to_le_bytes());
+        bytes
+    }
+}
+
+impl TryFrom<&[u8]> for QuiltPatchId {
+    type Error = InvalidPatchId;
+
+    fn try_from(bytes: &[u8]) -> Result<Self, Self::Error> {
+        let bytes: &[u8; BYTES] =
+            bytes.try_into().map_err(|_| InvalidPatchId::Bytes { length: bytes.len() })?;
+        if bytes[32] != VERSION {
+            return Err(InvalidPatchId::Version { version: bytes[32] });
+        }
+        let quilt = BlobId::try_from(&bytes[..32]).expect("32 bytes make an id");
+        let start = u16::from_le_bytes([bytes[33], bytes[34]]);
+        let end = u16::from_le_bytes([bytes[35], bytes[36]]);
+        Self::new(quilt, start, end)
+    }
 }
 
 impl FromStr for QuiltPatchId {
@@ -91,24 +126,13 @@ impl FromStr for QuiltPatchId {
         if URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) != Ok(BYTES) {
             return Err(InvalidPatchId::Text);
         }
-        if bytes[32] != VERSION {
-            return Err(InvalidPatchId::Version { version: bytes[32] });
-        }
-        let quilt = BlobId::try_from(&bytes[..32]).expect("32 bytes make an id");
-        let start = u16::from_le_bytes([bytes[33], bytes[34]]);
-        let end = u16::from_le_bytes([bytes[35], bytes[36]]);
-        Self::new(quilt, start, end)
+        Self::try_from(&bytes[..BYTES])
     }
 }
 
 impl fmt::Display for QuiltPatchId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut bytes = [0; BYTES];
-        bytes[..32].copy_from_slice(self.quilt.as_bytes());
-        bytes[32] = VERSION;
-        bytes[33..35].copy_from_slice(&self.start.to_le_bytes());
-        bytes[35..].copy_from_slice(&self.end.to_le_bytes());
-        f.pad(&URL_SAFE_NO_PAD.encode(bytes))
+        f.pad(&URL_SAFE_NO_PAD.encode(self.to_bytes()))
     }
 }
 

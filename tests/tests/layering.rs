@@ -6,11 +6,28 @@ use cargo_metadata::MetadataCommand;
 const ARROWS: &[(&str, &[&str])] = &[
     ("wcdn-proto", &[]),
     ("wcdn-walrus", &["wcdn-proto"]),
+    ("wcdn-gossip", &["wcdn-proto"]),
     ("wcdn-daemon", &["wcdn-proto"]),
-    ("wcdn-node", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon"]),
-    ("wcdn-dev", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node"]),
-    ("wcdn-tests", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node", "wcdn-dev"]),
-    ("wcdn-bench", &["wcdn-proto", "wcdn-walrus", "wcdn-daemon", "wcdn-node", "wcdn-dev"]),
+    ("wcdn-node", &["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon"]),
+    ("wcdn-control-plane", &["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon"]),
+    ("wcdn", &["wcdn-proto"]),
+    ("wcdn-dev", &BELOW_DEV),
+    ("wcdn-tests", &ALL_OTHERS),
+    ("wcdn-bench", &ALL_OTHERS),
+];
+
+const BELOW_DEV: [&str; 6] =
+    ["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon", "wcdn-node", "wcdn-control-plane"];
+
+const ALL_OTHERS: [&str; 8] = [
+    "wcdn-proto",
+    "wcdn-walrus",
+    "wcdn-gossip",
+    "wcdn-daemon",
+    "wcdn-node",
+    "wcdn-control-plane",
+    "wcdn",
+    "wcdn-dev",
 ];
 
 fn metadata() -> cargo_metadata::Metadata {

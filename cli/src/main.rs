@@ -1,0 +1,3 @@
+//! `wcdn`: the operator's command line.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The WCDN control plane: what must be true everywhere.

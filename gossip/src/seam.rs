@@ -1,0 +1,53 @@
+//! What the event plane asks of the program that it runs in.
+
+use std::{error::Error, fmt, future::Future};
+
+use bytes::Bytes;
+use wcdn_proto::{Events, Position};
+
+/// Where events become true: the edge.
+pub trait Sink: Send + Sync + 'static {
+    /// Makes the events true here, and returns when they are: a response that begins afterwards
+    /// holds nothing that they removed, and what they blocked stays blocked through a crash.
+    ///
+    /// Frames come out of order and more than once. The first of a higher epoch makes everything
+    /// that was fetched under a lower one unproven; those of a lower epoch are not given.
+    fn apply(&self, events: &Events) -> impl Future<Output = ()> + Send;
+}
+
+/// How an edge gets what it missed: from the control plane's log.
+pub trait Catchup: Send + Sync + 'static {
+    /// The frames after `after`, or a snapshot if the log no longer has them or is another one.
+    ///
+    /// # Errors
+    /// [`CatchupError`] when no control plane answers; it is asked again later.
+    fn catch_up(
+        &self,
+        after: Position,
+    ) -> impl Future<Output = Result<CaughtUp, CatchupError>> + Send;
+}
+
+/// What was missed.
+#[derive(Debug)]
+pub enum CaughtUp {
+    /// Encoded frames, in order, the next one first; maybe not yet all of them.
+    Frames(Vec<Bytes>),
+    /// Everything up to here is true in the sink by now.
+    Snapshot(Position),
+}
+
+/// No control plane could be asked.
+#[derive(Debug)]
+pub struct CatchupError(pub Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for CatchupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the log cannot be read")
+    }
+}
+
+impl Error for CatchupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
