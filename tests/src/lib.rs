@@ -10,6 +10,7 @@
 //! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
+//! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
 
 pub mod client;
@@ -23,6 +24,7 @@ pub mod redis;
 pub mod script;
 pub mod slowhttptest;
 pub mod tls;
+pub mod wan;
 
 pub use eventually::eventually;
 pub use fleet::{Fleet, bytes};
