@@ -26,12 +26,12 @@ pub(crate) struct Args {
 
 /// How to reach the control plane.
 #[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
-    /// The gRPC address of the control plane, http://… or https://…
-    /// [env: WCDN_ENDPOINT] [default: http://127.0.0.1:4501]
-    #[arg(long, global = true, value_name = "URL", verbatim_doc_comment)]
+    /// The gRPC address of the control plane [env: WCDN_ENDPOINT] [default: http://127.0.0.1:4501]
+    #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
-    /// A file with the API key and nothing else.
+    /// A file with the API key and nothing else [env: WCDN_API_KEY, the key itself]
     #[arg(long, global = true, value_name = "FILE", long_help = help::API_KEY)]
     pub(crate) api_key_file: Option<PathBuf>,
     /// A PEM file of the authorities to trust instead of the public ones [env: WCDN_CA_FILE]
@@ -47,6 +47,7 @@ pub(crate) struct ConnectionArgs {
 
 /// What to print.
 #[derive(Debug, Clone, Copy, ClapArgs)]
+#[command(next_help_heading = "Output")]
 pub(crate) struct OutputArgs {
     /// Print JSON: one document, or one line per event
     #[arg(long, global = true)]

@@ -58,7 +58,7 @@ pub(crate) enum ConfigError {
     Authorities {
         path: PathBuf,
         #[source]
-        cause: tonic::transport::Error,
+        cause: Option<tonic::transport::Error>,
     },
     #[error("no API key: set WCDN_API_KEY, or name a file by --api-key-file")]
     NoKey,
@@ -96,6 +96,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stream without events must not outlive the other side unnoticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// How a certificate begins in PEM.
+const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 
 impl Connection {
     /// # Errors
@@ -203,15 +206,23 @@ fn endpoint(address: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigE
 
 fn encrypted(endpoint: Endpoint, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigError> {
     let tls = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
-    let (tls, path) = match ca_file {
-        None => (tls.with_webpki_roots(), PathBuf::new()),
-        Some(path) => {
-            let pem = fs::read(&path);
-            let pem = pem.map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
-            (tls.ca_certificate(Certificate::from_pem(pem)), path)
-        }
+    let path = ca_file.clone().unwrap_or_default();
+    let tls = match ca_file {
+        None => tls.with_webpki_roots(),
+        Some(path) => tls.ca_certificate(authorities(path)?),
     };
-    endpoint.tls_config(tls).map_err(|cause| ConfigError::Authorities { path, cause })
+    endpoint.tls_config(tls).map_err(|cause| ConfigError::Authorities { path, cause: Some(cause) })
+}
+
+fn authorities(path: PathBuf) -> Result<Certificate, ConfigError> {
+    match fs::read(&path) {
+        // A file without any would be taken for one that trusts nobody.
+        Ok(pem) if !pem.windows(BEGIN.len()).any(|part| part == BEGIN) => {
+            Err(ConfigError::Authorities { path, cause: None })
+        }
+        Ok(pem) => Ok(Certificate::from_pem(pem)),
+        Err(cause) => Err(ConfigError::Unreadable { path, cause }),
+    }
 }
 
 impl ApiKey {

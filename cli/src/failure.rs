@@ -66,8 +66,8 @@ impl Failure {
         let mut cause = self.source();
         while let Some(error) = cause {
             let text = error.to_string();
-            // Some libraries repeat their cause in their own text.
-            if !line.contains(&text) {
+            // Some libraries repeat their cause in their own text, or say nothing.
+            if !line.contains(&text) && text != "transport error" {
                 line = format!("{line}: {text}");
             }
             cause = error.source();

@@ -28,8 +28,8 @@ known is null. Progress and errors go to standard error. NO_COLOR is respected."
 pub(crate) const API_KEY: &str = "\
 A file with the API key and nothing else [env: WCDN_API_KEY, the key itself]
 
-There is no flag for the key: a command line can be read by everybody on the machine, and stays in
-the history of the shell.";
+There is no flag for the key: a command line can be read by everybody on the machine, and stays \
+in the history of the shell.";
 
 pub(crate) const CHANGE: &str = "\
 JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait as `wcdn receipt`.";
