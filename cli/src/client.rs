@@ -11,7 +11,7 @@ use tonic::{
 use wcdn_proto::pb::admin::v1::admin_service_client::AdminServiceClient;
 
 use crate::{
-    config::{ApiKey, Connection},
+    config::{ApiKey, CONNECT_TIMEOUT, Connection},
     failure::Failure,
 };
 
@@ -39,10 +39,14 @@ impl Interceptor for Key {
 
 impl Client {
     /// # Errors
-    /// [`Failure::Unreachable`].
+    /// [`Failure::Unreachable`] and [`Failure::Silent`].
     pub(crate) async fn connect(connection: Connection) -> Result<Self, Failure> {
         let Connection { endpoint, address, key, call_timeout } = connection;
-        match endpoint.connect().await {
+        // All of it together: looking up the name, too, which no limit of the endpoint covers.
+        let Ok(connected) = timeout(CONNECT_TIMEOUT, endpoint.connect()).await else {
+            return Err(Failure::Silent { address, waited: CONNECT_TIMEOUT });
+        };
+        match connected {
             Ok(channel) => {
                 let admin = AdminServiceClient::with_interceptor(channel, Key(key));
                 Ok(Self { admin, address, call_timeout })

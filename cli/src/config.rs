@@ -42,12 +42,9 @@ pub(crate) enum ConfigError {
         #[source]
         cause: io::Error,
     },
-    #[error("{} is no configuration", path.display())]
-    Nonsense {
-        path: PathBuf,
-        #[source]
-        cause: toml::de::Error,
-    },
+    /// Without the line's text, since somebody may have written a secret there.
+    #[error("{}, line {line}: {}", path.display(), cause.message())]
+    Nonsense { path: PathBuf, line: usize, cause: Box<toml::de::Error> },
     #[error("there is no profile {name:?} in {}", path.display())]
     NoProfile { name: String, path: PathBuf },
     #[error("there is no configuration file, so no profile: HOME and XDG_CONFIG_HOME are not set")]
@@ -92,7 +89,7 @@ struct Settings {
 const DEFAULT_ENDPOINT: &str = "http://127.0.0.1:4501";
 
 /// Beyond it the address is taken for wrong.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A stream without events must not outlive the other side unnoticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);
@@ -150,8 +147,7 @@ fn places(
 /// What the file says in the profile and in its head; nothing if there is none.
 fn settings(path: &Path, profile: Option<String>) -> Result<(Settings, Settings), ConfigError> {
     let mut file: ConfigFile = match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text)
-            .map_err(|cause| ConfigError::Nonsense { path: path.to_owned(), cause })?,
+        Ok(text) => toml::from_str(&text).map_err(|cause| nonsense(path, &text, cause))?,
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => ConfigFile::default(),
         Err(cause) => return Err(ConfigError::Unreadable { path: path.to_owned(), cause }),
     };
@@ -170,6 +166,12 @@ fn settings(path: &Path, profile: Option<String>) -> Result<(Settings, Settings)
     };
     let folder = path.parent().unwrap_or(path);
     Ok((named.beside(folder), head.beside(folder)))
+}
+
+fn nonsense(path: &Path, text: &str, cause: toml::de::Error) -> ConfigError {
+    let before = cause.span().and_then(|at| text.as_bytes().get(..at.start)).unwrap_or_default();
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    ConfigError::Nonsense { path: path.to_owned(), line, cause: Box::new(cause) }
 }
 
 impl Settings {
@@ -198,14 +200,13 @@ fn endpoint(address: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigE
     let endpoint = endpoint
         .user_agent(concat!("wcdn/", env!("CARGO_PKG_VERSION")))
         .map_err(|_unparsed| wrong())?
-        .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE / 2);
     if is_encrypted { encrypted(endpoint, ca_file) } else { Ok(endpoint) }
 }
 
 fn encrypted(endpoint: Endpoint, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigError> {
-    let tls = ClientTlsConfig::new().timeout(CONNECT_TIMEOUT);
+    let tls = ClientTlsConfig::new();
     let path = ca_file.clone().unwrap_or_default();
     let tls = match ca_file {
         None => tls.with_webpki_roots(),

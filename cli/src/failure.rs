@@ -25,6 +25,8 @@ pub(crate) enum Failure {
         #[source]
         cause: tonic::transport::Error,
     },
+    #[error("cannot connect to {address} within {waited:?}")]
+    Silent { address: String, waited: Duration },
     #[error("{what} failed at {address}: {}", said(status))]
     Refused { what: &'static str, address: String, status: Box<Status> },
     #[error("{address} did not answer within {waited:?} to {what}")]
@@ -48,7 +50,7 @@ impl Failure {
             Self::Pool(error) if error.is_usage() => USAGE,
             Self::Output(_) if self.is_closed_pipe() => 0,
             Self::Pool(_) | Self::Nonsense { .. } | Self::Output(_) => 1,
-            Self::Unreachable { .. } => UNREACHABLE,
+            Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
             Self::Overdue { .. } => OVERDUE,
             Self::Refused { .. } if self.is_lost_connection() => UNREACHABLE,
             Self::Refused { status, .. } => match status.code() {
@@ -104,7 +106,7 @@ impl Failure {
             Self::Unreachable { .. } if line.contains("certificate") => {
                 Some("if it is signed by an authority of your own, name it by --ca-file")
             }
-            Self::Unreachable { .. } => Some(
+            Self::Unreachable { .. } | Self::Silent { .. } => Some(
                 "is this the control plane's gRPC address? it is set by --endpoint or WCDN_ENDPOINT",
             ),
             Self::Overdue { .. } => Some("try again, or allow more by --call-timeout"),

@@ -36,5 +36,8 @@ fn main() -> ExitCode {
 fn run(args: Args) -> Result<Outcome, Failure> {
     let output = Output::new(args.output);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(commands::run(args.connection, args.command, output))
+    let outcome = runtime.block_on(commands::run(args.connection, args.command, output));
+    // Looking up a name cannot be called off, and nobody waits for it.
+    runtime.shutdown_background();
+    outcome
 }

@@ -39,7 +39,7 @@ struct Tail<'a> {
     output: &'a Output,
     after: Position,
     follow: bool,
-    /// When something was last heard.
+    /// When an event last came, or a stream that lasted broke off.
     heard: Instant,
 }
 
@@ -65,13 +65,22 @@ pub(super) async fn tail(
     };
     let mut tail = Tail { client, output, after, follow: args.follow, heard: Instant::now() };
     loop {
-        match tail.stream().await {
+        let began = Instant::now();
+        let failure = match tail.stream().await {
             Ok(()) if !args.follow => return Ok(Outcome::Done),
-            Err(failure) if !args.follow || !failure.may_heal() => return Err(failure),
-            Err(failure) if tail.heard.elapsed() > PATIENCE => return Err(failure),
             // A control plane that stops ends its streams; the next one has the rest.
-            Ok(()) | Err(_) => sleep(PAUSE).await,
+            Ok(()) => None,
+            Err(failure) if !args.follow || !failure.may_heal() => return Err(failure),
+            Err(failure) => Some(failure),
+        };
+        // A stream that was quiet for so long was well all the same.
+        if began.elapsed() > PATIENCE {
+            tail.heard = Instant::now();
         }
+        if tail.heard.elapsed() > PATIENCE {
+            return failure.map_or(Ok(Outcome::Done), Err);
+        }
+        sleep(PAUSE).await;
     }
 }
 
@@ -92,7 +101,6 @@ impl Tail<'_> {
         let question = TailEventsRequest { after, follow: self.follow };
         let rpc = async |admin: &mut Admin, request| admin.tail_events(request).await;
         let mut stream = self.client.open(WHAT, question, rpc).await?;
-        self.heard = Instant::now();
         while let Some(event) = self.client.next(WHAT, &mut stream).await? {
             self.show(event)?;
             self.heard = Instant::now();

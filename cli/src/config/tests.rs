@@ -100,9 +100,14 @@ fn profiles_and_keys_that_are_not_there_are_named() {
     let nowhere = home(FILE);
     let error = read(flags(None, Some("prod")), nowhere.path(), &[]).unwrap_err().to_string();
     assert!(error.contains("no profile \"prod\" in "), "{error}");
-    let misspelt = home("endpiont = \"http://a:1\"");
-    let error = read(flags(None, None), misspelt.path(), &[]).unwrap_err();
-    assert!(matches!(error, ConfigError::Nonsense { .. }), "{error}");
+}
+
+#[test]
+fn what_is_wrong_in_the_file_is_told_with_its_line_and_without_secrets() {
+    let wrong = home("endpoint = \"http://a:1\"\napi_key = \"wcdn_secret\"\n");
+    let error = read(flags(None, None), wrong.path(), &[]).unwrap_err().to_string();
+    assert!(error.contains("config.toml, line 2: unknown field `api_key`"), "{error}");
+    assert!(!error.contains("wcdn_secret"), "{error}");
 }
 
 #[test]

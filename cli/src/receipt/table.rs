@@ -35,12 +35,15 @@ pub(super) fn of(receipt: &Receipt) -> Table<7> {
 pub(super) fn summary(receipt: &Receipt) -> String {
     let slowest = receipt.nodes.iter().filter_map(applied_after).max();
     let within = slowest.map_or_else(String::new, |micros| format!(" in {}", text::after(micros)));
-    format!("{}{within}{}", applied(receipt), missing(receipt, "not applied"))
+    let missing = receipt.nodes.iter().filter(|node| node.state() != NodeState::Applied);
+    format!("{}{within}{}", applied(receipt), listed("not applied:", missing.map(named)))
 }
 
 /// How many nodes so far, and who is waited for.
 pub(super) fn standing(receipt: &Receipt) -> String {
-    format!("{}{}", applied(receipt), missing(receipt, "waiting for"))
+    let pending = receipt.nodes.iter().filter(|node| node.state() == NodeState::Pending);
+    let pending = pending.map(|node| node.node.clone());
+    format!("{}{}", applied(receipt), listed("waiting for", pending))
 }
 
 fn applied(receipt: &Receipt) -> String {
@@ -48,24 +51,18 @@ fn applied(receipt: &Receipt) -> String {
     format!("{applied} of {}", count(receipt.nodes.len() as u64, "node"))
 }
 
-fn missing(receipt: &Receipt, what: &str) -> String {
+/// `; what a, b and 7 more`, or nothing.
+fn listed(what: &str, names: impl Iterator<Item = String>) -> String {
     /// Enough to begin looking.
     const MAX_NAMED: usize = 5;
-    let waits = what == "waiting for";
-    let missing: Vec<String> = receipt
-        .nodes
-        .iter()
-        .filter(|node| match node.state() {
-            NodeState::Applied => false,
-            NodeState::Pending | NodeState::Unspecified => true,
-            _ => !waits,
-        })
-        .map(|node| if waits { node.node.clone() } else { named(node) })
-        .collect();
-    let more = missing.len().saturating_sub(MAX_NAMED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let names = missing.iter().take(MAX_NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if names.is_empty() { String::new() } else { format!("; {what} {names}{more}") }
+    let mut names: Vec<String> = names.collect();
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
+    match (names.join(", "), more) {
+        (names, _) if names.is_empty() => String::new(),
+        (names, 0) => format!("; {what} {names}"),
+        (names, more) => format!("; {what} {names} and {more} more"),
+    }
 }
 
 fn named(node: &NodeReceipt) -> String {

@@ -1,9 +1,12 @@
 //! Purge, block, unblock, barrier, and receipts that are there already.
 
 use serde_json::json;
-use wcdn_proto::pb::{
-    admin::v1::{NodeReceipt, NodeState},
-    edge::v1::{Outcome, ReadBack, RedisOutcome},
+use wcdn_proto::{
+    BlobId,
+    pb::{
+        admin::v1::{NodeReceipt, NodeState},
+        edge::v1::{Outcome, ReadBack, RedisOutcome},
+    },
 };
 
 use super::{
@@ -92,6 +95,24 @@ async fn ids_come_from_a_file_or_a_pipe_each_once() {
 }
 
 #[tokio::test]
+async fn as_many_ids_as_a_purge_may_name_go_into_one_call() {
+    let desk = Desk::start().await;
+    let shell = Shell::of(&desk);
+    let numbered = |number: u32| {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        BlobId::from_bytes(bytes).to_string()
+    };
+    let mut list: Vec<String> = (0..100_000).map(numbered).collect();
+    let printed = shell.pipe(&list.join("\n"), "purge --from-file -").await.done();
+    assert_eq!(printed, "purge of 100000 ids is committed at 1:42 as chg_1\n");
+    list.push(numbered(100_000));
+    let told = shell.pipe(&list.join("\n"), "purge --from-file -").await.failed(2);
+    let most = "100001 ids are more than the 100000 that fit into one change; split them";
+    assert_eq!(told, most);
+}
+
+#[tokio::test]
 async fn an_id_that_looks_like_an_option_needs_no_quoting() {
     let desk = Desk::start().await;
     let dashed = id(0xfb);
@@ -174,7 +195,7 @@ eu-west-1  eu-west  applied      4.3 ms  1       2      clean
 eu-west-2  eu-west  lost         -       -       -      -
 us-west-1  us-west  unconfirmed  -       -       -      -
 us-west-2  us-west  fenced       -       -       -      -
-1 of 4 nodes in 4.3 ms; not applied eu-west-2 (lost), us-west-1 (unconfirmed), us-west-2 (fenced)
+1 of 4 nodes in 4.3 ms; not applied: eu-west-2 (lost), us-west-1 (unconfirmed), us-west-2 (fenced)
 ";
     assert_eq!((ran.code, ran.stdout.as_str(), ran.stderr.as_str()), (Some(5), expected, ""));
 }
@@ -187,5 +208,5 @@ async fn a_receipt_that_still_grows_exits_with_5() {
     shell.run("barrier").await.done();
     let ran = shell.run("receipt chg_1").await;
     assert_eq!(ran.code, Some(5));
-    assert!(ran.stdout.ends_with("0 of 1 node; not applied eu-west-1 (pending)\n"), "{ran:?}");
+    assert!(ran.stdout.ends_with("0 of 1 node; not applied: eu-west-1 (pending)\n"), "{ran:?}");
 }

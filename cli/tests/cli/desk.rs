@@ -44,6 +44,9 @@ pub(crate) const READER: &str = "wcdn_reader";
 /// When everything was committed: 2026-11-25T12:00:00.250Z.
 pub(crate) const COMMITTED_AT_MS: u64 = 1_795_608_000_250;
 
+/// Room for 100,000 ids.
+const MAX_MESSAGE: usize = 8 << 20;
+
 /// What it knows, and what was asked of it.
 #[derive(Debug, Default)]
 pub(crate) struct State {
@@ -101,7 +104,9 @@ impl Desk {
                 .register_encoded_file_descriptor_set(DESCRIPTORS)
         };
         let router = server
-            .add_service(AdminServiceServer::new(service.clone()))
+            .add_service(
+                AdminServiceServer::new(service.clone()).max_decoding_message_size(MAX_MESSAGE),
+            )
             .add_service(reflection().build_v1().expect("descriptors make sense"))
             .add_service(reflection().build_v1alpha().expect("descriptors make sense"));
         let stop = shutdown.clone().cancelled_owned();
