@@ -49,7 +49,7 @@ pub(crate) async fn committed(
     wait: &WaitArgs,
 ) -> Result<Outcome, Failure> {
     if !output.is_json() {
-        let line = if output.is_quiet() { change.id.clone() } else { sentence(&change) };
+        let line = if output.is_quiet() { text::plain(&change.id) } else { sentence(&change) };
         output.line(&line)?;
     }
     if wait.wait {
@@ -117,14 +117,17 @@ pub(crate) fn outcome(receipt: Option<&Receipt>) -> Outcome {
 
 /// What was asked for, and under which name its receipt is found.
 fn sentence(change: &Change) -> String {
-    let of = match change.kind.as_str() {
-        "purge" if change.ids == 0 => " of everything".to_owned(),
-        "purge" | "block" | "unblock" => format!(" of {}", text::count(change.ids, "id")),
-        _ => String::new(),
+    let what = match change.kind.as_str() {
+        "purge" if change.ids == 0 => "purge of everything".to_owned(),
+        "origins" => "change of the origins".to_owned(),
+        kind @ ("purge" | "block" | "unblock") => {
+            format!("{kind} of {}", text::count(change.ids, "id"))
+        }
+        kind => kind.to_owned(),
     };
     let at = text::wire_position(change.last);
     let at = at.as_deref().unwrap_or(text::NOTHING);
-    text::plain(&format!("{}{of} is committed at {at} as {}", change.kind, change.id))
+    text::plain(&format!("{what} is committed at {at} as {}", change.id))
 }
 
 impl Wait<'_> {
@@ -166,18 +169,22 @@ impl Wait<'_> {
                 message = self.client.next(WHAT, &mut stream) => match message? {
                     Some(message) => {
                         let receipt = message.receipt;
-                        self.receipt = Some(self.client.present(WHAT, receipt, "no receipt")?);
-                        self.progress.changed(&self.line());
+                        let receipt = self.client.present(WHAT, receipt, "no receipt")?;
+                        self.progress.changed(&line(self.change, &receipt));
+                        self.receipt = Some(receipt);
                     }
                     None => return Ok(()),
                 },
-                _ = seconds.tick() => self.progress.elapsed(&self.line()),
+                _ = seconds.tick() => {
+                    if let Some(receipt) = &self.receipt {
+                        self.progress.elapsed(&line(self.change, receipt));
+                    }
+                }
             }
         }
     }
+}
 
-    fn line(&self) -> String {
-        let standing = self.receipt.as_ref().map_or_else(|| "…".to_owned(), table::standing);
-        format!("{}: {standing}", self.change)
-    }
+fn line(change: &str, receipt: &Receipt) -> String {
+    format!("{change}: {}", table::standing(receipt))
 }

@@ -20,7 +20,7 @@ use crate::{
     client::{Admin, Client},
     commands::Outcome,
     failure::Failure,
-    output::Output,
+    output::{Output, complain},
     receipt::{self, ChangeDocument},
     table::Table,
     text,
@@ -122,6 +122,11 @@ pub(super) async fn run(
             let mut pool = present(client).await?;
             if let Some(there) = pool.origins.iter().find(|there| there.name == origin.name) {
                 return Err(PoolError::Taken { name, url: there.url.clone() }.into());
+            }
+            if pool.revision == 0 {
+                complain(&format!(
+                    "none were set until now: nodes leave those of their own configuration, and ask only {name}"
+                ));
             }
             pool.origins.push(origin);
             set(client, output, pool, &wait).await

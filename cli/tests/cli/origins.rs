@@ -45,11 +45,21 @@ async fn one_is_added_and_removed() {
     let desk = desk().await;
     let shell = Shell::of(&desk);
     let printed = shell.run("origins add b https://b.example --trusted").await.done();
-    assert_eq!(printed, "origins is committed at 1:42 as chg_1\n");
+    assert_eq!(printed, "change of the origins is committed at 1:42 as chg_1\n");
     assert_eq!(desk.state().pool.origins, [origin("a", true), origin("b", true)]);
     let printed = shell.run("origins remove a --json").await.json();
     assert_eq!(printed["change"]["kind"], "origins");
     assert_eq!(printed["pool"]["revision"], 5);
+    assert_eq!(names(&desk), ["b"]);
+}
+
+#[tokio::test]
+async fn the_first_that_is_added_comes_with_a_warning() {
+    let desk = Desk::start().await;
+    let ran = Shell::of(&desk).run("origins add b https://b.example").await;
+    let told = "wcdn: none were set until now: nodes leave those of their own configuration, \
+                and ask only b\n";
+    assert_eq!((ran.code, ran.stderr.as_str()), (Some(0), told));
     assert_eq!(names(&desk), ["b"]);
 }
 
@@ -61,7 +71,7 @@ async fn what_was_printed_and_edited_is_set_again() {
     shell.file("pool.json", &printed.replace("\"a\"", "\"z\""));
     desk.tell(vec![]);
     let set = shell.run("origins set pool.json --wait").await.done();
-    assert_eq!(set, "origins is committed at 1:42 as chg_1\n0 of 0 nodes\n");
+    assert_eq!(set, "change of the origins is committed at 1:42 as chg_1\n0 of 0 nodes\n");
     assert_eq!(names(&desk), ["z"]);
     let again = shell.run("origins set pool.json").await.failed(1);
     assert_eq!(

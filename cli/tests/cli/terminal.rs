@@ -68,7 +68,7 @@ async fn progress_is_one_line_that_is_rewritten_and_then_gone() {
     let desk = Desk::start().await;
     desk.tell(vec![other("eu-1", NodeState::Pending)]);
     let shell = Shell::of(&desk).set("NO_COLOR", "1");
-    let (text, code) = shown(&shell, "barrier --wait --timeout 300ms").await;
+    let (text, code) = shown(&shell, "barrier --wait --timeout 2s").await;
     assert_eq!(code, Some(5));
     assert!(text.contains("\r\x1b[Kchg_1: 0 of 1 node; waiting for eu-1\r\x1b[KNODE"), "{text:?}");
 }
