@@ -13,11 +13,11 @@ cargo-is-here:
 	@command -v $(CARGO) >/dev/null || { echo "cargo is missing; install Rust with rustup (https://rustup.rs) or your distribution's package"; exit 1; }
 
 run: cargo-is-here ## build, and run three regions and a Walrus here; ARGS="--help" lists options
-	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
+	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node -p wcdn-control-plane -p wcdn
 	@exec $(CARGO) run --quiet --release --locked -p wcdn-dev -- $(ARGS)
 
 build: cargo-is-here ## build the programs into target/release
-	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node
+	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node -p wcdn-control-plane -p wcdn
 
 test: cargo-is-here ## install what tests need, and run all of them
 	@scripts/install test
@@ -41,4 +41,5 @@ bench: cargo-is-here ## micro benches, the edge beside nginx, Varnish and HAProx
 # The properties are tests like any other. What they may reject grows with the cases.
 fuzz: cargo-is-here ## the property tests of every parser, with many more cases
 	PROPTEST_CASES=$${PROPTEST_CASES:-20000} PROPTEST_MAX_GLOBAL_REJECTS=1000000 \
-	$(CARGO) test --locked --release --no-fail-fast --lib -p wcdn-proto -p wcdn-walrus -p wcdn-daemon -p wcdn-node
+	$(CARGO) test --locked --release --no-fail-fast --lib -p wcdn-proto -p wcdn-walrus -p wcdn-gossip -p wcdn-daemon -p wcdn-node -p wcdn-control-plane
+	PROPTEST_CASES=$${PROPTEST_CASES:-20000} $(CARGO) test --locked --release --no-fail-fast --bins -p wcdn

@@ -7,23 +7,28 @@
 //! - [`frames`]: HTTP/2 by hand, for what no client does
 //! - [`nghttp2`]: the HTTP/2 of others
 //! - [`redbot`]: a linter of HTTP
+//! - [`buf`]: a linter of `.proto` files
+//! - [`grpc_peer`]: a program in Python that purges
 //! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
 //! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
 
+pub mod buf;
 pub mod client;
 pub mod dns;
 mod eventually;
 mod fleet;
 pub mod frames;
+pub mod grpc_peer;
 pub mod nghttp2;
 pub mod redbot;
 pub mod redis;
 pub mod script;
 pub mod slowhttptest;
 pub mod tls;
+mod tools;
 pub mod wan;
 
 pub use eventually::eventually;

@@ -1,13 +1,11 @@
 //! REDbot, an HTTP linter: what it notes about the responses of a server.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{process::Stdio, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
+
+use crate::tools::{script, tool};
 
 /// A request that REDbot makes; it then makes some of its own to see whether the answers agree.
 #[derive(Debug, Clone, Serialize)]
@@ -59,9 +57,8 @@ impl Probe {
 /// # Panics
 /// When REDbot is not installed or does not come to an end.
 pub async fn lint(probes: &[Probe]) -> Vec<Note> {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/lint.py");
-    let mut redbot = Command::new(python())
-        .arg(script)
+    let mut redbot = Command::new(tool("redbot/bin/python"))
+        .arg(script("lint.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -75,12 +72,4 @@ pub async fn lint(probes: &[Probe]) -> Vec<Note> {
     let output = output.expect("REDbot comes to an end").expect("its output can be read");
     assert!(output.status.success(), "REDbot failed: {}", output.status);
     serde_json::from_slice(&output.stdout).expect("it prints notes")
-}
-
-/// The Python that has REDbot: `make test` puts it among what is built.
-fn python() -> PathBuf {
-    let program = std::env::current_exe().expect("a test is a program");
-    let place = |folder: &Path| folder.join("tools/redbot/bin/python");
-    let found = program.ancestors().map(place).find(|python| python.exists());
-    found.expect("REDbot is installed; `make test` does it, or scripts/install test")
 }

@@ -1,0 +1,262 @@
+//! What can be said on the command line.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap_complete::Shell;
+use wcdn_proto::{ContentId, OriginName, Position, Span};
+
+use crate::text;
+
+mod help;
+#[cfg(test)]
+mod tests;
+
+/// Tells every edge of a WCDN network what to do, and shows what became of it.
+#[derive(Debug, Parser)]
+#[command(name = "wcdn", version, max_term_width = 100, after_long_help = help::PROGRAM)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How to reach the control plane.
+#[derive(Debug, ClapArgs)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArgs {
+    /// The gRPC address of the control plane [env: WCDN_ENDPOINT] [default: http://127.0.0.1:4501]
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// A file with the API key and nothing else [env: WCDN_API_KEY, the key itself]
+    #[arg(long, global = true, value_name = "FILE", long_help = help::API_KEY)]
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// A PEM file of the authorities to trust instead of the public ones [env: WCDN_CA_FILE]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// A [profile.NAME] of the configuration file; it counts more than the environment
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// How long the control plane may take to answer a call
+    #[arg(long, global = true, value_name = "SPAN", default_value_t = Span::secs(10))]
+    pub(crate) call_timeout: Span,
+}
+
+/// What to print.
+#[derive(Debug, Clone, Copy, ClapArgs)]
+#[command(next_help_heading = "Output")]
+pub(crate) struct OutputArgs {
+    /// Print JSON: one document, or one line per event
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print no progress and no headings; of a change, only its id
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Remove bytes from every edge
+    #[command(after_long_help = help::PURGE)]
+    Purge(PurgeArgs),
+    /// Withhold ids on every edge: 451 at once, running responses are cut
+    #[command(after_long_help = help::CHANGE)]
+    Block(BlockArgs),
+    /// Serve blocked ids again
+    #[command(after_long_help = help::CHANGE)]
+    Unblock(UnblockArgs),
+    /// List what is blocked
+    #[command(after_long_help = help::BLOCKS)]
+    Blocks,
+    /// Write an event that changes nothing, to prove that all edges hear
+    #[command(after_long_help = help::CHANGE)]
+    Barrier(WaitArgs),
+    /// Show which node has applied a change, and when
+    #[command(after_long_help = help::RECEIPT)]
+    Receipt(ReceiptArgs),
+    /// List every node that is known, alive or not
+    #[command(after_long_help = help::NODES)]
+    Nodes,
+    /// Read or change the origins of every edge
+    #[command(after_long_help = help::ORIGINS)]
+    Origins(OriginsArgs),
+    /// Show the events of the log
+    #[command(after_long_help = help::EVENTS)]
+    Events(EventsArgs),
+    /// Show what every live node holds of an id, and why
+    #[command(after_long_help = help::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Show how the control plane itself is
+    #[command(after_long_help = help::STATUS)]
+    Status,
+    /// Print a script that completes this program's command line in a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+/// Which ids.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct IdArgs {
+    /// Blob ids (43 characters) or quilt patch ids (50 characters)
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Read ids from a file, or from standard input if it is "-": between them white space, and
+    /// what follows a "#" is left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from_file: Option<PathBuf>,
+}
+
+/// Whether to wait for the nodes.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WaitArgs {
+    /// Wait until every node has applied it or is given up, and print the receipt
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value_t = Span::secs(30))]
+    pub(crate) timeout: Span,
+}
+
+/// What makes it safe to send a change again.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TokenArgs {
+    /// The same request under the same token is one change, however often it is sent
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) idempotency_token: Option<String>,
+}
+
+impl TokenArgs {
+    /// As it is sent: empty if there is none.
+    pub(crate) fn text(&self) -> String {
+        self.idempotency_token.clone().unwrap_or_default()
+    }
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PurgeArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdArgs,
+    /// Remove everything
+    #[arg(long, conflicts_with_all = ["ids", "from_file"])]
+    pub(crate) all: bool,
+    /// Remove what is pinned, too
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BlockArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdArgs,
+    /// Why, for people who look at the list
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UnblockArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReceiptArgs {
+    /// The id of the change, such as chg_…
+    pub(crate) change: String,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct OriginsArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<OriginsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OriginsCommand {
+    /// Show them; the same as without a word
+    Get,
+    /// Replace all of them by what `wcdn origins get --json` printed and somebody edited
+    Set {
+        /// The file, or "-" for standard input
+        file: PathBuf,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Add one
+    Add {
+        /// What to call it
+        name: OriginName,
+        /// Where it is
+        url: String,
+        /// Believe its word alone for "no such blob", and check none of its bytes
+        #[arg(long)]
+        trusted: bool,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Remove one
+    Remove {
+        /// What it is called
+        name: OriginName,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct EventsArgs {
+    /// Begin after this position, such as 1:42; without it with the last 20
+    #[arg(long, value_name = "EPOCH:SEQ", value_parser = text::parse_position)]
+    pub(crate) after: Option<Position>,
+    /// Go on with what comes, until it is stopped
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ExplainArgs {
+    /// A blob id or quilt patch id
+    pub(crate) id: ContentId,
+}
+
+/// The same arguments, with ids that look like options put behind "--".
+///
+/// One id in 64 begins with "-", and nobody who pastes it should have to know. No option can be
+/// taken for an id: none has 43 or 50 characters of base64url.
+pub(crate) fn shielded(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.into_iter().collect();
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let (ids, mut others): (Vec<_>, Vec<_>) = args.drain(..end).partition(looks_like_an_option);
+    if ids.is_empty() {
+        others.append(&mut args);
+        return others;
+    }
+    others.push("--".into());
+    others.extend(ids);
+    others.extend(args.into_iter().skip(1));
+    others
+}
+
+fn looks_like_an_option(arg: &OsString) -> bool {
+    let id = arg.to_str().filter(|text| text.starts_with('-'));
+    id.is_some_and(|text| text.parse::<ContentId>().is_ok())
+}

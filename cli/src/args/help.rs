@@ -1,0 +1,76 @@
+//! The longer half of `--help`: what scripts rely on.
+
+pub(crate) const PROGRAM: &str = "\
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage, configuration or ids
+  3    the API key was refused, or may not do this
+  4    the control plane cannot be reached
+  5    timed out, or the receipt is not complete: some node has not applied the change
+  130  interrupted while waiting; the change goes on, and its id was printed
+
+Configuration, each from the first place that has it: flags; the profile named by --profile;
+WCDN_ENDPOINT, WCDN_API_KEY, WCDN_CA_FILE; the head of ~/.config/wcdn/config.toml (or
+$XDG_CONFIG_HOME/wcdn/config.toml):
+
+  endpoint = \"https://wcdn.example:4501\"
+  api_key_file = \"key\"                 # relative to this file
+  ca_file = \"ca.pem\"
+
+  [profile.staging]
+  endpoint = \"https://staging.example:4501\"
+  api_key_file = \"staging-key\"
+
+In JSON, ids and positions (\"epoch:seq\") are text, times are RFC 3339 in UTC, and what is not
+known is null. Progress and errors go to standard error. NO_COLOR is respected.";
+
+pub(crate) const API_KEY: &str = "\
+A file with the API key and nothing else [env: WCDN_API_KEY, the key itself]
+
+There is no flag for the key: a command line can be read by everybody on the machine, and stays \
+in the history of the shell.";
+
+pub(crate) const CHANGE: &str = "\
+JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait as `wcdn receipt`.";
+
+pub(crate) const PURGE: &str = "\
+JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait as `wcdn receipt`.
+
+A file of a quilt stands for its whole quilt. At most 100,000 ids in one purge.";
+
+pub(crate) const RECEIPT: &str = "\
+JSON: {change: {id, kind, first, last, committedAt, ids, by}, nodes: [{node, region, state,
+appliedAfterMs, memoryRemoved, fillsMarked, redis, redisRemoved, readBack}], settled, complete}.
+
+state is pending, applied, unconfirmed, fenced or lost; redis is none, removed or unreachable;
+readBack is clean, stale or unknown. Times count from the commit to the arrival of the node's word.
+Exits with 5 while some node has not applied the change.";
+
+pub(crate) const BLOCKS: &str = "JSON: {blocks: [{id, reason, by, blockedAt}]}.";
+
+pub(crate) const NODES: &str = "\
+JSON: {head, nodes: [{node, region, state, applied, confirmedAgoMs, version, hasSession, strict,
+edgeUrl}]}. state is live, unconfirmed, fenced or lost.";
+
+pub(crate) const ORIGINS: &str = "\
+JSON of get: {revision, origins: [{name, url, trusted}]}, which set takes. Of set, add and remove:
+{change: {…}, pool: {revision, origins}}; with --wait as `wcdn receipt`.
+
+A change names the revision it was made from. If another one came between, nothing is changed.";
+
+pub(crate) const EVENTS: &str = "\
+JSON, one line per event: {position, committedAt, kind, all, ids, revision}. kind is purge, block,
+unblock, origins, barrier or unknown.
+
+With --follow it goes on after the connection was lost, and leaves out nothing.";
+
+pub(crate) const EXPLAIN: &str = "\
+JSON: {id, blocked, nodes: [{node, region, unanswered, holding: {tier, blocked, length, verified,
+contentType, token, removed, fetchedAt, applied}}]}. tier is memory, redis, filling, or null if the
+node holds nothing; verified is full, attested or origin.
+
+A node serves what it holds if the token, the position known when the bytes were fetched, reaches
+that of the latest removal.";
+
+pub(crate) const STATUS: &str = "JSON: {endpoint, version, head, floorSeq, nodesLive}.";

@@ -1,0 +1,129 @@
+//! The connection to the control plane: the key in every call, a deadline on every answer.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tonic::{
+    Request, Response, Status, Streaming,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
+use wcdn_proto::pb::admin::v1::admin_service_client::AdminServiceClient;
+
+use crate::{
+    config::{ApiKey, CONNECT_TIMEOUT, Connection},
+    failure::Failure,
+};
+
+/// The service, as generated.
+pub(crate) type Admin = AdminServiceClient<InterceptedService<Channel, Key>>;
+
+/// The control plane.
+#[derive(Debug)]
+pub(crate) struct Client {
+    admin: Admin,
+    address: String,
+    call_timeout: Duration,
+}
+
+/// Puts the API key into a request.
+#[derive(Debug, Clone)]
+pub(crate) struct Key(ApiKey);
+
+impl Interceptor for Key {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert("x-api-key", self.0.header());
+        Ok(request)
+    }
+}
+
+impl Client {
+    /// # Errors
+    /// [`Failure::Unreachable`] and [`Failure::Silent`].
+    pub(crate) async fn connect(connection: Connection) -> Result<Self, Failure> {
+        let Connection { endpoint, address, key, call_timeout } = connection;
+        // All of it together: looking up the name, too, which no limit of the endpoint covers.
+        let Ok(connected) = timeout(CONNECT_TIMEOUT, endpoint.connect()).await else {
+            return Err(Failure::Silent { address, waited: CONNECT_TIMEOUT });
+        };
+        match connected {
+            Ok(channel) => {
+                let admin = AdminServiceClient::with_interceptor(channel, Key(key));
+                Ok(Self { admin, address, call_timeout })
+            }
+            Err(cause) => Err(Failure::Unreachable { address, cause }),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Asks, and waits for the answer.
+    pub(crate) async fn call<Q, A>(
+        &mut self,
+        what: &'static str,
+        question: Q,
+        rpc: impl AsyncFnOnce(&mut Admin, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        let mut request = Request::new(question);
+        // For the other side to know when nobody listens any more. It is a little longer, so that
+        // the one who tells of it is always this side.
+        request.set_timeout(self.call_timeout + Duration::from_secs(1));
+        self.answered(what, request, rpc).await
+    }
+
+    /// Asks for a stream, and waits for its head; the stream itself may take any time.
+    pub(crate) async fn open<Q, A>(
+        &mut self,
+        what: &'static str,
+        question: Q,
+        rpc: impl AsyncFnOnce(&mut Admin, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        self.answered(what, Request::new(question), rpc).await
+    }
+
+    async fn answered<Q, A>(
+        &mut self,
+        what: &'static str,
+        request: Request<Q>,
+        rpc: impl AsyncFnOnce(&mut Admin, Request<Q>) -> Result<Response<A>, Status>,
+    ) -> Result<A, Failure> {
+        match timeout(self.call_timeout, rpc(&mut self.admin, request)).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.refused(what, status)),
+            Err(_elapsed) => Err(Failure::Overdue {
+                what,
+                address: self.address.clone(),
+                waited: self.call_timeout,
+            }),
+        }
+    }
+
+    /// The next message of a stream; none at its end.
+    ///
+    /// # Cancel safety
+    /// No message is lost.
+    pub(crate) async fn next<A>(
+        &self,
+        what: &'static str,
+        stream: &mut Streaming<A>,
+    ) -> Result<Option<A>, Failure> {
+        stream.message().await.map_err(|status| self.refused(what, status))
+    }
+
+    /// A part that every answer has.
+    pub(crate) fn present<T>(
+        &self,
+        what: &'static str,
+        part: Option<T>,
+        wrong: &'static str,
+    ) -> Result<T, Failure> {
+        part.ok_or_else(|| Failure::Nonsense { what, address: self.address.clone(), wrong })
+    }
+
+    fn refused(&self, what: &'static str, status: Status) -> Failure {
+        Failure::Refused { what, address: self.address.clone(), status: Box::new(status) }
+    }
+}

@@ -1,0 +1,92 @@
+//! The commands, and what each means for scripts.
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use clap_complete::Shell;
+
+use crate::{
+    args::{Args, Command, ConnectionArgs},
+    client::Client,
+    config::Connection,
+    failure::Failure,
+    output::Output,
+};
+
+mod blocks;
+mod change;
+mod events;
+mod explain;
+mod nodes;
+mod origins;
+mod status;
+
+use change::Asked;
+pub(crate) use origins::PoolError;
+
+/// What became of a command that was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    /// Some node has not applied the change.
+    Incomplete,
+    /// Somebody had no patience.
+    Interrupted,
+}
+
+impl Outcome {
+    /// As `--help` documents it.
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Done => 0,
+            Self::Incomplete => 5,
+            Self::Interrupted => 130,
+        })
+    }
+}
+
+/// Carries out a command.
+pub(crate) async fn run(
+    connection: ConnectionArgs,
+    command: Command,
+    output: Output,
+) -> Result<Outcome, Failure> {
+    let connect = async || {
+        Client::connect(Connection::read(connection, |name| std::env::var_os(name))?).await
+    };
+    let output = &output;
+    match command {
+        // What can be wrong with the arguments is told before there is a connection.
+        Command::Purge(args) => {
+            let asked = Asked::purge(&args)?;
+            asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Block(args) => {
+            let asked = Asked::block(&args)?;
+            asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Unblock(args) => {
+            let asked = Asked::unblock(&args)?;
+            asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Barrier(wait) => Asked::Barrier.make(&mut connect().await?, output, &wait).await,
+        Command::Receipt(args) => change::receipt(&mut connect().await?, output, &args).await,
+        Command::Blocks => blocks::list(&mut connect().await?, output).await,
+        Command::Nodes => nodes::list(&mut connect().await?, output).await,
+        Command::Origins(args) => {
+            let edit = origins::Edit::read(args)?;
+            origins::run(&mut connect().await?, output, edit).await
+        }
+        Command::Events(args) => events::tail(&mut connect().await?, output, &args).await,
+        Command::Explain(args) => explain::id(&mut connect().await?, output, args.id).await,
+        Command::Status => status::show(&mut connect().await?, output).await,
+        Command::Completions { shell } => completions(output, shell),
+    }
+}
+
+fn completions(output: &Output, shell: Shell) -> Result<Outcome, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "wcdn", &mut script);
+    output.write(&String::from_utf8_lossy(&script))?;
+    Ok(Outcome::Done)
+}

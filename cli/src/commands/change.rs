@@ -1,0 +1,107 @@
+//! Purge, block, unblock, barrier: what goes into the log, and its receipt.
+
+use wcdn_proto::{
+    ContentId,
+    pb::admin::v1::{
+        BarrierRequest, BlockRequest, Change, GetReceiptRequest, PurgeRequest, UnblockRequest,
+    },
+};
+
+use crate::{
+    args::{BlockArgs, PurgeArgs, ReceiptArgs, UnblockArgs, WaitArgs},
+    client::{Admin, Client},
+    commands::Outcome,
+    failure::Failure,
+    ids::{self, InvalidIds},
+    output::Output,
+    receipt,
+};
+
+/// As the service limits it.
+const MAX_PURGED: usize = 100_000;
+
+/// As the service limits it.
+const MAX_BLOCKED: usize = 10_000;
+
+/// A change that can be sent.
+#[derive(Debug)]
+pub(super) enum Asked {
+    Purge(PurgeRequest),
+    Block(BlockRequest),
+    Unblock(UnblockRequest),
+    Barrier,
+}
+
+impl Asked {
+    pub(super) fn purge(args: &PurgeArgs) -> Result<Self, InvalidIds> {
+        let ids = if args.all { Vec::new() } else { texts(&ids::read(&args.ids, MAX_PURGED)?) };
+        let idempotency_token = args.token.text();
+        Ok(Self::Purge(PurgeRequest { ids, all: args.all, force: args.force, idempotency_token }))
+    }
+
+    pub(super) fn block(args: &BlockArgs) -> Result<Self, InvalidIds> {
+        let ids = texts(&ids::read(&args.ids, MAX_BLOCKED)?);
+        let (reason, idempotency_token) = (args.reason.clone(), args.token.text());
+        Ok(Self::Block(BlockRequest { ids, reason, idempotency_token }))
+    }
+
+    pub(super) fn unblock(args: &UnblockArgs) -> Result<Self, InvalidIds> {
+        let ids = texts(&ids::read(&args.ids, MAX_BLOCKED)?);
+        Ok(Self::Unblock(UnblockRequest { ids, idempotency_token: args.token.text() }))
+    }
+
+    /// Sends it, and prints what became of it.
+    pub(super) async fn make(
+        self,
+        client: &mut Client,
+        output: &Output,
+        wait: &WaitArgs,
+    ) -> Result<Outcome, Failure> {
+        let change = self.send(client).await?;
+        receipt::committed(client, output, change, wait).await
+    }
+
+    async fn send(self, client: &mut Client) -> Result<Change, Failure> {
+        let (what, change) = match self {
+            Self::Purge(asked) => {
+                let rpc = async |admin: &mut Admin, request| admin.purge(request).await;
+                ("purge", client.call("purge", asked, rpc).await?.change)
+            }
+            Self::Block(asked) => {
+                let rpc = async |admin: &mut Admin, request| admin.block(request).await;
+                ("block", client.call("block", asked, rpc).await?.change)
+            }
+            Self::Unblock(asked) => {
+                let rpc = async |admin: &mut Admin, request| admin.unblock(request).await;
+                ("unblock", client.call("unblock", asked, rpc).await?.change)
+            }
+            Self::Barrier => {
+                let rpc = async |admin: &mut Admin, request| admin.barrier(request).await;
+                ("barrier", client.call("barrier", BarrierRequest {}, rpc).await?.change)
+            }
+        };
+        client.present(what, change, "no change")
+    }
+}
+
+/// Shows the receipt of a change.
+pub(super) async fn receipt(
+    client: &mut Client,
+    output: &Output,
+    args: &ReceiptArgs,
+) -> Result<Outcome, Failure> {
+    const WHAT: &str = "the receipt";
+    if args.wait.wait {
+        return receipt::settled(client, output, &args.change, &args.wait, None).await;
+    }
+    let question = GetReceiptRequest { change_id: args.change.clone() };
+    let rpc = async |admin: &mut Admin, request| admin.get_receipt(request).await;
+    let answer = client.call(WHAT, question, rpc).await?;
+    let receipt = client.present(WHAT, answer.receipt, "no receipt")?;
+    receipt::print(output, &receipt)?;
+    Ok(receipt::outcome(Some(&receipt)))
+}
+
+fn texts(ids: &[ContentId]) -> Vec<String> {
+    ids.iter().map(ContentId::to_string).collect()
+}
