@@ -1,0 +1,132 @@
+//! Every number the event plane tells Prometheus.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::seal::Rejection;
+
+/// The metrics of one node's plane.
+#[derive(Debug, Default)]
+pub(crate) struct GossipMetrics {
+    datagrams: Family<Traffic, Counter>,
+    bytes: Family<Traffic, Counter>,
+    pub(crate) rejected: Family<Rejected, Counter>,
+    /// Members heard from lately, this node included.
+    pub(crate) members_live: Gauge,
+    /// Members not yet forgotten, this node included.
+    pub(crate) members_known: Gauge,
+    /// Times that membership had to be started anew.
+    pub(crate) membership_restarts: Counter,
+    /// The contiguous position: its number.
+    pub(crate) applied_seq: Gauge<u64, AtomicU64>,
+    /// The highest number that a signature vouched for.
+    pub(crate) known_seq: Gauge<u64, AtomicU64>,
+    /// Frames made true here; for an issuer, those it was given to spread.
+    pub(crate) frames: Counter,
+    /// Readings of the log.
+    pub(crate) catch_ups: Family<CaughtUp, Counter>,
+}
+
+/// Datagrams are told apart by what they carry and which way they go.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Traffic {
+    plane: Plane,
+    direction: Direction,
+}
+
+/// Datagrams that were dropped are told apart by why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Rejected {
+    /// Why.
+    pub(crate) reason: Rejection,
+}
+
+/// Readings of the log are told apart by how they ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CaughtUp {
+    /// What came of it.
+    pub(crate) result: CatchUpResult,
+}
+
+/// What came of reading the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum CatchUpResult {
+    /// Frames.
+    Frames,
+    /// A snapshot.
+    Snapshot,
+    /// Nothing: no control plane answered.
+    Failed,
+}
+
+/// What a datagram carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Plane {
+    /// A piece of a message of chitchat.
+    Membership,
+    /// A message of the event plane.
+    Event,
+}
+
+/// Which way a datagram goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub(crate) enum Direction {
+    /// Received and opened.
+    In,
+    /// Handed to the kernel.
+    Out,
+}
+
+impl GossipMetrics {
+    /// Counts one datagram.
+    pub(crate) fn count(&self, plane: Plane, direction: Direction, bytes: usize) {
+        let traffic = Traffic { plane, direction };
+        self.datagrams.get_or_create(&traffic).inc();
+        self.bytes.get_or_create(&traffic).inc_by(bytes as u64);
+    }
+
+    /// Counts a datagram that was dropped.
+    pub(crate) fn reject(&self, reason: Rejection) {
+        self.rejected.get_or_create(&Rejected { reason }).inc();
+    }
+
+    /// Counts a reading of the log.
+    pub(crate) fn caught_up(&self, result: CatchUpResult) {
+        self.catch_ups.get_or_create(&CaughtUp { result }).inc();
+    }
+
+    /// Metrics that `registry` tells.
+    pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
+        let metrics = Self::default();
+        let registry = registry.sub_registry_with_prefix("wcdn_gossip");
+        registry.register("datagrams", "Sealed datagrams", metrics.datagrams.clone());
+        registry.register("bytes", "Bytes of sealed datagrams", metrics.bytes.clone());
+        registry.register("rejected", "Datagrams dropped", metrics.rejected.clone());
+        let (live, known) = (&metrics.members_live, &metrics.members_known);
+        registry.register("members_live", "Members heard from lately", live.clone());
+        registry.register("members_known", "Members not yet forgotten", known.clone());
+        registry.register(
+            "membership_restarts",
+            "Times that membership was started anew",
+            metrics.membership_restarts.clone(),
+        );
+        registry.register(
+            "applied_seq",
+            "Number up to which every event is applied",
+            metrics.applied_seq.clone(),
+        );
+        registry.register(
+            "known_seq",
+            "Highest number that a signature vouched for",
+            metrics.known_seq.clone(),
+        );
+        registry.register("frames", "Frames applied, or given to spread", metrics.frames.clone());
+        registry.register("catch_ups", "Readings of the log", metrics.catch_ups.clone());
+        Arc::new(metrics)
+    }
+}
