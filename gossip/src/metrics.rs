@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::seal::Rejection;
+use crate::{edge_brain::EdgeCounts, issuer_brain::IssuerCounts, seal::Rejection};
 
 /// The metrics of one node's plane.
 #[derive(Debug, Default)]
@@ -26,10 +26,9 @@ pub(crate) struct GossipMetrics {
     pub(crate) applied_seq: Gauge<u64, AtomicU64>,
     /// The highest number that a signature vouched for.
     pub(crate) known_seq: Gauge<u64, AtomicU64>,
-    /// Frames made true here; for an issuer, those it was given to spread.
-    pub(crate) frames: Counter,
-    /// Readings of the log.
-    pub(crate) catch_ups: Family<CaughtUp, Counter>,
+    frames: Family<Taken, Counter>,
+    sent: Family<Sent, Counter>,
+    catch_ups: Family<CaughtUp, Counter>,
 }
 
 /// Datagrams are told apart by what they carry and which way they go.
@@ -46,11 +45,22 @@ pub(crate) struct Rejected {
     pub(crate) reason: Rejection,
 }
 
+/// Frames are told apart by what became of them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Taken {
+    result: &'static str,
+}
+
+/// Messages sent are told apart by why.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sent {
+    kind: &'static str,
+}
+
 /// Readings of the log are told apart by how they ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(crate) struct CaughtUp {
-    /// What came of it.
-    pub(crate) result: CatchUpResult,
+struct CaughtUp {
+    result: CatchUpResult,
 }
 
 /// What came of reading the log.
@@ -100,6 +110,35 @@ impl GossipMetrics {
         self.catch_ups.get_or_create(&CaughtUp { result }).inc();
     }
 
+    /// Adds what an edge's brain counted between two looks.
+    pub(crate) fn add_edge(&self, before: EdgeCounts, after: EdgeCounts) {
+        let frames = |result, before: u64, after: u64| {
+            self.frames.get_or_create(&Taken { result }).inc_by(after.saturating_sub(before));
+        };
+        frames("applied", before.applied, after.applied);
+        frames("duplicate", before.duplicates, after.duplicates);
+        frames("refused", before.refused, after.refused);
+        frames("outdated", before.outdated, after.outdated);
+        self.add_sent("repair", before.repairs, after.repairs);
+    }
+
+    /// Adds what an issuer's brain counted between two looks.
+    pub(crate) fn add_issuer(&self, before: IssuerCounts, after: IssuerCounts) {
+        let frames = |result, before: u64, after: u64| {
+            self.frames.get_or_create(&Taken { result }).inc_by(after.saturating_sub(before));
+        };
+        frames("published", before.published, after.published);
+        frames("refused", before.refused, after.refused);
+        self.add_sent("push", before.pushes, after.pushes);
+        self.add_sent("resend", before.resends, after.resends);
+        self.add_sent("reminder", before.reminders, after.reminders);
+        self.add_sent("repair", before.repairs, after.repairs);
+    }
+
+    fn add_sent(&self, kind: &'static str, before: u64, after: u64) {
+        self.sent.get_or_create(&Sent { kind }).inc_by(after.saturating_sub(before));
+    }
+
     /// Metrics that `registry` tells.
     pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
         let metrics = Self::default();
@@ -125,7 +164,8 @@ impl GossipMetrics {
             "Highest number that a signature vouched for",
             metrics.known_seq.clone(),
         );
-        registry.register("frames", "Frames applied, or given to spread", metrics.frames.clone());
+        registry.register("frames", "Frames received or published", metrics.frames.clone());
+        registry.register("sent", "Messages sent because of frames", metrics.sent.clone());
         registry.register("catch_ups", "Readings of the log", metrics.catch_ups.clone());
         Arc::new(metrics)
     }

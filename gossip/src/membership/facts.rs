@@ -20,7 +20,6 @@ const HEAD: &str = "head";
 
 /// What a node tells of itself.
 pub(crate) fn of(region: &Region, role: Role, positions: &Positions) -> Vec<(String, String)> {
-    let position = |Position { epoch, seq }| format!("{epoch}.{seq}");
     let role = match role {
         Role::Edge => "edge",
         Role::Issuer => "issuer",
@@ -28,8 +27,8 @@ pub(crate) fn of(region: &Region, role: Role, positions: &Positions) -> Vec<(Str
     let facts = [
         (REGION, region.to_string()),
         (ROLE, role.to_owned()),
-        (APPLIED, position(positions.applied())),
-        (HEAD, position(positions.known())),
+        (APPLIED, print(positions.applied())),
+        (HEAD, print(positions.known())),
     ];
     facts.map(|(key, value)| (key.to_owned(), value)).into()
 }
@@ -53,6 +52,36 @@ pub(crate) fn read(id: &ChitchatId, state: &NodeState, is_live: bool) -> Option<
 
 /// The highest position that a node says is committed: a hint, and maybe a lie.
 pub(crate) fn head(state: &NodeState) -> Option<Position> {
-    let (epoch, seq) = state.get(HEAD)?.split_once('.')?;
+    state.get(HEAD).and_then(parse)
+}
+
+fn print(Position { epoch, seq }: Position) -> String {
+    format!("{epoch}.{seq}")
+}
+
+fn parse(text: &str) -> Option<Position> {
+    let (epoch, seq) = text.split_once('.')?;
     Some(Position { epoch: epoch.parse().ok()?, seq: seq.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_position_printed_is_read_again(epoch: u64, seq: u64) {
+            let position = Position { epoch, seq };
+            prop_assert_eq!(parse(&print(position)), Some(position));
+        }
+
+        #[test]
+        fn any_text_is_a_position_or_none(text: String) {
+            if let Some(position) = parse(&text) {
+                prop_assert_eq!(parse(&print(position)), Some(position));
+            }
+        }
+    }
 }
