@@ -3,8 +3,21 @@
 //! - [`frame`]: signed frames of events, the unit that is stored and sent
 //! - [`seam`]: what a node and a control plane give to the plane: where events are applied, and how
 //!   the log is read again
+//! - [`edge_brain`], [`issuer_brain`]: what the two sides do, as pure state machines; `docs/gossip.md`
+//!   says why
+//! - [`receipts`]: who has confirmed what, and when
+//! - [`message`], [`member`], [`ranges`], [`ring`], [`time`]: what they speak of
 //!
 //! Nothing here knows of caches or of SQL.
 
+mod bucket;
+pub mod edge_brain;
 pub mod frame;
+pub mod issuer_brain;
+pub mod member;
+pub mod message;
+pub mod ranges;
+pub mod receipts;
+pub mod ring;
 pub mod seam;
+pub mod time;
