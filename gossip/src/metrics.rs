@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::AtomicU64};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue},
+    encoding::EncodeLabelSet,
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
 };
@@ -34,15 +34,15 @@ pub(crate) struct GossipMetrics {
 /// Datagrams are told apart by what they carry and which way they go.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Traffic {
-    plane: Plane,
-    direction: Direction,
+    plane: &'static str,
+    direction: &'static str,
 }
 
 /// Datagrams that were dropped are told apart by why.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct Rejected {
     /// Why.
-    pub(crate) reason: Rejection,
+    pub(crate) reason: &'static str,
 }
 
 /// Frames are told apart by what became of them.
@@ -60,11 +60,11 @@ struct Sent {
 /// Readings of the log are told apart by how they ended.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CaughtUp {
-    result: CatchUpResult,
+    result: &'static str,
 }
 
 /// What came of reading the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum CatchUpResult {
     /// Frames.
     Frames,
@@ -75,7 +75,7 @@ pub(crate) enum CatchUpResult {
 }
 
 /// What a datagram carries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Plane {
     /// A piece of a message of chitchat.
     Membership,
@@ -84,7 +84,7 @@ pub(crate) enum Plane {
 }
 
 /// Which way a datagram goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
     /// Received and opened.
     In,
@@ -95,6 +95,14 @@ pub(crate) enum Direction {
 impl GossipMetrics {
     /// Counts one datagram.
     pub(crate) fn count(&self, plane: Plane, direction: Direction, bytes: usize) {
+        let plane = match plane {
+            Plane::Membership => "membership",
+            Plane::Event => "event",
+        };
+        let direction = match direction {
+            Direction::In => "in",
+            Direction::Out => "out",
+        };
         let traffic = Traffic { plane, direction };
         self.datagrams.get_or_create(&traffic).inc();
         self.bytes.get_or_create(&traffic).inc_by(bytes as u64);
@@ -102,11 +110,16 @@ impl GossipMetrics {
 
     /// Counts a datagram that was dropped.
     pub(crate) fn reject(&self, reason: Rejection) {
-        self.rejected.get_or_create(&Rejected { reason }).inc();
+        self.rejected.get_or_create(&Rejected { reason: reason.name() }).inc();
     }
 
     /// Counts a reading of the log.
     pub(crate) fn caught_up(&self, result: CatchUpResult) {
+        let result = match result {
+            CatchUpResult::Frames => "frames",
+            CatchUpResult::Snapshot => "snapshot",
+            CatchUpResult::Failed => "failed",
+        };
         self.catch_ups.get_or_create(&CaughtUp { result }).inc();
     }
 

@@ -21,7 +21,11 @@ pub(crate) struct Positions {
 impl Positions {
     /// Of a node that begins at `start`.
     pub(crate) fn new(start: Position) -> Self {
-        Self { applied: watch::Sender::new(start), known: RwLock::new(start), confirmed: AtomicU64::new(0) }
+        Self {
+            applied: watch::Sender::new(start),
+            known: RwLock::new(start),
+            confirmed: AtomicU64::new(0),
+        }
     }
 
     /// Everything up to here is applied.

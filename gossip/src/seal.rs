@@ -37,7 +37,6 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     digest, hkdf,
 };
-use prometheus_client::encoding::EncodeLabelValue;
 use rand::RngExt as _;
 
 use self::window::Window;
@@ -79,7 +78,7 @@ pub struct ClusterKeys {
 }
 
 /// Why a datagram was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rejection {
     /// It is too short or too long to be one.
     Length,
@@ -158,6 +157,22 @@ impl ClusterKey {
 impl fmt::Debug for ClusterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ClusterKey(…)")
+    }
+}
+
+impl Rejection {
+    /// As a label.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Length => "length",
+            Self::Version => "version",
+            Self::Key => "key",
+            Self::Forged => "forged",
+            Self::Replayed => "replayed",
+            Self::Plane => "plane",
+            Self::Malformed => "malformed",
+            Self::Overflow => "overflow",
+        }
     }
 }
 

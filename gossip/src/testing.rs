@@ -29,7 +29,7 @@ pub(crate) struct Door {
     pub(crate) metrics: Arc<GossipMetrics>,
     pub(crate) tasks: TaskTracker,
     pub(crate) shutdown: CancellationToken,
-    pub(crate) events: mpsc::Receiver<Received>,
+    pub(crate) _events: mpsc::Receiver<Received>,
     pub(crate) _stop: DropGuard,
 }
 
@@ -55,11 +55,14 @@ impl Door {
         };
         tasks.spawn(inbound.run(shutdown.clone()));
         let stop = shutdown.clone().drop_guard();
-        (Self { address, socket, metrics, tasks, shutdown, events, _stop: stop }, transport)
+        (
+            Self { address, socket, metrics, tasks, shutdown, _events: events, _stop: stop },
+            transport,
+        )
     }
 
     pub(crate) fn rejected(&self, reason: Rejection) -> u64 {
-        self.metrics.rejected.get_or_create(&Rejected { reason }).get()
+        self.metrics.rejected.get_or_create(&Rejected { reason: reason.name() }).get()
     }
 }
 

@@ -206,18 +206,20 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                     let head = *self.hint.borrow_and_update();
                     self.take(Input::Hint(head)).await;
                 }
-                () = until(self.brain.deadline()) => self.take(Input::Tick).await,
                 received = events.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
                         error!("event plane ended with its socket");
                         return;
                     }
-                    for (from, message) in
-                        batch.drain(..).filter_map(|datagram| self.wiring.decode(datagram)).collect::<Vec<_>>()
-                    {
-                        self.take(Input::Received { from, message }).await;
+                    for datagram in batch.drain(..) {
+                        if let Some((from, message)) = self.wiring.decode(datagram) {
+                            self.take(Input::Received { from, message }).await;
+                        }
                     }
                 }
+                // Last, as every input runs the timers too: a deadline that has passed must not
+                // keep others from their turn.
+                () = until(self.brain.deadline()) => self.take(Input::Tick).await,
             }
         }
     }

@@ -217,15 +217,14 @@ impl<H: Head> Driver<H> {
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                Some(frames) = self.commits.recv() => self.take(Input::Publish(frames)).await,
                 read = finished(&mut self.reading) => self.answer(read).await,
                 Ok(()) = members.changed() => {
                     let members = members.borrow_and_update().to_vec();
                     self.take(Input::Members(members)).await;
                 }
-                () = until(deadline) => self.take(Input::Tick).await,
+                Some(frames) = self.commits.recv() => self.take(Input::Publish(frames)).await,
                 1.. = self.heard.recv_many(&mut reports, BATCH) => {
-                    for heard in std::mem::take(&mut reports) {
+                    for heard in reports.drain(..) {
                         self.take(Input::Heard(heard)).await;
                     }
                 }
@@ -234,12 +233,15 @@ impl<H: Head> Driver<H> {
                         error!("event plane ended with its socket");
                         return;
                     }
-                    for datagram in std::mem::take(&mut datagrams) {
+                    for datagram in datagrams.drain(..) {
                         if let Some((from, message)) = self.wiring.decode(datagram) {
                             self.take(Input::Received { from, message }).await;
                         }
                     }
                 }
+                // Last, as every input runs the timers too: a deadline that has passed must not
+                // keep others from their turn.
+                () = until(deadline) => self.take(Input::Tick).await,
             }
             self.read_head();
         }

@@ -49,7 +49,6 @@ impl Window {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "a remainder by 1,024")]
 fn place(counter: u64) -> (usize, u64) {
     let at = counter % SIZE;
     ((at / 64) as usize, 1 << (at % 64))
