@@ -6,7 +6,8 @@
 //! - its datagrams are sealed and cut by [`crate::transport`], since one unsealed datagram of a
 //!   stranger could end its task;
 //! - a member that holds the key could do so still, so its task is watched, and started anew under a
-//!   larger generation, never under the same one, which its peers would take for a stale copy;
+//!   larger generation, never under the same one, which its peers would take for a stale copy; whom
+//!   it knew stays known and is asked first;
 //! - members it believes dead stay known until it forgets them, after 15 minutes: when a partition
 //!   heals, events must not wait for the failure detector;
 //! - of a node that was restarted it knows several generations for a while; the newest counts.
@@ -15,6 +16,7 @@
 //! with members older than chitchat 0.12, of which this program has none.
 
 pub(crate) mod facts;
+mod remembered;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -42,6 +44,8 @@ use crate::{
     positions::Positions,
     transport::SealedTransport,
 };
+
+use self::remembered::Remembered;
 
 /// Silence longer than this is no sample of how often a member is heard: after a partition of 10 s
 /// the mean would take minutes to become small again.
@@ -115,18 +119,23 @@ impl Membership {
     /// Runs until told to stop.
     pub(crate) async fn run(self, shutdown: CancellationToken) {
         let mut generation = 0;
+        let mut remembered = Remembered::default();
         loop {
             generation = next_generation(generation);
-            match self.start(generation).await {
-                Ok(handle) => {
-                    let end = self.attend(&handle, &shutdown).await;
+            // It looks up the names of seeds, which may take long.
+            let start = shutdown.run_until_cancelled(self.start(generation, &remembered)).await;
+            match start {
+                None => return,
+                Some(Ok(handle)) => {
+                    let end = self.attend(&handle, &remembered, &shutdown).await;
                     // A task that died has told of it already.
                     drop(time::timeout(STOP_TIMEOUT, handle.shutdown()).await);
                     if matches!(end, End::Stopped) {
                         return;
                     }
+                    remembered = Remembered::from(self.members.borrow().clone());
                 }
-                Err(error) => error!(%error, "membership cannot start"),
+                Some(Err(error)) => error!(%error, "membership cannot start"),
             }
             self.metrics.membership_restarts.inc();
             tokio::select! {
@@ -136,14 +145,14 @@ impl Membership {
         }
     }
 
-    async fn start(&self, generation: u64) -> io::Result<ChitchatHandle> {
+    async fn start(&self, generation: u64, remembered: &Remembered) -> io::Result<ChitchatHandle> {
         let MembershipSettings { cluster, node, advertise, seeds, interval, .. } = &self.settings;
         let config = ChitchatConfig {
             chitchat_id: ChitchatId::new(node.as_str(), generation, *advertise),
             cluster_id: cluster.clone(),
             gossip_interval: *interval,
             listen_addr: *advertise,
-            seed_nodes: seeds.clone(),
+            seed_nodes: seeds.iter().cloned().chain(remembered.seeds()).collect(),
             failure_detector_config: FailureDetectorConfig {
                 max_interval: MAX_SILENCE,
                 initial_interval: *interval,
@@ -163,7 +172,12 @@ impl Membership {
     }
 
     /// Tells chitchat of this node, and everybody of the members, once a round.
-    async fn attend(&self, handle: &ChitchatHandle, shutdown: &CancellationToken) -> End {
+    async fn attend(
+        &self,
+        handle: &ChitchatHandle,
+        remembered: &Remembered,
+        shutdown: &CancellationToken,
+    ) -> End {
         let died = handle.termination_watcher();
         tokio::pin!(died);
         let mut changes = handle.with_chitchat(|chitchat| chitchat.live_nodes_watcher()).await;
@@ -183,7 +197,7 @@ impl Membership {
                 Ok(()) = changes.changed() => {}
             }
             let (members, head) = handle.with_chitchat(|chitchat| self.look(chitchat)).await;
-            self.publish(members);
+            self.publish(remembered.complete(members));
             self.head_hint.send_if_modified(|before| std::mem::replace(before, head) != head);
         }
     }

@@ -16,6 +16,8 @@ pub(crate) struct GossipMetrics {
     datagrams: Family<Traffic, Counter>,
     bytes: Family<Traffic, Counter>,
     pub(crate) rejected: Family<Rejected, Counter>,
+    /// Datagrams that the kernel refused to send.
+    pub(crate) unsent: Counter,
     /// Members heard from lately, this node included.
     pub(crate) members_live: Gauge,
     /// Members not yet forgotten, this node included.
@@ -159,6 +161,7 @@ impl GossipMetrics {
         registry.register("datagrams", "Sealed datagrams", metrics.datagrams.clone());
         registry.register("bytes", "Bytes of sealed datagrams", metrics.bytes.clone());
         registry.register("rejected", "Datagrams dropped", metrics.rejected.clone());
+        registry.register("unsent", "Datagrams that the kernel refused", metrics.unsent.clone());
         let (live, known) = (&metrics.members_live, &metrics.members_known);
         registry.register("members_live", "Members heard from lately", live.clone());
         registry.register("members_known", "Members not yet forgotten", known.clone());

@@ -8,7 +8,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::{net::UdpSocket, sync::mpsc};
+use tokio::{net::UdpSocket, sync::mpsc, task::yield_now, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -80,7 +80,10 @@ impl SealedSocket {
         let datagram = self.sealer.seal(plane, payload);
         match self.socket.send_to(&datagram, to).await {
             Ok(sent) => self.metrics.count(plane, Direction::Out, sent),
-            Err(error) => debug!(%to, %error, "datagram not sent"),
+            Err(error) => {
+                debug!(%to, %error, "datagram not sent");
+                self.metrics.unsent.inc();
+            }
         }
     }
 }
@@ -100,18 +103,24 @@ impl Inbound {
                     return;
                 },
             }
-            for _ in 0..BATCH {
-                match socket.socket.try_recv_from(&mut buffer) {
-                    Ok((length, from)) => self.receive(&mut buffer[..length], from),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        debug!(%error, "nothing received");
-                        tokio::time::sleep(ERROR_PAUSE).await;
-                        break;
-                    }
+            self.drain(&socket, &mut buffer).await;
+        }
+    }
+
+    /// Takes what is there, up to a bound.
+    async fn drain(&mut self, socket: &SealedSocket, buffer: &mut [u8]) {
+        for _ in 0..BATCH {
+            match socket.socket.try_recv_from(buffer) {
+                Ok((length, from)) => self.receive(&mut buffer[..length], from),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    debug!(%error, "nothing received");
+                    return sleep(ERROR_PAUSE).await;
                 }
             }
         }
+        // There may be more; whoever shares this thread has waited for long enough.
+        yield_now().await;
     }
 
     fn receive(&mut self, datagram: &mut [u8], from: SocketAddr) {

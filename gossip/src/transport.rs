@@ -42,6 +42,10 @@ use crate::{
     socket::SealedSocket,
 };
 
+/// Peers that have a socket at a time: above the 300 nodes that one cluster is meant for, and few
+/// enough for a process that may open 1,024 files.
+const MAX_PEERS: usize = 512;
+
 /// Opens what chitchat takes for a UDP socket.
 #[derive(Debug)]
 pub(crate) struct SealedTransport {
@@ -83,7 +87,8 @@ impl SealedTransport {
 impl Transport for SealedTransport {
     async fn open(&self, _: SocketAddr) -> anyhow::Result<Box<dyn Socket>> {
         let inner = UdpSocket::open((Ipv4Addr::LOCALHOST, 0).into()).await?;
-        let peers = Peers::new(inner.local_addr()?, self.socket.clone(), self.tasks.clone());
+        let (address, socket) = (inner.local_addr()?, self.socket.clone());
+        let peers = Peers::new(address, MAX_PEERS, socket, self.tasks.clone());
         let pumps = peers.stop().drop_guard();
         let peers = Arc::new(peers);
         self.current.store(Some(peers.clone()));

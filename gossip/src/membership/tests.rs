@@ -113,7 +113,12 @@ async fn membership_that_is_killed_starts_anew_and_is_found_again() {
     // Only the new generation can tell of this.
     let told = peer.head_hint.wait_for(|head| *head == Position { epoch: 3, seq: 9 });
     timeout(Duration::from_secs(20), told).await.unwrap().unwrap();
-    target.sees("the peer is live again", both).await;
+    eventually("the peer is live again, and was known all the time", || {
+        let seen = target.members.borrow();
+        assert_eq!(seen.len(), 2);
+        both(&seen)
+    })
+    .await;
     peer.sees("the target is one member, and live", both).await;
 }
 

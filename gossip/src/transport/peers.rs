@@ -18,10 +18,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::pieces::{self, MAX_MESSAGE};
 use crate::{metrics::Plane, socket::SealedSocket};
 
-/// Peers that have a socket at a time: well above the 300 nodes that one cluster is meant for. The
-/// one unused for longest makes room.
-const MAX_PEERS: usize = 1_024;
-
 /// The sockets of the peers of one chitchat.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -30,6 +26,8 @@ pub(crate) struct Peers {
     socket: Arc<SealedSocket>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    /// Peers that have a socket at a time; the one unused for longest makes room.
+    max_peers: usize,
     /// Numbers messages, so that pieces of one are told from those of another.
     messages: Arc<AtomicU32>,
     /// Uses of a peer: the clock of who was used last.
@@ -56,12 +54,18 @@ pub(crate) struct Peer {
 
 impl Peers {
     /// Of the chitchat whose socket is at `inner`.
-    pub(crate) fn new(inner: SocketAddr, socket: Arc<SealedSocket>, tasks: TaskTracker) -> Self {
+    pub(crate) fn new(
+        inner: SocketAddr,
+        max_peers: usize,
+        socket: Arc<SealedSocket>,
+        tasks: TaskTracker,
+    ) -> Self {
         Self {
             inner,
             socket,
             tasks,
             stop: CancellationToken::new(),
+            max_peers,
             messages: Arc::default(),
             uses: AtomicU64::new(0),
             table: Mutex::default(),
@@ -85,7 +89,7 @@ impl Peers {
             return Ok(peer.clone());
         }
         let peer = Arc::new(Peer::open(remote, self.inner, self.stop.child_token(), now)?);
-        table.make_room();
+        table.make_room(self.max_peers);
         table.by_loopback.insert(peer.loopback, remote);
         table.by_remote.insert(remote, peer.clone());
         drop(table);
@@ -100,8 +104,8 @@ impl Peers {
 }
 
 impl Table {
-    fn make_room(&mut self) {
-        if self.by_remote.len() < MAX_PEERS {
+    fn make_room(&mut self, max_peers: usize) {
+        if self.by_remote.len() < max_peers {
             return;
         }
         let longest = self.by_remote.values().min_by_key(|peer| peer.used.load(Ordering::Relaxed));

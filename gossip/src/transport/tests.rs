@@ -124,12 +124,19 @@ async fn a_peer_keeps_its_socket_and_the_table_of_peers_is_bounded() {
     let (door, _) = Door::open().await;
     let inner = TokioSocket::bind("127.0.0.1:0").await.unwrap();
     let tasks = TaskTracker::new();
-    let peers = Peers::new(inner.local_addr().unwrap(), door.socket.clone(), tasks.clone());
+    let address = inner.local_addr().unwrap();
+    let peers = Peers::new(address, 3, door.socket.clone(), tasks.clone());
     let remote = |n: u16| SocketAddr::from(([127, 0, 0, 9], 1_000 + n));
-    let first = peers.of(remote(0)).unwrap().loopback();
-    assert_eq!(peers.of(remote(0)).unwrap().loopback(), first);
-    assert_eq!(peers.behind(first), Some(remote(0)));
-    assert_eq!(peers.behind(inner.local_addr().unwrap()), None);
+    let loopback = |n| peers.of(remote(n)).unwrap().loopback();
+    let first: Vec<_> = (0..3).map(loopback).collect();
+    assert_eq!(loopback(0), first[0]);
+    assert_eq!(peers.behind(first[0]), Some(remote(0)));
+    assert_eq!(peers.behind(address), None, "chitchat's own is no peer's");
+    // The second was not used for longest.
+    let fourth = loopback(3);
+    assert_eq!(first.iter().filter(|&&one| peers.behind(one).is_some()).count(), 2);
+    assert_eq!(peers.behind(first[1]), None);
+    assert_eq!(peers.behind(fourth), Some(remote(3)));
     peers.stop().cancel();
     tasks.close();
     tasks.wait().await;

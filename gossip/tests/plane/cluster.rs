@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -39,6 +42,10 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 pub(crate) struct Log {
     key: Arc<SigningKey>,
     state: Mutex<State>,
+    /// Whether it tells its head.
+    pub(crate) tells_head: AtomicBool,
+    /// How often it panics yet when it is read.
+    pub(crate) panics: AtomicU64,
 }
 
 struct State {
@@ -53,6 +60,10 @@ struct State {
 pub(crate) struct Applied {
     seqs: Mutex<BTreeSet<u64>>,
     events: AtomicU64,
+    /// Nothing becomes true while this is held.
+    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// How often something was to become true.
+    pub(crate) begun: AtomicU64,
 }
 
 pub(crate) struct Issuer {
@@ -83,7 +94,12 @@ struct Running {
 impl Log {
     pub(crate) fn new(epoch: u64) -> Arc<Self> {
         let state = Mutex::new(State { epoch, seq: 0, frames: vec![] });
-        Arc::new(Self { key: Arc::new(SigningKey::from_seed(&[5; 32])), state })
+        Arc::new(Self {
+            key: Arc::new(SigningKey::from_seed(&[5; 32])),
+            state,
+            tells_head: AtomicBool::new(true),
+            panics: AtomicU64::new(0),
+        })
     }
 
     /// Commits so many events.
@@ -104,6 +120,9 @@ impl Log {
 
 impl Head for Log {
     async fn head(&self) -> Result<Position, HeadError> {
+        if !self.tells_head.load(Ordering::Relaxed) {
+            return Err(HeadError("the store is locked".into()));
+        }
         let state = self.state.lock();
         Ok(Position { epoch: state.epoch, seq: state.seq })
     }
@@ -111,6 +130,10 @@ impl Head for Log {
 
 impl Catchup for Log {
     async fn catch_up(&self, after: Position) -> Result<CaughtUp, CatchupError> {
+        let panics = self
+            .panics
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        assert!(panics.is_err(), "a fault in reading the log");
         let state = self.state.lock();
         let first = state.frames.first().map_or(state.seq + 1, |frame| frame.first().seq);
         if after.epoch != state.epoch || after.seq + 1 < first {
@@ -124,8 +147,10 @@ impl Catchup for Log {
 
 impl Sink for Applied {
     async fn apply(&self, events: &Events) {
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        let _open = self.gate.lock().await;
         self.seqs.lock().extend(events.iter().map(|(position, _)| position.seq));
-        self.events.fetch_add(events.changes.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.events.fetch_add(events.changes.len() as u64, Ordering::Relaxed);
     }
 }
 
@@ -136,7 +161,7 @@ impl Applied {
 
     /// How often an event was applied, all together.
     pub(crate) fn applied(&self) -> u64 {
-        self.events.load(std::sync::atomic::Ordering::Relaxed)
+        self.events.load(Ordering::Relaxed)
     }
 }
 

@@ -5,10 +5,11 @@
 mod cluster;
 mod relay;
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use tokio::{net::UdpSocket, time::sleep};
-use wcdn_gossip::receipts::Confirmation;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_gossip::{issuer_brain::Heard, receipts::Confirmation};
 use wcdn_proto::Position;
 
 use self::{
@@ -200,4 +201,95 @@ async fn an_idle_cluster_says_little() {
     let (each, size) = (datagrams / 4 / 3, bytes / 4 / 3);
     assert!((5..=30).contains(&each), "{each} datagrams a second from each edge");
     assert!(size < 4_000, "{size} bytes a second from each edge");
+}
+
+#[tokio::test]
+async fn a_position_is_told_only_after_the_sink_has_made_it_true() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
+    eventually("the issuer knows it", || issuer.plane.members().len() == 2).await;
+    let sink = edge.sink.clone();
+    let gate = sink.gate.lock().await;
+    issuer.commit(1).await;
+    eventually("it is being applied", || sink.begun.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(edge.plane.applied(), at(0));
+    let progress = issuer.plane.progress(at(1));
+    assert!(!matches!(progress[0].state, Confirmation::Applied { .. }), "{progress:?}");
+    drop(gate);
+    all_applied(std::slice::from_ref(&edge), 1).await;
+    receipt_is_complete(&issuer, 1, 1).await;
+}
+
+#[tokio::test]
+async fn a_fault_in_reading_the_log_is_survived() {
+    let log = Log::new(EPOCH);
+    log.append(2);
+    log.panics.store(2, Ordering::Relaxed);
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[], None).await;
+    assert_eq!(edge.plane.applied(), at(2));
+    assert_eq!(edge.metric("wcdn_gossip_catch_ups_total", &[("result", "failed")]), 2);
+}
+
+#[tokio::test]
+async fn nothing_is_confirmed_while_the_store_does_not_tell_the_head() {
+    let log = Log::new(EPOCH);
+    log.tells_head.store(false, Ordering::Relaxed);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
+    eventually("the issuer knows it", || issuer.plane.members().len() == 2).await;
+    issuer.commit(1).await;
+    all_applied(std::slice::from_ref(&edge), 1).await;
+    receipt_is_complete(&issuer, 1, 1).await;
+    assert_eq!(edge.plane.confirmed_ago(), None);
+    log.tells_head.store(true, Ordering::Relaxed);
+    eventually("the head is confirmed", || edge.plane.confirmed_ago().is_some()).await;
+}
+
+#[tokio::test]
+async fn a_receipt_completes_by_sessions_alone() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let mut changed = issuer.plane.changed();
+    issuer.commit(4).await;
+    let heard = |seq| Heard {
+        node: "far".parse().unwrap(),
+        incarnation: 1,
+        region: "there".parse().unwrap(),
+        is_strict: true,
+        applied: at(seq),
+    };
+    issuer.plane.heard(heard(3));
+    eventually("it is known", || issuer.plane.nodes().len() == 1).await;
+    assert_eq!(issuer.plane.progress(at(4))[0].state, Confirmation::Pending);
+    changed.mark_unchanged();
+    issuer.plane.heard(heard(4));
+    receipt_is_complete(&issuer, 4, 1).await;
+    assert!(changed.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn a_flood_of_junk_does_not_keep_frames_away() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
+    eventually("the issuer knows it", || issuer.plane.members().len() == 2).await;
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (target, stopped) = (edge.address, stop.clone());
+    tasks.spawn(async move {
+        let stranger = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        // Of the right version and length, so that more than two bytes must be looked at.
+        let junk = [1; 600];
+        while !stopped.is_cancelled() {
+            stranger.send_to(&junk, target).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    });
+    for _ in 0..20 {
+        issuer.commit(1).await;
+    }
+    all_applied(std::slice::from_ref(&edge), 20).await;
+    receipt_is_complete(&issuer, 20, 1).await;
+    stop.cancel();
+    assert!(edge.metric("wcdn_gossip_rejected_total", &[("reason", "key")]) > 0);
 }
