@@ -1,8 +1,9 @@
-//! What is promised of an edge's speed in good weather and bad, one scenario for each promise.
+//! What is promised of speed in good weather and bad, one scenario for each promise.
 
 pub(crate) mod first_byte;
 pub(crate) mod hedge;
 pub(crate) mod herd;
+pub(crate) mod propagation;
 pub(crate) mod redis;
 pub(crate) mod storm;
 

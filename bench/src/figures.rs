@@ -25,6 +25,8 @@ pub(crate) enum Unit {
     Count,
     MiB,
     PerSecond,
+    KilobytesPerSecond,
+    Percent,
 }
 
 impl Unit {
@@ -36,6 +38,8 @@ impl Unit {
             Self::Count => format!("{value:.0}"),
             Self::MiB => format!("{value:.1} MiB"),
             Self::PerSecond => format!("{value:.0}/s"),
+            Self::KilobytesPerSecond => format!("{value:.2} kB/s"),
+            Self::Percent => format!("{value:.3} %"),
         }
     }
 }

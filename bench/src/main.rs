@@ -70,6 +70,8 @@ enum Scenario {
     Hedge,
     /// Memory while blobs come as fast as they can.
     Storm,
+    /// How fast a purge is everywhere, and known to be.
+    Propagation,
 }
 
 impl Scenario {
@@ -82,6 +84,7 @@ impl Scenario {
             Self::FirstByte => claims::first_byte::measure,
             Self::Hedge => claims::hedge::measure,
             Self::Storm => claims::storm::measure,
+            Self::Propagation => claims::propagation::measure,
         })
     }
 }

@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const BELOW_DEV: [&str; 6] =
     ["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon", "wcdn-node", "wcdn-control-plane"];
 
-const ALL_OTHERS: [&str; 8] = [
+const ALL_OTHERS: [&str; 9] = [
     "wcdn-proto",
     "wcdn-walrus",
     "wcdn-gossip",
@@ -28,6 +28,7 @@ const ALL_OTHERS: [&str; 8] = [
     "wcdn-control-plane",
     "wcdn",
     "wcdn-dev",
+    "wcdn-tests",
 ];
 
 fn metadata() -> cargo_metadata::Metadata {
