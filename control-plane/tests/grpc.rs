@@ -1,5 +1,7 @@
 //! The control plane as operators and edges meet it: over real sockets.
 
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "helpers of tests are tests")]
+
 #[path = "grpc/access.rs"]
 mod access;
 #[path = "grpc/edges.rs"]
