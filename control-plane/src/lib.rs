@@ -1,1 +1,37 @@
-//! The WCDN control plane: what must be true everywhere.
+//! The WCDN control plane: what must be true everywhere, and where it is.
+//!
+//! A change goes [`grpc`] → [`log`] → [`store`], and what became of it comes back to [`tracker`]:
+//!
+//! - [`grpc`]: who may call, what calls mean, the sessions of edges
+//! - [`log`]: one task that commits what many ask for, and tells of it
+//! - [`store`]: the SQLite file, and what is done with copies of it
+//! - [`state`]: what the log amounts to, for edges that begin
+//! - [`tracker`]: which node has applied what, and when; receipts
+//!
+//! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
+
+mod api_key;
+mod base32;
+mod change;
+mod chores;
+pub mod commands;
+pub mod config;
+mod control_plane;
+mod desk;
+mod doors;
+mod grpc;
+mod log;
+mod metrics;
+mod secrets;
+mod sessions;
+mod state;
+mod store;
+mod tracker;
+mod wire;
+
+pub use api_key::{ApiKey, InvalidApiKey};
+pub use config::Config;
+pub use control_plane::{ControlPlane, StartError, start};
+pub use doors::{BindError, Doors};
+pub use secrets::Secrets;
+pub use store::StoreError;

@@ -1,0 +1,83 @@
+//! What is done from time to time: looking who is late, keeping receipts, forgetting old frames.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use wcdn_proto::pb::admin::v1::Receipt;
+
+use crate::{
+    config,
+    desk::Desk,
+    store::{StoreError, now_ms, prune::Retention},
+    tracker::State,
+};
+
+/// Between two looks at nodes and receipts: a receipt settles so much later than a lease ends.
+const SWEEP: Duration = Duration::from_millis(100);
+
+/// Between two looks at what is old.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// Receipts of one transaction: some milliseconds, in which changes wait.
+const RECEIPTS: usize = 200;
+
+/// Looks who is late, until `shutdown`.
+pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
+    let mut round = interval(SWEEP);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(round.tick()).await.is_some() {
+        let swept = desk.tracker.lock().sweep(Instant::now());
+        for node in &swept.lost {
+            tracing::warn!(%node, "edge lost");
+            report(desk.store.remember_lost(node.as_str()).await);
+        }
+        for receipts in swept.done.chunks(RECEIPTS) {
+            keep(&desk, receipts).await;
+        }
+        measure(&desk);
+    }
+}
+
+async fn keep(desk: &Desk, receipts: &[Receipt]) {
+    let kept = desk.store.keep_receipts(receipts).await;
+    // What could not be kept stays in memory, and is tried again.
+    if kept.is_ok() {
+        desk.tracker.lock().kept(receipts);
+    }
+    report(kept);
+}
+
+fn report(done: Result<(), StoreError>) {
+    if let Err(error) = done {
+        tracing::error!(error = &error as &dyn std::error::Error, "store cannot be written");
+    }
+}
+
+fn measure(desk: &Desk) {
+    let (nodes, open) = {
+        let tracker = desk.tracker.lock();
+        (tracker.nodes(Instant::now()), tracker.open_receipts())
+    };
+    desk.metrics.open_receipts.set(i64::try_from(open).unwrap_or(i64::MAX));
+    for state in [State::Live, State::Unconfirmed, State::Fenced, State::Lost] {
+        let count = nodes.iter().filter(|node| node.state == state).count();
+        desk.metrics.nodes(state.as_str(), count);
+    }
+}
+
+/// Forgets old frames and changes, until `shutdown`.
+pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, shutdown: CancellationToken) {
+    let mut round = interval(PRUNE);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while shutdown.run_until_cancelled(round.tick()).await.is_some() {
+        let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);
+        let before_ms = now_ms().saturating_sub(age);
+        let retention = Retention { before_ms, max_frames: log.max_frames };
+        // A few at a time, so that changes get their turn.
+        while let Ok(count @ 1..) = desk.log.prune(retention).await {
+            desk.metrics.pruned_frames.inc_by(count);
+        }
+        report(desk.store.prune_changes(before_ms).await);
+    }
+}

@@ -1,0 +1,67 @@
+//! What a control plane is told at start: every key with its default, and what values make sense.
+
+mod limits;
+mod parts;
+
+use serde::{Deserialize, Serialize};
+use wcdn_daemon::config::Problems;
+use wcdn_proto::Span;
+
+pub use self::{
+    limits::Limits,
+    parts::{Cluster, Keys, Listen, Log, Receipts, Store, Tls},
+};
+
+/// The configuration of a control plane. `config.example.toml` shows every key with its default.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Where it listens.
+    pub listen: Listen,
+    /// The certificate that is shown to operators and edges.
+    pub tls: Tls,
+    /// Where everything is kept.
+    pub store: Store,
+    /// How much of the past can be replayed.
+    pub log: Log,
+    /// The keys of the cluster.
+    pub cluster: Cluster,
+    /// API keys.
+    pub keys: Keys,
+    /// When a node counts as what.
+    pub receipts: Receipts,
+    /// What operators and edges may take.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// Everything wrong with the values, at once.
+    ///
+    /// # Errors
+    /// [`Problems`] names each key, its value and the remedy.
+    pub fn check(&self) -> Result<(), Problems> {
+        let mut problems = Problems::default();
+        self.listen.check(&mut problems);
+        self.tls.check(&mut problems);
+        self.log.check(&mut problems);
+        self.cluster.check(&mut problems);
+        self.receipts.check(&mut problems);
+        self.limits.check(&mut problems);
+        problems.into_result()
+    }
+}
+
+fn not_zero<'a>(problems: &mut Problems, counts: impl IntoIterator<Item = (&'a str, usize)>) {
+    for (key, _) in counts.into_iter().filter(|(_, count)| *count == 0) {
+        problems.push(key, "is 0; the least is 1");
+    }
+}
+
+fn takes_time<'a>(problems: &mut Problems, spans: impl IntoIterator<Item = (&'a str, Span)>) {
+    for (key, _) in spans.into_iter().filter(|(_, span)| span.duration().is_zero()) {
+        problems.push(key, "is 0; waiting for no time at all would refuse everything");
+    }
+}
+
+#[cfg(test)]
+mod tests;

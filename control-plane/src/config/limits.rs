@@ -1,0 +1,78 @@
+//! What operators and edges may take.
+
+use serde::{Deserialize, Serialize};
+use wcdn_daemon::config::Problems;
+use wcdn_proto::{ByteSize, Span};
+
+use super::{not_zero, takes_time};
+
+/// What operators and edges may take.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at once; one more waits to be accepted.
+    pub max_connections: usize,
+    /// Calls at once on one connection.
+    pub max_streams: u32,
+    /// Sessions of edges at once.
+    pub max_sessions: usize,
+    /// Streams of events and receipts at once.
+    pub max_watches: usize,
+    /// Bytes of one message.
+    pub max_message: ByteSize,
+    /// Ids that may be withheld at once.
+    pub max_blocks: usize,
+    /// The longest that a call without a deadline may take until it is answered.
+    pub call_timeout: Span,
+    /// A stream whose reader takes nothing for this long is cut.
+    pub stall_timeout: Span,
+    /// From the signal to stop until streams end.
+    pub drain_delay: Span,
+    /// From then on until what still runs is cut.
+    pub drain_timeout: Span,
+}
+
+/// The largest request, 100,000 ids, needs 5.2 MB.
+const LEAST_MESSAGE: ByteSize = ByteSize::mib(6);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_connections: 4_096,
+            max_streams: 256,
+            max_sessions: 2_000,
+            max_watches: 1_024,
+            max_message: ByteSize::mib(8),
+            max_blocks: 1_000_000,
+            call_timeout: Span::secs(30),
+            stall_timeout: Span::secs(30),
+            drain_delay: Span::secs(1),
+            drain_timeout: Span::secs(10),
+        }
+    }
+}
+
+impl Limits {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        not_zero(
+            problems,
+            [
+                ("limits.max_connections", self.max_connections),
+                ("limits.max_streams", self.max_streams.try_into().unwrap_or(usize::MAX)),
+                ("limits.max_sessions", self.max_sessions),
+                ("limits.max_watches", self.max_watches),
+            ],
+        );
+        if self.max_message < LEAST_MESSAGE {
+            let problem = format!("is {}; the least is {LEAST_MESSAGE}", self.max_message);
+            problems.push("limits.max_message", problem);
+        }
+        takes_time(
+            problems,
+            [
+                ("limits.call_timeout", self.call_timeout),
+                ("limits.stall_timeout", self.stall_timeout),
+            ],
+        );
+    }
+}

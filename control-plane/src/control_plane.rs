@@ -1,0 +1,260 @@
+//! A control plane put together from its parts, and taken apart again.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use tokio::{net::TcpListener, time::Instant};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health};
+use wcdn_gossip::frame::IssuerKey;
+
+use crate::{
+    api_key::ApiKey,
+    chores,
+    config::{Config, Limits},
+    desk::{Desk, Parts},
+    doors::Doors,
+    grpc,
+    log::{Log, Tell},
+    metrics::Metrics,
+    secrets::Secrets,
+    store::{Claim, Store, StoreError, now_ms},
+    tracker::Tracker,
+};
+
+/// A running control plane.
+#[derive(Debug)]
+pub struct ControlPlane {
+    grpc: SocketAddr,
+    admin: SocketAddr,
+    first_key: Option<ApiKey>,
+    issuer: IssuerKey,
+    desk: Arc<Desk>,
+    limits: Limits,
+    /// The gRPC port.
+    serving: TaskTracker,
+    /// What is done from time to time, and the admin port.
+    services: TaskTracker,
+    /// The log.
+    writing: TaskTracker,
+    /// No more calls.
+    refuse: CancellationToken,
+    /// No more chores.
+    rest: CancellationToken,
+    /// No more writes, and no admin port.
+    close: CancellationToken,
+    _claim: Claim,
+}
+
+/// Why a control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration makes no sense.
+    #[error("the configuration cannot be used:\n{0}")]
+    Config(Problems),
+    /// The store cannot be used.
+    #[error("cannot open the store")]
+    Store(#[from] StoreError),
+    /// The system refuses something.
+    #[error("cannot start {what}")]
+    System {
+        /// What was being started.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// The name of the key that is made at the first start, and of the one that the configuration gives.
+const FIRST_KEY: &str = "first";
+const FIXED_KEY: &str = "fixed";
+
+/// Changes whose receipts go on growing after a restart: of the last ten minutes.
+const REOPEN_MS: u64 = 10 * 60 * 1_000;
+const MAX_REOPENED: u32 = 16_384;
+
+/// Starts a control plane on bound sockets; it runs until `shutdown`, then drains.
+///
+/// # Errors
+/// [`StartError`], before anything is served.
+pub async fn start(
+    config: Config,
+    doors: Doors,
+    shutdown: CancellationToken,
+) -> Result<ControlPlane, StartError> {
+    config.check().map_err(StartError::Config)?;
+    let secrets = Secrets::open(&config).map_err(StartError::Config)?;
+    let system = |what| move |cause| StartError::System { what, cause };
+    let addresses = (
+        doors.grpc.local_addr().map_err(system("the gRPC port"))?,
+        doors.admin.local_addr().map_err(system("the admin port"))?,
+    );
+    let claim = Claim::take(&config.store.path)?;
+    let store = Store::open(&config.store.path).await?;
+    let first_key = first_key(&store, &secrets).await?;
+    let (metrics, registry) = Metrics::new();
+    let (writing, close) = (TaskTracker::new(), CancellationToken::new());
+    let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
+    let log = Log::start(
+        store.clone(),
+        Arc::clone(&secrets.signing),
+        config.log.max_waiting,
+        tell(&tracker),
+        Arc::clone(&metrics),
+        close.clone(),
+        &writing,
+    )
+    .await?;
+    let issuer = secrets.signing.public();
+    let parts = Parts {
+        pepper: store.pepper().await?,
+        store,
+        log,
+        tracker,
+        tokens: secrets.tokens,
+        limits: config.limits.clone(),
+        metrics,
+        leaving: shutdown.clone(),
+    };
+    let plane = ControlPlane {
+        grpc: addresses.0,
+        admin: addresses.1,
+        first_key,
+        issuer,
+        desk: Arc::new(Desk::new(parts)),
+        limits: config.limits.clone(),
+        serving: TaskTracker::new(),
+        services: TaskTracker::new(),
+        writing,
+        refuse: CancellationToken::new(),
+        rest: CancellationToken::new(),
+        close,
+        _claim: claim,
+    };
+    plane.serve(&config, doors, secrets.tls, registry, shutdown);
+    Ok(plane)
+}
+
+/// Makes sure that there is an API key. Returns it if it is new and was made here.
+async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, StoreError> {
+    if let Some(key) = &secrets.fixed_key {
+        // Another one of this name is of another start with another file: both are valid.
+        let name = format!("{FIXED_KEY}-{}", key.id());
+        store.add_key(&name, key).await?;
+        return Ok(None);
+    }
+    if store.has_keys().await? {
+        return Ok(None);
+    }
+    let key = ApiKey::generate();
+    store.add_key(FIRST_KEY, &key).await?;
+    Ok(Some(key))
+}
+
+/// Knows the nodes of the last run, and waits for them in receipts that were not settled.
+async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> {
+    let (head, now, now_ms) = (store.head().await?, Instant::now(), now_ms());
+    let mut tracker = Tracker::new(config.receipts.windows(), head, store.nodes().await?, now);
+    for change in store.unsettled(now_ms.saturating_sub(REOPEN_MS), MAX_REOPENED).await? {
+        let age = Duration::from_millis(now_ms.saturating_sub(change.committed_at_ms));
+        let since = now.checked_sub(age).unwrap_or(now);
+        tracker.committed([change], head, since);
+    }
+    Ok(tracker)
+}
+
+/// Who hears of a commit before it is answered.
+fn tell(tracker: &Arc<Mutex<Tracker>>) -> Tell {
+    let tracker = Arc::clone(tracker);
+    Box::new(move |news| {
+        tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
+    })
+}
+
+impl ControlPlane {
+    fn serve(
+        &self,
+        config: &Config,
+        doors: Doors,
+        tls: Option<tonic::transport::ServerTlsConfig>,
+        registry: Registry,
+        shutdown: CancellationToken,
+    ) {
+        let health = Health::new();
+        let admin = admin::Admin::new(registry, health.clone());
+        self.services.spawn(admin::serve(doors.admin, admin, self.close.clone()));
+        self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
+        let prune = chores::prune(Arc::clone(&self.desk), config.log.clone(), self.rest.clone());
+        self.services.spawn(prune);
+        self.serving.spawn(serve(Arc::clone(&self.desk), doors.grpc, tls, self.refuse.clone()));
+        let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
+        let delay = self.limits.drain_delay.duration();
+        health.ready();
+        self.services.spawn(async move {
+            shutdown.cancelled().await;
+            health.draining();
+            tokio::time::sleep(delay).await;
+            refuse.cancel();
+            ending.cancel();
+        });
+        let head = self.desk.log.head();
+        tracing::info!(
+            grpc = %self.grpc, admin = %self.admin, epoch = head.epoch, seq = head.seq,
+            issuer_key = %self.issuer, "control plane serves"
+        );
+    }
+
+    /// Where operators and edges are served.
+    pub fn grpc_addr(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// Where the operator looks.
+    pub fn admin_addr(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// The API key that was made because there was none.
+    pub fn first_key(&self) -> Option<&ApiKey> {
+        self.first_key.as_ref()
+    }
+
+    /// The public key that edges need, to know what this control plane signed.
+    pub fn issuer_key(&self) -> IssuerKey {
+        self.issuer
+    }
+
+    /// Waits for shutdown, then drains: readiness is given up at once, after a delay nothing new is
+    /// accepted and streams end, calls under way may finish until the deadline, what was accepted is
+    /// written. The admin port answers to the end.
+    pub async fn join(self) {
+        self.refuse.cancelled().await;
+        let deadline = self.limits.drain_timeout.duration();
+        let calls = drain::finish(&self.serving, deadline).await;
+        if calls.cut > 0 {
+            tracing::warn!(after = ?deadline, "drain deadline passed; connections cut");
+        }
+        self.desk.cut.cancel();
+        drain::finish(&self.serving, Duration::from_secs(1)).await;
+        drain::finish(&self.desk.tasks, Duration::from_secs(1)).await;
+        self.rest.cancel();
+        self.close.cancel();
+        drain::finish(&self.writing, deadline).await;
+        drain::finish(&self.services, Duration::from_secs(1)).await;
+        self.desk.store.close().await;
+        tracing::info!("control plane stopped");
+    }
+}
+
+async fn serve(
+    desk: Arc<Desk>,
+    listener: TcpListener,
+    tls: Option<tonic::transport::ServerTlsConfig>,
+    refuse: CancellationToken,
+) {
+    if let Err(error) = grpc::serve(desk, listener, tls, refuse).await {
+        tracing::error!(error = &error as &dyn std::error::Error, "gRPC port closed");
+    }
+}

@@ -1,0 +1,92 @@
+//! The services of operators and edges, on one port.
+
+mod admin;
+mod admit;
+mod changes;
+mod edge;
+pub(crate) mod error;
+mod incoming;
+mod origins;
+mod parse;
+mod queries;
+mod receipts;
+mod session;
+mod snapshot;
+mod stream;
+mod tail;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic_health::server::HealthReporter;
+use wcdn_proto::pb::{
+    DESCRIPTORS, admin::v1::admin_service_server::AdminServiceServer,
+    edge::v1::edge_service_server::EdgeServiceServer,
+};
+
+use self::{admin::Admin, edge::Edge};
+use crate::desk::Desk;
+
+/// A peer that is gone without a word is noticed within the lease (5 s): one ping each two seconds,
+/// answered within two.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// From connecting to the end of the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Bytes of the head of a call.
+const MAX_HEAD: u32 = 16 << 10;
+
+/// Serves until `refuse`, then finishes what runs, unless its connection is cut before.
+///
+/// # Errors
+/// If the certificate cannot be used.
+pub(crate) async fn serve(
+    desk: Arc<Desk>,
+    listener: TcpListener,
+    tls: Option<ServerTlsConfig>,
+    refuse: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let limits = &desk.limits;
+    let most = usize::try_from(limits.max_message.bytes()).unwrap_or(usize::MAX);
+    let admin = AdminServiceServer::new(Admin(Arc::clone(&desk)));
+    let edge = EdgeServiceServer::new(Edge(Arc::clone(&desk)));
+    let (health, health_service) = tonic_health::server::health_reporter();
+    let mut server = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_max_header_list_size(MAX_HEAD)
+        .max_concurrent_streams(limits.max_streams)
+        .timeout(limits.call_timeout.duration());
+    if let Some(tls) = tls {
+        server = server.tls_config(tls.timeout(HANDSHAKE))?;
+    }
+    let room = Arc::new(Semaphore::new(limits.max_connections));
+    let incoming = incoming::accept(listener, room, desk.cut.clone());
+    let router = server
+        .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
+        .add_service(edge.max_decoding_message_size(most).max_encoding_message_size(most))
+        .add_service(health_service)
+        .add_service(reflection().build_v1().expect("the descriptors are those of this build"))
+        .add_service(reflection().build_v1alpha().expect("they are the same"));
+    desk.tasks.spawn(tell_health(health, desk.leaving.clone()));
+    router.serve_with_incoming_shutdown(incoming, refuse.cancelled_owned()).await
+}
+
+fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}
+
+/// Whoever asks for health hears that the process leaves before it refuses.
+async fn tell_health(health: HealthReporter, leaving: CancellationToken) {
+    health.set_serving::<AdminServiceServer<Admin>>().await;
+    health.set_serving::<EdgeServiceServer<Edge>>().await;
+    leaving.cancelled().await;
+    health.set_not_serving::<AdminServiceServer<Admin>>().await;
+    health.set_not_serving::<EdgeServiceServer<Edge>>().await;
+    health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+}

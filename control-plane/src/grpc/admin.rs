@@ -1,0 +1,106 @@
+//! `wcdn.admin.v1`: each call, and where it is done.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+use wcdn_proto::pb::admin::v1::{self as admin, admin_service_server::AdminService};
+
+use super::{changes, origins, queries, receipts, stream::Sent, tail};
+use crate::desk::Desk;
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Admin(pub(super) Arc<Desk>);
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl AdminService for Admin {
+    type WatchReceiptStream = Sent<admin::WatchReceiptResponse>;
+    type TailEventsStream = Sent<admin::TailEventsResponse>;
+
+    async fn purge(&self, request: Request<admin::PurgeRequest>) -> Answer<admin::PurgeResponse> {
+        self.0.answer(changes::purge(&self.0, request).await)
+    }
+
+    async fn block(&self, request: Request<admin::BlockRequest>) -> Answer<admin::BlockResponse> {
+        self.0.answer(changes::block(&self.0, request).await)
+    }
+
+    async fn unblock(
+        &self,
+        request: Request<admin::UnblockRequest>,
+    ) -> Answer<admin::UnblockResponse> {
+        self.0.answer(changes::unblock(&self.0, request).await)
+    }
+
+    async fn list_blocks(
+        &self,
+        request: Request<admin::ListBlocksRequest>,
+    ) -> Answer<admin::ListBlocksResponse> {
+        self.0.answer(queries::list_blocks(&self.0, request).await)
+    }
+
+    async fn barrier(
+        &self,
+        request: Request<admin::BarrierRequest>,
+    ) -> Answer<admin::BarrierResponse> {
+        self.0.answer(changes::barrier(&self.0, request).await)
+    }
+
+    async fn get_receipt(
+        &self,
+        request: Request<admin::GetReceiptRequest>,
+    ) -> Answer<admin::GetReceiptResponse> {
+        self.0.answer(receipts::get(&self.0, request).await)
+    }
+
+    async fn watch_receipt(
+        &self,
+        request: Request<admin::WatchReceiptRequest>,
+    ) -> Answer<Self::WatchReceiptStream> {
+        self.0.answer(receipts::watch(&self.0, request).await)
+    }
+
+    async fn list_nodes(
+        &self,
+        request: Request<admin::ListNodesRequest>,
+    ) -> Answer<admin::ListNodesResponse> {
+        self.0.answer(queries::list_nodes(&self.0, request).await)
+    }
+
+    async fn get_origins(
+        &self,
+        request: Request<admin::GetOriginsRequest>,
+    ) -> Answer<admin::GetOriginsResponse> {
+        self.0.answer(origins::get(&self.0, request).await)
+    }
+
+    async fn set_origins(
+        &self,
+        request: Request<admin::SetOriginsRequest>,
+    ) -> Answer<admin::SetOriginsResponse> {
+        self.0.answer(origins::set(&self.0, request).await)
+    }
+
+    async fn tail_events(
+        &self,
+        request: Request<admin::TailEventsRequest>,
+    ) -> Answer<Self::TailEventsStream> {
+        self.0.answer(tail::tail(&self.0, request).await)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<admin::ExplainRequest>,
+    ) -> Answer<admin::ExplainResponse> {
+        self.0.answer(queries::explain(&self.0, request).await)
+    }
+
+    async fn get_status(
+        &self,
+        request: Request<admin::GetStatusRequest>,
+    ) -> Answer<admin::GetStatusResponse> {
+        self.0.answer(queries::status(&self.0, request).await)
+    }
+}

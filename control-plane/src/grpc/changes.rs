@@ -1,0 +1,68 @@
+//! Calls that change something everywhere.
+
+use tonic::Request;
+use wcdn_proto::pb::admin::v1 as admin;
+
+use super::{admit, error::Refusal, parse};
+use crate::{
+    change::{self, Asked},
+    desk::Desk,
+};
+
+pub(super) async fn purge(
+    desk: &Desk,
+    request: Request<admin::PurgeRequest>,
+) -> Result<admin::PurgeResponse, Refusal> {
+    let (caller, request) = admit::operator(desk, request).await?;
+    let purge = parse::purge(&request)?;
+    let token = parse::token(request.idempotency_token)?;
+    let change = append(desk, Asked::Purge(purge), caller.name, token).await?;
+    Ok(admin::PurgeResponse { change: Some(change) })
+}
+
+pub(super) async fn block(
+    desk: &Desk,
+    request: Request<admin::BlockRequest>,
+) -> Result<admin::BlockResponse, Refusal> {
+    let (caller, request) = admit::operator(desk, request).await?;
+    let ids = parse::blocked(&request.ids)?;
+    let reason = parse::text("reason", request.reason)?;
+    let token = parse::token(request.idempotency_token)?;
+    let (most, present) = (desk.limits.max_blocks, desk.log.state().read().blocks().len());
+    if present + ids.len() > most {
+        return Err(Refusal::BlocksFull { most });
+    }
+    let change = append(desk, Asked::Block { ids, reason }, caller.name, token).await?;
+    Ok(admin::BlockResponse { change: Some(change) })
+}
+
+pub(super) async fn unblock(
+    desk: &Desk,
+    request: Request<admin::UnblockRequest>,
+) -> Result<admin::UnblockResponse, Refusal> {
+    let (caller, request) = admit::operator(desk, request).await?;
+    let ids = parse::blocked(&request.ids)?;
+    let token = parse::token(request.idempotency_token)?;
+    let change = append(desk, Asked::Unblock(ids), caller.name, token).await?;
+    Ok(admin::UnblockResponse { change: Some(change) })
+}
+
+pub(super) async fn barrier(
+    desk: &Desk,
+    request: Request<admin::BarrierRequest>,
+) -> Result<admin::BarrierResponse, Refusal> {
+    let (caller, _) = admit::operator(desk, request).await?;
+    let change = append(desk, Asked::Barrier, caller.name, None).await?;
+    Ok(admin::BarrierResponse { change: Some(change) })
+}
+
+/// Returns once it is on the disk.
+pub(super) async fn append(
+    desk: &Desk,
+    asked: Asked,
+    by: String,
+    token: Option<String>,
+) -> Result<admin::Change, Refusal> {
+    let recorded = desk.log.append(change::Request { asked, by, token }).await?;
+    Ok(recorded.to_wire())
+}

@@ -1,0 +1,98 @@
+//! `wcdn.edge.v1`: each call, and where it is done.
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, Streaming};
+use wcdn_proto::{
+    Position,
+    pb::edge::v1::{self as edge, edge_service_server::EdgeService},
+};
+
+use super::{
+    admit,
+    error::Refusal,
+    session, snapshot,
+    stream::{self, Feed, Sent},
+    tail,
+};
+use crate::{desk::Desk, wire};
+
+/// The service.
+#[derive(Debug)]
+pub(super) struct Edge(pub(super) Arc<Desk>);
+
+/// Bytes of frames in one message.
+const CHUNK: usize = 256 << 10;
+
+#[tonic::async_trait]
+impl EdgeService for Edge {
+    type SessionStream = Sent<edge::SessionResponse>;
+    type ReplayStream = Sent<edge::ReplayResponse>;
+    type GetSnapshotStream = Sent<edge::GetSnapshotResponse>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<edge::SessionRequest>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        self.0.answer(session::open(&self.0, request).await)
+    }
+
+    async fn replay(
+        &self,
+        request: Request<edge::ReplayRequest>,
+    ) -> Result<Response<Self::ReplayStream>, Status> {
+        self.0.answer(replay(&self.0, request).await)
+    }
+
+    async fn get_snapshot(
+        &self,
+        request: Request<edge::GetSnapshotRequest>,
+    ) -> Result<Response<Self::GetSnapshotStream>, Status> {
+        self.0.answer(snapshot::get(&self.0, request))
+    }
+}
+
+async fn replay(
+    desk: &Arc<Desk>,
+    request: Request<edge::ReplayRequest>,
+) -> Result<Sent<edge::ReplayResponse>, Refusal> {
+    admit::edge(desk, &request)?;
+    let room = desk.room_to_read()?;
+    let deadline = admit::deadline(request.metadata());
+    let after = wire::read_position(request.into_inner().after);
+    // Nothing of an earlier log can be replayed, not even the beginning of all.
+    if after.epoch != desk.log.head().epoch {
+        let oldest = Position { seq: 0, ..desk.log.head() };
+        return Err(Refusal::LogTruncated { after, oldest });
+    }
+    tail::reachable(desk, after).await?;
+    Ok(stream::begin(desk, room, deadline, move |desk, feed| async move {
+        send_frames(&desk, &feed, after).await
+    }))
+}
+
+async fn send_frames(
+    desk: &Desk,
+    feed: &Feed<edge::ReplayResponse>,
+    mut after: Position,
+) -> Result<(), Refusal> {
+    let head = desk.log.head();
+    while after < head {
+        tail::reachable(desk, after).await?;
+        let (mut frames, mut bytes) = (Vec::new(), 0);
+        for frame in desk.store.frames_after(after.seq).await? {
+            after.seq = after.seq.max(frame.last_seq);
+            bytes += frame.bytes.len();
+            frames.push(frame.bytes);
+            if bytes >= CHUNK {
+                bytes = 0;
+                let frames = std::mem::take(&mut frames);
+                feed.send(edge::ReplayResponse { frames }).await?;
+            }
+        }
+        if !frames.is_empty() {
+            feed.send(edge::ReplayResponse { frames }).await?;
+        }
+    }
+    Ok(())
+}

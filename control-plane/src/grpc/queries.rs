@@ -1,0 +1,112 @@
+//! Calls that only look.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use futures_util::future::join_all;
+use tokio::time::Instant;
+use tonic::Request;
+use wcdn_proto::pb::admin::v1 as admin;
+
+use super::{admit, error::Refusal, parse};
+use crate::{
+    desk::Desk,
+    tracker::{Standing, State},
+    wire,
+};
+
+/// Entries of a page, if the caller does not say.
+const PAGE: u32 = 100;
+const MAX_PAGE: u32 = 1_000;
+
+/// How long a node may take to say what it holds.
+const ANSWER: Duration = Duration::from_secs(2);
+
+pub(super) async fn list_blocks(
+    desk: &Desk,
+    request: Request<admin::ListBlocksRequest>,
+) -> Result<admin::ListBlocksResponse, Refusal> {
+    let (_, request) = admit::operator(desk, request).await?;
+    let after = URL_SAFE_NO_PAD.decode(&request.page_token);
+    let after = after.map_err(|_| Refusal::invalid("page_token", "is none of this list"))?;
+    let size = match request.page_size {
+        0 => PAGE,
+        size => size.min(MAX_PAGE),
+    };
+    let mut blocks = desk.store.list_blocks(&after, size + 1).await?;
+    let has_more = blocks.len() > size as usize;
+    blocks.truncate(size as usize);
+    let last = blocks.last().filter(|_| has_more);
+    let next = last.map(|last| URL_SAFE_NO_PAD.encode(last.content.to_vec())).unwrap_or_default();
+    let blocks = blocks.into_iter().map(|blocked| admin::BlockedId {
+        id: blocked.content.to_string(),
+        reason: blocked.reason,
+        by: blocked.by,
+        blocked_at_ms: blocked.at_ms,
+    });
+    Ok(admin::ListBlocksResponse { blocks: blocks.collect(), next_page_token: next })
+}
+
+pub(super) async fn list_nodes(
+    desk: &Desk,
+    request: Request<admin::ListNodesRequest>,
+) -> Result<admin::ListNodesResponse, Refusal> {
+    admit::operator(desk, request).await?;
+    let nodes = desk.tracker.lock().nodes(Instant::now());
+    let node = |Standing { who, applied, state, confirmed_ago, has_session }| admin::Node {
+        node: who.node.to_string(),
+        region: who.region.to_string(),
+        version: who.version,
+        edge_url: who.edge_url,
+        applied: Some(wire::position(applied)),
+        state: state.as_str().to_owned(),
+        confirmed_ago_ms: u64::try_from(confirmed_ago.as_millis()).unwrap_or(u64::MAX),
+        has_session,
+        strict: who.strict,
+    };
+    Ok(admin::ListNodesResponse {
+        head: Some(wire::position(desk.log.head())),
+        nodes: nodes.into_iter().map(node).collect(),
+    })
+}
+
+pub(super) async fn explain(
+    desk: &Desk,
+    request: Request<admin::ExplainRequest>,
+) -> Result<admin::ExplainResponse, Refusal> {
+    let (_, request) = admit::operator(desk, request).await?;
+    let content = parse::content("id", &request.id)?;
+    let blocked = {
+        let state = desk.log.state().read();
+        let quilt = wcdn_proto::ContentId::Blob(content.blob());
+        state.blocks().contains(&content) || state.blocks().contains(&quilt)
+    };
+    let nodes = desk.tracker.lock().nodes(Instant::now());
+    let asked = nodes.into_iter().filter(|node| node.state != State::Lost).map(|node| async move {
+        let answer = desk.sessions.ask(&node.who.node, content, ANSWER).await;
+        let (holding, unanswered) = match answer {
+            Ok(holding) => (Some(holding), String::new()),
+            Err(why) => (None, why.to_string()),
+        };
+        let (name, region) = (node.who.node.to_string(), node.who.region.to_string());
+        admin::NodeHolding { node: name, region, holding, unanswered }
+    });
+    let nodes = join_all(asked).await;
+    Ok(admin::ExplainResponse { id: content.to_string(), blocked, nodes })
+}
+
+pub(super) async fn status(
+    desk: &Desk,
+    request: Request<admin::GetStatusRequest>,
+) -> Result<admin::GetStatusResponse, Refusal> {
+    admit::operator(desk, request).await?;
+    let pruned = desk.store.pruned().await?;
+    let nodes = desk.tracker.lock().nodes(Instant::now());
+    let live = nodes.iter().filter(|node| node.state == State::Live).count();
+    Ok(admin::GetStatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        head: Some(wire::position(desk.log.head())),
+        floor_seq: pruned + 1,
+        nodes_live: live as u64,
+    })
+}

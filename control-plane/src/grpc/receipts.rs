@@ -1,0 +1,115 @@
+//! Receipts: as they are now, and as they grow.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout_at},
+};
+use tonic::Request;
+use wcdn_proto::pb::admin::v1 as admin;
+
+use super::{
+    admit,
+    error::Refusal,
+    stream::{self, Feed, Sent},
+};
+use crate::desk::Desk;
+
+/// Between two messages, so that a receipt of many nodes does not become many messages.
+const COALESCE: Duration = Duration::from_millis(20);
+
+/// How long a stream stays open after the receipt is settled for what nodes still have to tell, such as
+/// what Redis did.
+const TELL: Duration = Duration::from_millis(500);
+
+pub(super) async fn get(
+    desk: &Desk,
+    request: Request<admin::GetReceiptRequest>,
+) -> Result<admin::GetReceiptResponse, Refusal> {
+    let (_, request) = admit::operator(desk, request).await?;
+    let open = desk.tracker.lock().receipt(&request.change_id, Instant::now());
+    let receipt = match open {
+        Some((receipt, _)) => receipt,
+        None => kept(desk, &request.change_id).await?,
+    };
+    Ok(admin::GetReceiptResponse { receipt: Some(receipt) })
+}
+
+pub(super) async fn watch(
+    desk: &Arc<Desk>,
+    request: Request<admin::WatchReceiptRequest>,
+) -> Result<Sent<admin::WatchReceiptResponse>, Refusal> {
+    let (caller, request) = admit::operator(desk, request).await?;
+    let room = desk.room_to_watch()?;
+    let bell = desk.tracker.lock().bell(&request.change_id);
+    let kept = match bell {
+        Some(_) => None,
+        None => Some(kept(desk, &request.change_id).await?),
+    };
+    let id = request.change_id;
+    Ok(stream::begin(desk, room, caller.deadline, |desk, feed| async move {
+        match (bell, kept) {
+            (Some(bell), _) => follow(&desk, &feed, id, bell).await,
+            (None, Some(receipt)) => send(&feed, receipt).await,
+            (None, None) => Ok(()),
+        }
+    }))
+}
+
+/// The receipt of a change that is no longer open.
+async fn kept(desk: &Desk, id: &str) -> Result<admin::Receipt, Refusal> {
+    match desk.store.change(id).await? {
+        Some((_, Some(receipt))) => Ok(receipt),
+        Some((change, None)) => Ok(desk.tracker.lock().late_receipt(change, Instant::now())),
+        None => Err(Refusal::NoChange { id: id.chars().take(80).collect() }),
+    }
+}
+
+async fn follow(
+    desk: &Desk,
+    feed: &Feed<admin::WatchReceiptResponse>,
+    id: String,
+    mut bell: watch::Receiver<()>,
+) -> Result<(), Refusal> {
+    let mut until = None;
+    let mut sent = None;
+    loop {
+        bell.mark_unchanged();
+        let open = desk.tracker.lock().receipt(&id, Instant::now());
+        let (receipt, is_final) = match open {
+            Some(open) => open,
+            None => (kept(desk, &id).await?, true),
+        };
+        if receipt.settled && until.is_none() {
+            until = Some(Instant::now() + TELL);
+        }
+        if sent.as_ref() != Some(&receipt) {
+            send(feed, receipt.clone()).await?;
+            sent = Some(receipt);
+        }
+        if is_final || !rings(&mut bell, until).await {
+            return Ok(());
+        }
+        sleep(COALESCE).await;
+    }
+}
+
+/// Waits for the bell; false if it is no use to wait any longer.
+async fn rings(bell: &mut watch::Receiver<()>, until: Option<Instant>) -> bool {
+    match until {
+        Some(until) => timeout_at(until, bell.changed()).await.is_ok(),
+        // The receipt has been kept meanwhile if its bell is gone: that is looked up.
+        None => {
+            drop(bell.changed().await);
+            true
+        }
+    }
+}
+
+async fn send(
+    feed: &Feed<admin::WatchReceiptResponse>,
+    receipt: admin::Receipt,
+) -> Result<(), Refusal> {
+    feed.send(admin::WatchReceiptResponse { receipt: Some(receipt) }).await
+}

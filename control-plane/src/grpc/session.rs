@@ -1,0 +1,172 @@
+//! One edge's session: it registers, reports and answers; it hears of the origin pool and of questions.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout},
+};
+use tonic::{Request, Status, Streaming};
+use wcdn_proto::{
+    NodeId,
+    pb::edge::v1::{
+        self as edge, Holding, OriginPool, session_request::Kind as Up,
+        session_response::Kind as Down,
+    },
+};
+
+use super::{
+    admit,
+    error::Refusal,
+    parse,
+    stream::{Feed, Sent},
+};
+use crate::{
+    desk::Desk,
+    sessions::{self, Entered, Question},
+    wire,
+};
+
+/// From the begin of the call to the registration.
+const REGISTER: Duration = Duration::from_secs(10);
+
+/// Questions to one node that are not answered yet.
+const MAX_PENDING: usize = 64;
+
+/// The task of a session.
+struct Session {
+    desk: Arc<Desk>,
+    node: NodeId,
+    entered: Entered,
+    up: Streaming<edge::SessionRequest>,
+    down: Feed<edge::SessionResponse>,
+    pools: watch::Receiver<OriginPool>,
+    pending: HashMap<u64, oneshot::Sender<Holding>>,
+    asked: u64,
+}
+
+pub(super) async fn open(
+    desk: &Arc<Desk>,
+    request: Request<Streaming<edge::SessionRequest>>,
+) -> Result<Sent<edge::SessionResponse>, Refusal> {
+    admit::edge(desk, &request)?;
+    let mut up = request.into_inner();
+    let first = timeout(REGISTER, up.message()).await.map_err(|_| Refusal::Deadline)?;
+    let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
+        return Err(Refusal::invalid("kind", "must be register in the first message"));
+    };
+    let (who, applied) = parse::register(register)?;
+    desk.believe(applied).await?;
+    let entered = desk.sessions.enter(&who)?;
+    desk.store.remember(&who, applied).await?;
+    let node = who.node.clone();
+    tracing::info!(%node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
+    desk.tracker.lock().registered(who, applied, entered.number, Instant::now());
+    desk.metrics.sessions.inc();
+    let (down, sent) = Feed::new(desk);
+    let session = Session {
+        desk: Arc::clone(desk),
+        node,
+        entered,
+        up,
+        down,
+        pools: desk.log.pools(),
+        pending: HashMap::new(),
+        asked: 0,
+    };
+    desk.tasks.spawn(session.run());
+    Ok(sent)
+}
+
+impl Session {
+    async fn run(mut self) {
+        let ended = self.converse().await;
+        let Self { desk, node, entered, down, .. } = self;
+        desk.tracker.lock().left(&node, entered.number, Instant::now());
+        desk.metrics.sessions.dec();
+        drop(entered);
+        match ended {
+            Ok(()) => tracing::info!(%node, "edge left"),
+            Err(refusal) => {
+                tracing::info!(%node, reason = refusal.reason(), "session ended");
+                down.end(&desk, refusal).await;
+            }
+        }
+    }
+
+    async fn converse(&mut self) -> Result<(), Refusal> {
+        let head = Some(wire::position(self.desk.log.head()));
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        self.send(Down::Welcome(edge::Welcome { head, version })).await?;
+        let pool = self.pools.borrow_and_update().clone();
+        self.send(Down::Origins(pool)).await?;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.desk.ending.cancelled() => return Err(Refusal::Draining),
+                why = sessions::ended(&mut self.entered.end) => return Err(why.into()),
+                Ok(()) = self.pools.changed() => {
+                    let pool = self.pools.borrow_and_update().clone();
+                    self.send(Down::Origins(pool)).await?;
+                }
+                Some(question) = self.entered.questions.recv() => self.ask(question).await?,
+                message = self.up.message() => {
+                    if !self.hear(message).await? {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn send(&self, kind: Down) -> Result<(), Refusal> {
+        self.down.send(edge::SessionResponse { kind: Some(kind) }).await
+    }
+
+    async fn ask(&mut self, question: Question) -> Result<(), Refusal> {
+        self.pending.retain(|_, answer| !answer.is_closed());
+        if self.pending.len() >= MAX_PENDING {
+            // Whoever asks hears that nobody answers.
+            return Ok(());
+        }
+        self.asked += 1;
+        self.pending.insert(self.asked, question.answer);
+        let content = question.content.to_vec().into();
+        self.send(Down::Ask(edge::Ask { id: self.asked, content })).await
+    }
+
+    /// Takes a message in; false at the end.
+    async fn hear(
+        &mut self,
+        message: Result<Option<edge::SessionRequest>, Status>,
+    ) -> Result<bool, Refusal> {
+        // A connection that breaks is an end like any other.
+        let Ok(Some(message)) = message else { return Ok(false) };
+        match message.kind {
+            Some(Up::Report(report)) => self.report(report).await?,
+            Some(Up::Answer(answer)) => {
+                let waiting = self.pending.remove(&answer.id);
+                if let (Some(waiting), Some(holding)) = (waiting, answer.holding) {
+                    // Whoever asked may have left.
+                    drop(waiting.send(holding));
+                }
+            }
+            Some(Up::Register(_)) => {
+                return Err(Refusal::invalid("kind", "is register, which comes first and once"));
+            }
+            // Of a later version.
+            None => {}
+        }
+        Ok(true)
+    }
+
+    async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
+        let applied = wire::read_position(report.applied);
+        self.desk.believe(applied).await?;
+        let mut tracker = self.desk.tracker.lock();
+        // What was done is noted before that it was done: receipts settle with it.
+        report.outcomes.iter().for_each(|outcome| tracker.told(&self.node, outcome));
+        tracker.heard(&self.node, applied, Instant::now());
+        Ok(())
+    }
+}

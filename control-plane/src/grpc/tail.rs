@@ -1,0 +1,79 @@
+//! The events of the log, from a position on.
+
+use std::sync::Arc;
+
+use tonic::Request;
+use wcdn_proto::{Position, pb::admin::v1 as admin};
+
+use super::{
+    admit,
+    error::Refusal,
+    parse,
+    stream::{self, Feed, Sent},
+};
+use crate::{desk::Desk, store::read::StoredFrame, wire};
+
+pub(super) async fn tail(
+    desk: &Arc<Desk>,
+    request: Request<admin::TailEventsRequest>,
+) -> Result<Sent<admin::TailEventsResponse>, Refusal> {
+    let (caller, request) = admit::operator(desk, request).await?;
+    let room = desk.room_to_watch()?;
+    let after = match request.after {
+        None => desk.log.head(),
+        Some(_) => reachable(desk, parse::after(request.after)).await?,
+    };
+    Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {
+        follow(&desk, &feed, after, request.follow).await
+    }))
+}
+
+/// A position from which the log can be read; the beginning of all means that of the log.
+pub(super) async fn reachable(desk: &Desk, after: Position) -> Result<Position, Refusal> {
+    let head = desk.log.head();
+    let oldest = Position { epoch: head.epoch, seq: desk.store.pruned().await? };
+    let after = if after == Position::ORIGIN { Position { seq: 0, ..head } } else { after };
+    let is_within = after.epoch == head.epoch && after.seq >= oldest.seq && after <= head;
+    if is_within { Ok(after) } else { Err(Refusal::LogTruncated { after, oldest }) }
+}
+
+async fn follow(
+    desk: &Desk,
+    feed: &Feed<admin::TailEventsResponse>,
+    mut after: Position,
+    stay: bool,
+) -> Result<(), Refusal> {
+    let mut heads = desk.log.heads();
+    loop {
+        let head = *heads.borrow_and_update();
+        if head.epoch != after.epoch {
+            return Err(Refusal::EpochRaised);
+        }
+        while after < head {
+            reachable(desk, after).await?;
+            for frame in desk.store.frames_after(after.seq).await? {
+                after = send(feed, &frame, after).await?;
+            }
+        }
+        if !stay || heads.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn send(
+    feed: &Feed<admin::TailEventsResponse>,
+    frame: &StoredFrame,
+    after: Position,
+) -> Result<Position, Refusal> {
+    let events = frame.events()?;
+    for (position, change) in events.iter().filter(|(position, _)| *position > after) {
+        let event = admin::TailEventsResponse {
+            position: Some(wire::position(position)),
+            committed_at_ms: events.committed_at_ms,
+            event: Some(change.to_wire()),
+        };
+        feed.send(event).await?;
+    }
+    Ok(events.last().max(after))
+}

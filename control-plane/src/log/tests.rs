@@ -1,0 +1,209 @@
+//! The log keeps its promises.
+
+use std::collections::BTreeSet;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+use wcdn_gossip::frame::IssuerKeys;
+use wcdn_proto::{BlobId, Change, ContentId, Purge, pb::edge::v1::Origin};
+
+use super::*;
+use crate::change::Asked;
+
+struct Bench {
+    folder: TempDir,
+    store: Store,
+    log: Log,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    told: Arc<Mutex<Vec<Position>>>,
+}
+
+fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_seed(&[7; 32]))
+}
+
+async fn bench() -> Bench {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&told);
+    let tell: Tell = Box::new(move |news| heard.lock().push(news.head));
+    let (metrics, _) = Metrics::new();
+    let log =
+        Log::start(store.clone(), key(), 4_096, tell, metrics, shutdown.clone(), &tasks).await;
+    Bench { folder, store, log: log.unwrap(), tasks, shutdown, told }
+}
+
+fn blob(n: u32) -> BlobId {
+    BlobId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes())
+}
+
+fn purge(n: u32) -> Request {
+    request(Asked::Purge(Purge::Ids(vec![blob(n)])))
+}
+
+fn request(asked: Asked) -> Request {
+    Request { asked, by: "test".to_owned(), token: None }
+}
+
+async fn events(store: &Store) -> Vec<(u64, Change)> {
+    let keys = IssuerKeys::new(vec![key().public()]);
+    let (mut after, mut events) = (0, Vec::new());
+    loop {
+        let frames = store.frames_after(after).await.unwrap();
+        for frame in &frames {
+            let opened = Frame::open(frame.bytes.clone(), &keys).unwrap();
+            after = frame.last_seq;
+            events.extend(opened.events().iter().map(|(at, change)| (at.seq, change.clone())));
+        }
+        if frames.is_empty() {
+            return events;
+        }
+    }
+}
+
+#[tokio::test]
+async fn changes_of_many_callers_are_in_the_log_once_each_without_a_gap() {
+    let bench = bench().await;
+    let callers: Vec<_> = (0..300)
+        .map(|n| {
+            let log = bench.log.clone();
+            bench.tasks.spawn(async move { (n, log.append(purge(n)).await.unwrap()) })
+        })
+        .collect();
+    let mut places = BTreeSet::new();
+    for caller in callers {
+        let (n, change) = caller.await.unwrap();
+        assert_eq!(change.first, change.last);
+        places.insert((change.first.seq, n));
+    }
+    let written = events(&bench.store).await;
+    assert_eq!(written.len(), 300);
+    for ((place, n), (seq, change)) in places.iter().zip(&written) {
+        assert_eq!(place, seq);
+        assert_eq!(*change, Change::Purge(Purge::Ids(vec![blob(*n)])));
+    }
+    assert_eq!(
+        written.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(),
+        (1..=300).collect::<Vec<_>>()
+    );
+    let told = bench.told.lock();
+    assert!(told.len() < 300, "{} transactions for 300 changes", told.len());
+    assert!(told.is_sorted());
+    assert_eq!(bench.log.head().seq, 300);
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_in_the_file_when_the_process_is_gone() {
+    let bench = bench().await;
+    let change = bench.log.append(purge(1)).await.unwrap();
+    let copy = bench.folder.path().join("crashed.db");
+    for suffix in ["", "-wal"] {
+        let from = bench.folder.path().join(format!("a.db{suffix}"));
+        std::fs::copy(from, format!("{}{suffix}", copy.display())).unwrap();
+    }
+    let reopened = Store::open(&copy).await.unwrap();
+    assert_eq!(reopened.head().await.unwrap(), change.last);
+    assert_eq!(events(&reopened).await.len(), 1);
+    assert!(reopened.change(&change.id).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn what_waits_at_shutdown_is_written_and_what_comes_later_is_refused() {
+    let bench = bench().await;
+    let waiting: Vec<_> = (0..50)
+        .map(|n| {
+            let log = bench.log.clone();
+            bench.tasks.spawn(async move { log.append(purge(n)).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    bench.shutdown.cancel();
+    let mut written = 0;
+    for caller in waiting {
+        written += usize::from(caller.await.unwrap().is_ok());
+    }
+    assert_eq!(events(&bench.store).await.len(), written);
+    bench.tasks.close();
+    bench.tasks.wait().await;
+    assert!(matches!(bench.log.append(purge(1)).await, Err(LogError::Closed)));
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_ids_are_one_transaction_and_one_change() {
+    let bench = bench().await;
+    let ids: Vec<_> = (0..100_000).map(blob).collect();
+    let change = bench.log.append(request(Asked::Purge(Purge::Ids(ids)))).await.unwrap();
+    assert_eq!((change.ids, change.events()), (100_000, 4_167));
+    assert_eq!(bench.told.lock().len(), 1);
+    assert_eq!(bench.log.state().read().position(), change.last);
+    assert_eq!(events(&bench.store).await.len(), 4_167);
+}
+
+#[tokio::test]
+async fn a_token_makes_two_requests_one_and_is_not_for_another() {
+    let bench = bench().await;
+    let with_token = |n| Request { token: Some("once".to_owned()), ..purge(n) };
+    let (first, same) = (bench.log.append(with_token(1)), bench.log.append(with_token(1)));
+    let (first, same) = tokio::join!(first, same);
+    let first = first.unwrap();
+    assert_eq!(first, same.unwrap());
+    assert_eq!(bench.log.append(with_token(1)).await.unwrap(), first);
+    let other = bench.log.append(with_token(2)).await;
+    let reused = Refused::TokenReused { change: first.id };
+    assert!(matches!(other, Err(LogError::Refused(refused)) if refused == reused));
+    assert_eq!(bench.log.head().seq, 1);
+    let of_another = Request { by: "other".to_owned(), ..with_token(2) };
+    assert_eq!(bench.log.append(of_another).await.unwrap().first.seq, 2);
+}
+
+#[tokio::test]
+async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first() {
+    let bench = bench().await;
+    let pool = |name: &str| {
+        let origin = Origin { name: name.into(), url: "http://a".into(), trusted: false };
+        request(Asked::Origins(OriginPool { revision: 0, origins: vec![origin] }))
+    };
+    let (one, other) = tokio::join!(bench.log.append(pool("a")), bench.log.append(pool("b")));
+    assert!(one.is_ok());
+    let changed = Refused::PoolChanged { revision: 1 };
+    assert!(matches!(other, Err(LogError::Refused(refused)) if refused == changed));
+    assert_eq!(bench.log.pools().borrow().revision, 1);
+    assert_eq!(bench.store.pool().await.unwrap().origins[0].name, "a");
+}
+
+#[tokio::test]
+async fn a_queue_that_is_full_refuses_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
+    let (metrics, _) = Metrics::new();
+    // Its task is never polled: nothing is taken from the queue.
+    let tasks = TaskTracker::new();
+    let shutdown = CancellationToken::new();
+    let tell: Tell = Box::new(|_| {});
+    let log = Log::start(store, key(), 1, tell, metrics, shutdown, &tasks).await.unwrap();
+    let (first, second) = (log.append(purge(1)), log.append(purge(2)));
+    let (first, second) = tokio::join!(biased; first, second);
+    assert!(first.is_ok());
+    assert!(matches!(second, Err(LogError::Full)));
+}
+
+#[tokio::test]
+async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld() {
+    let bench = bench().await;
+    let id = ContentId::Blob(blob(9));
+    let block = Asked::Block { ids: vec![id], reason: "law".to_owned() };
+    bench.log.append(request(block)).await.unwrap();
+    let before = bench.log.append(purge(1)).await.unwrap().last;
+    let head = bench.log.raise_epoch(before.epoch + 5_000_000).await.unwrap();
+    assert_eq!(head, Position { epoch: before.epoch + 5_000_000, seq: 0 });
+    assert_eq!(bench.log.head(), head);
+    let next = bench.log.append(purge(2)).await.unwrap();
+    assert_eq!(next.first, Position { seq: 1, ..head });
+    let folded = bench.store.fold().await.unwrap();
+    assert_eq!(folded, *bench.log.state().read());
+    assert!(folded.blocks().contains(&id));
+    assert_eq!(folded.removed().count(), 1);
+}

@@ -1,0 +1,115 @@
+//! `wcdn-control-plane`: the control plane as a program.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+use wcdn_control_plane::{ApiKey, Config, Doors, Secrets, StartError, commands, start};
+use wcdn_daemon::{
+    Failure, Signals,
+    args::{Common, HasCommon},
+    config,
+};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The WCDN control plane: keeps the log of what must become true on every edge, and knows where it
+/// has.
+///
+/// Without a command it serves. Without --config it runs on defaults. Every key can be set by a variable
+/// too: log.retention by WCDN_LOG__RETENTION.
+#[derive(Debug, Parser)]
+#[command(name = "wcdn-control-plane")]
+struct Args {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an API key, and print it once. A control plane that runs takes it at once.
+    CreateKey {
+        /// For people: shows in changes and lists.
+        name: String,
+    },
+    /// Copy the store to a file that does not exist, also while a control plane runs on it.
+    Backup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Replace the store by a copy, while no control plane runs on it. A new epoch begins: edges take all
+    /// they hold as unproven. A copy that is put into place by hand does not begin one, and is noticed
+    /// only once an edge reports more than it holds: always use this command.
+    Restore {
+        /// The copy.
+        file: PathBuf,
+    },
+}
+
+impl HasCommon for Args {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+}
+
+fn main() -> ExitCode {
+    wcdn_daemon::run("wcdn-control-plane", |args: Args, signals| async move {
+        let config: Config = config::load(args.common.config.as_deref(), config::variables())?;
+        config.check()?;
+        match args.command {
+            _ if args.common.check_config => Ok(Secrets::check(&config)?),
+            Some(command) => perform(command, &config).await,
+            None => serve(config, signals).await,
+        }
+    })
+}
+
+async fn serve(config: Config, signals: Signals) -> Result<(), Failure> {
+    let Signals { shutdown, .. } = signals;
+    let doors = Doors::bind(&config.listen).map_err(Failure::other)?;
+    let plane = start(config, doors, shutdown).await.map_err(|error| match error {
+        StartError::Config(problems) => Failure::Problems(problems),
+        other => Failure::other(other),
+    })?;
+    if let Some(key) = plane.first_key() {
+        show_first(key);
+    }
+    plane.join().await;
+    Ok(())
+}
+
+async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
+    let store = &config.store.path;
+    match command {
+        Command::CreateKey { name } => {
+            let key = commands::create_key(store, &name).await.map_err(Failure::other)?;
+            println!("{}", key.expose());
+        }
+        Command::Backup { file } => {
+            commands::backup(store, &file).await.map_err(Failure::other)?;
+            println!("copied {} to {}", store.display(), file.display());
+        }
+        Command::Restore { file } => {
+            let replaced = commands::restore(&file, store).await.map_err(Failure::other)?;
+            println!("restored {} from {}", store.display(), file.display());
+            if let Some(replaced) = replaced {
+                println!("what was there is in {}", replaced.display());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn show_first(key: &ApiKey) {
+    println!(
+        "\n\
+         =====================================================================================\n\
+         The first API key. It is shown this once, and stored only as a hash:\n\n  \
+         {}\n\n\
+         export WCDN_API_KEY with it for the wcdn command line.\n\
+         =====================================================================================\n",
+        key.expose()
+    );
+}

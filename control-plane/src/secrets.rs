@@ -1,0 +1,181 @@
+//! The keys that lie in files of their own; two of them are made at the first start.
+
+use std::{
+    fs::OpenOptions,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
+use wcdn_daemon::{
+    config::Problems,
+    secret::{Key, Secret},
+    tls::Certificates,
+};
+use wcdn_gossip::frame::SigningKey;
+
+use crate::{
+    api_key::ApiKey,
+    config::{Config, Tls},
+    store::create_folder,
+};
+
+/// What follows from the cluster's key and admits an edge; the context is part of the protocol.
+const TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
+
+/// Everything read, once. `Debug` shows none of it.
+#[derive(Debug)]
+pub struct Secrets {
+    /// What signs frames.
+    pub(crate) signing: Arc<SigningKey>,
+    /// What admits edges.
+    pub(crate) tokens: ClusterTokens,
+    /// An API key of the operator's choice.
+    pub(crate) fixed_key: Option<ApiKey>,
+    /// What is shown to whoever connects.
+    pub(crate) tls: Option<ServerTlsConfig>,
+}
+
+/// The tokens that admit edges: that of the present key, and of the one before.
+pub(crate) struct ClusterTokens(Vec<blake3::Hash>);
+
+/// PEM files are a few KiB; a file that is not is the wrong one.
+const MAX_PEM: u64 = 1 << 20;
+
+impl Secrets {
+    /// Reads the files that the configuration names, without making any.
+    ///
+    /// # Errors
+    /// [`Problems`] names each key and file, and the remedy.
+    pub fn check(config: &Config) -> Result<(), Problems> {
+        Self::read(config, false).map(drop)
+    }
+
+    /// Reads the files that the configuration names, and makes those that it allows to be made.
+    pub(crate) fn open(config: &Config) -> Result<Self, Problems> {
+        Self::read(config, config.cluster.create_keys)
+    }
+
+    fn read(config: &Config, create: bool) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let cluster = &config.cluster;
+        let mut own = |key, path: &Path| {
+            if create {
+                let made = create_key(path);
+                each(&mut problems, key, made);
+            }
+            // A check before the first start finds no file where one will be made.
+            let will_be = !create && cluster.create_keys && !path.exists();
+            if will_be { None } else { each(&mut problems, key, Key::read(path)) }
+        };
+        let key = own("cluster.key_file", &cluster.key_file);
+        let signing = own("cluster.signing_key_file", &cluster.signing_key_file);
+        let previous = cluster.previous_key_file.as_deref().map(Key::read);
+        let previous =
+            previous.and_then(|read| each(&mut problems, "cluster.previous_key_file", read));
+        let fixed = config.keys.fixed_key_file.as_deref().map(fixed_key);
+        let fixed_key = fixed.and_then(|read| each(&mut problems, "keys.fixed_key_file", read));
+        let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();
+        problems.into_result()?;
+        let signing = signing.map_or([0; 32], |key| *key.expose());
+        Ok(Self {
+            signing: Arc::new(SigningKey::from_seed(&signing)),
+            tokens: ClusterTokens::new(key.iter().chain(&previous)),
+            fixed_key,
+            tls,
+        })
+    }
+}
+
+impl ClusterTokens {
+    fn new<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Self {
+        let token = |key: &Key| blake3::derive_key(TOKEN_CONTEXT, key.expose()).into();
+        Self(keys.into_iter().map(token).collect())
+    }
+
+    /// Whether a text is one of them; how long it takes does not tell how much of it is right.
+    pub(crate) fn admit(&self, text: &str) -> bool {
+        let Ok(given) = blake3::Hash::from_hex(text) else { return false };
+        self.0.contains(&given)
+    }
+}
+
+impl std::fmt::Debug for ClusterTokens {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ClusterTokens(…)")
+    }
+}
+
+/// A file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum FileError {
+    #[error("cannot write {}", path.display())]
+    Write { path: PathBuf, cause: std::io::Error },
+    #[error("cannot read {}", path.display())]
+    Read {
+        path: PathBuf,
+        #[source]
+        cause: std::io::Error,
+    },
+    #[error("{} holds no API key: it must be one line of 16 to 256 visible characters", path.display())]
+    NoApiKey { path: PathBuf },
+    #[error(transparent)]
+    Secret(#[from] wcdn_daemon::secret::SecretError),
+    #[error(transparent)]
+    Tls(#[from] wcdn_daemon::tls::TlsError),
+}
+
+fn each<T, E: std::error::Error>(
+    problems: &mut Problems,
+    key: &str,
+    read: Result<T, E>,
+) -> Option<T> {
+    read.map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        problems.push(key, format!("is of no use: {error}{cause}"));
+    })
+    .ok()
+}
+
+/// Makes a file with a new key, if there is none.
+fn create_key(path: &Path) -> Result<(), FileError> {
+    if path.exists() {
+        return Ok(());
+    }
+    let failed = |cause| FileError::Write { path: path.to_owned(), cause };
+    create_folder(path).map_err(|error| failed(std::io::Error::other(error)))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    let digits: String = rand::random::<[u8; 32]>().iter().map(|it| format!("{it:02x}")).collect();
+    writeln!(file, "{digits}").and_then(|()| file.sync_all()).map_err(failed)?;
+    tracing::info!(path = %path.display(), "key made");
+    Ok(())
+}
+
+fn fixed_key(path: &Path) -> Result<ApiKey, FileError> {
+    let text = Secret::read(path)?;
+    ApiKey::fixed(text.expose()).map_err(|_| FileError::NoApiKey { path: path.to_owned() })
+}
+
+fn server_tls(tls: &Tls) -> Result<Option<ServerTlsConfig>, FileError> {
+    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else { return Ok(None) };
+    // It names what is wrong with the pair better than the library, which finds it out later.
+    Certificates::load(certificate, key)?;
+    let identity = Identity::from_pem(pem(certificate)?, pem(key)?);
+    let config = ServerTlsConfig::new().identity(identity);
+    let Some(client_ca) = &tls.client_ca else { return Ok(Some(config)) };
+    // Operators have API keys instead.
+    let authorities = Certificate::from_pem(pem(client_ca)?);
+    Ok(Some(config.client_ca_root(authorities).client_auth_optional(true)))
+}
+
+fn pem(path: &Path) -> Result<Vec<u8>, FileError> {
+    let failed = |cause| FileError::Read { path: path.to_owned(), cause };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_PEM {
+        return Err(failed(std::io::Error::other("it is too large for PEM")));
+    }
+    std::fs::read(path).map_err(failed)
+}

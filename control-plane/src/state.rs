@@ -1,0 +1,92 @@
+//! What the log amounts to: the removal table, and what is withheld.
+
+use std::collections::BTreeSet;
+
+use wcdn_proto::{Change, ContentId, Events, Position, Purge, REMOVAL_SLOTS, removal_slot};
+
+/// The log, folded up to a position. The same events in the same order make the same state, from
+/// wherever the fold begins.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct State {
+    position: Position,
+    floor: u64,
+    slots: Box<[u64]>,
+    blocks: BTreeSet<ContentId>,
+}
+
+impl State {
+    /// Nothing but what is known of the time before `position`.
+    pub(crate) fn new(position: Position, floor: u64) -> Self {
+        let slots = vec![0; REMOVAL_SLOTS as usize].into_boxed_slice();
+        Self { position, floor, slots, blocks: BTreeSet::new() }
+    }
+
+    /// Everything up to here is in it, nothing beyond.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The latest removal of everything.
+    pub(crate) fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// Slots that are not zero, with the latest event that removed an id in each.
+    pub(crate) fn removed(&self) -> impl Iterator<Item = (u32, u64)> {
+        (0..).zip(self.slots.iter().copied()).filter(|(_, seq)| *seq > 0)
+    }
+
+    /// What is withheld.
+    pub(crate) fn blocks(&self) -> &BTreeSet<ContentId> {
+        &self.blocks
+    }
+
+    /// Makes the next events true; those that are true already change nothing.
+    pub(crate) fn apply(&mut self, events: &Events) {
+        for (position, change) in events.iter() {
+            if position <= self.position {
+                continue;
+            }
+            match change {
+                Change::Purge(Purge::Ids(ids)) => {
+                    ids.iter().for_each(|id| self.restore_slot(removal_slot(id), position.seq));
+                }
+                Change::Purge(Purge::All) => self.floor = position.seq,
+                Change::Block(ids) => self.blocks.extend(ids),
+                Change::Unblock(ids) => ids.iter().for_each(|id| {
+                    self.blocks.remove(id);
+                }),
+                Change::Origins { .. } | Change::Barrier | Change::Unknown { .. } => {}
+            }
+            self.position = position;
+        }
+    }
+
+    /// An id in this slot was removed by this event; one beyond the table is none of ours.
+    pub(crate) fn restore_slot(&mut self, slot: u32, seq: u64) {
+        if let Some(latest) = self.slots.get_mut(slot as usize) {
+            *latest = seq.max(*latest);
+        }
+    }
+
+    /// This is withheld, and nothing else.
+    pub(crate) fn restore_blocks(&mut self, blocks: impl IntoIterator<Item = ContentId>) {
+        self.blocks = blocks.into_iter().collect();
+    }
+
+    /// A new log begins: nothing was removed in it yet; what is withheld stays so.
+    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
+        let blocks = std::mem::take(&mut self.blocks);
+        *self = Self { blocks, ..Self::new(Position { epoch, seq: 0 }, 0) };
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("position", &self.position)
+            .field("floor", &self.floor)
+            .field("blocks", &self.blocks.len())
+            .finish_non_exhaustive()
+    }
+}

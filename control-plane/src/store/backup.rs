@@ -1,0 +1,105 @@
+//! Copies of a store, and stores made of copies.
+
+use std::path::{Path, PathBuf};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{Claim, Store, StoreError, create_folder};
+
+/// Writes a copy of a store that may be in use to a file that does not exist.
+pub(crate) async fn backup(store: &Path, to: &Path) -> Result<(), StoreError> {
+    if !store.exists() {
+        return Err(missing(store));
+    }
+    create_folder(to)?;
+    copy(store, to).await
+}
+
+/// Replaces a store that is not in use by a copy, under a higher epoch than either has. What was there
+/// is kept beside it, under a name that is returned.
+pub(crate) async fn restore(from: &Path, store: &Path) -> Result<Option<PathBuf>, StoreError> {
+    if !from.exists() {
+        return Err(missing(from));
+    }
+    let _claim = Claim::take(store)?;
+    let present = match store.exists() {
+        true => Some(epoch(store).await?),
+        false => None,
+    };
+    let fresh = beside(store, ".restoring");
+    remove(&fresh)?;
+    copy(from, &fresh).await?;
+    let restored = Store::open(&fresh).await?;
+    restored.raise_epoch(present.map_or(0, |epoch| epoch + 1)).await?;
+    restored.close().await;
+    let replaced = present.map(|_| beside(store, ".replaced"));
+    if let Some(replaced) = &replaced {
+        remove(replaced)?;
+        rename(store, replaced)?;
+    }
+    rename(&fresh, store)?;
+    Ok(replaced)
+}
+
+/// A copy of the whole, consistent whoever writes meanwhile.
+async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
+    let exists = std::io::Error::from(std::io::ErrorKind::AlreadyExists);
+    if to.exists() {
+        return Err(StoreError::File { path: to.to_owned(), cause: exists });
+    }
+    let options = SqliteConnectOptions::new().filename(from);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    let done = sqlx::query("VACUUM INTO $1")
+        .bind(to.to_string_lossy().into_owned())
+        .execute(&mut connection)
+        .await;
+    connection.close().await?;
+    done?;
+    // The copy is there for the day that the machine is not: it must be on the disk.
+    let synced = std::fs::File::open(to).and_then(|file| file.sync_all());
+    synced.map_err(|cause| StoreError::File { path: to.to_owned(), cause })
+}
+
+async fn epoch(path: &Path) -> Result<u64, StoreError> {
+    let store = Store::open(path).await?;
+    let head = store.head().await?;
+    // The last connection to close folds the write-ahead log into the file.
+    store.close().await;
+    Ok(head.epoch)
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes a store, if it is there, with what SQLite keeps beside it.
+fn remove(path: &Path) -> Result<(), StoreError> {
+    for file in [path.to_owned(), beside(path, "-wal"), beside(path, "-shm")] {
+        match std::fs::remove_file(&file) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::File { path: file, cause });
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Renames a store with what SQLite keeps beside it.
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    for suffix in ["-wal", "-shm", ""] {
+        let file = beside(from, suffix);
+        if file.exists() {
+            let renamed = std::fs::rename(&file, beside(to, suffix));
+            renamed.map_err(|cause| StoreError::File { path: file, cause })?;
+        }
+    }
+    Ok(())
+}
+
+fn missing(path: &Path) -> StoreError {
+    let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+    StoreError::File { path: path.to_owned(), cause }
+}

@@ -1,0 +1,143 @@
+//! Changes by name or token, and their receipts.
+
+use prost::Message as _;
+use sqlx::{FromRow, QueryBuilder, Sqlite, Transaction};
+use wcdn_proto::{Position, pb::admin::v1 as admin};
+
+use super::{Store, StoreError, log::ROWS, number, sql};
+use crate::change::Recorded;
+
+/// A change that was found by its token.
+#[derive(Debug, Clone)]
+pub(super) struct Found {
+    pub(super) change: Recorded,
+    /// Of what was asked for.
+    pub(super) digest: [u8; 32],
+}
+
+#[derive(FromRow)]
+struct Row {
+    id: String,
+    kind: String,
+    epoch: i64,
+    first_seq: i64,
+    last_seq: i64,
+    committed_at_ms: i64,
+    ids: i64,
+    asked_by: String,
+    digest: Vec<u8>,
+    receipt: Option<Vec<u8>>,
+}
+
+impl Row {
+    fn change(&self) -> Recorded {
+        let at = |seq| Position { epoch: number(self.epoch), seq: number(seq) };
+        Recorded {
+            id: self.id.clone(),
+            kind: self.kind.clone(),
+            first: at(self.first_seq),
+            last: at(self.last_seq),
+            committed_at_ms: number(self.committed_at_ms),
+            ids: number(self.ids),
+            by: self.asked_by.clone(),
+        }
+    }
+}
+
+impl Found {
+    pub(super) async fn by_token(
+        tx: &mut Transaction<'static, Sqlite>,
+        by: &str,
+        token: &str,
+    ) -> Result<Option<Self>, StoreError> {
+        let row: Option<Row> =
+            sqlx::query_as("SELECT * FROM changes WHERE asked_by = $1 AND token = $2")
+                .bind(by)
+                .bind(token)
+                .fetch_optional(&mut **tx)
+                .await?;
+        let found = |row: Row| {
+            let digest = row.digest.as_slice().try_into();
+            let digest = digest.map_err(|_| StoreError::Damaged { what: "digest of a change" })?;
+            Ok(Self { change: row.change(), digest })
+        };
+        row.map(found).transpose()
+    }
+}
+
+pub(super) async fn insert(
+    tx: &mut Transaction<'static, Sqlite>,
+    new: &[(Recorded, Option<String>, [u8; 32])],
+) -> Result<(), StoreError> {
+    for new in new.chunks(ROWS) {
+        let mut insert = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO changes (id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, \
+             asked_by, token, digest) ",
+        );
+        insert.push_values(new, |mut row, (change, token, digest)| {
+            row.push_bind(&change.id)
+                .push_bind(&change.kind)
+                .push_bind(sql(change.first.epoch))
+                .push_bind(sql(change.first.seq))
+                .push_bind(sql(change.last.seq))
+                .push_bind(sql(change.committed_at_ms))
+                .push_bind(sql(change.ids))
+                .push_bind(&change.by)
+                .push_bind(token)
+                .push_bind(&digest[..]);
+        });
+        insert.build().execute(&mut **tx).await?;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// A change, and its receipt if it was kept.
+    pub(crate) async fn change(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Recorded, Option<admin::Receipt>)>, StoreError> {
+        let row: Option<Row> = sqlx::query_as("SELECT * FROM changes WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let receipt = row.receipt.as_deref().map(admin::Receipt::decode).transpose();
+        let receipt = receipt.map_err(|_| StoreError::Damaged { what: "receipt" })?;
+        Ok(Some((row.change(), receipt)))
+    }
+
+    /// The latest changes since then that have no receipt yet, the first one first.
+    pub(crate) async fn unsettled(
+        &self,
+        since_ms: u64,
+        most: u32,
+    ) -> Result<Vec<Recorded>, StoreError> {
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT * FROM changes WHERE receipt IS NULL AND committed_at_ms >= $1 \
+             ORDER BY epoch DESC, last_seq DESC LIMIT $2",
+        )
+        .bind(sql(since_ms))
+        .bind(i64::from(most))
+        .fetch_all(&self.readers)
+        .await?;
+        Ok(rows.iter().rev().map(Row::change).collect())
+    }
+
+    /// Keeps receipts.
+    pub(crate) async fn keep_receipts(
+        &self,
+        receipts: &[admin::Receipt],
+    ) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        for receipt in receipts {
+            let id = receipt.change.as_ref().map_or("", |change| change.id.as_str());
+            sqlx::query("UPDATE changes SET receipt = $1 WHERE id = $2")
+                .bind(receipt.encode_to_vec())
+                .bind(id)
+                .execute(&mut *tx)
+                .await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}

@@ -1,0 +1,259 @@
+//! Writing the log: changes get their places, their frames and their names in one transaction.
+
+use std::{collections::HashMap, sync::Arc};
+
+use prost::Message as _;
+use sqlx::{QueryBuilder, Sqlite, Transaction};
+use wcdn_gossip::frame::{Frame, SigningKey};
+use wcdn_proto::{Change, ContentId, Position, pb::edge::v1::OriginPool};
+
+use super::{Store, StoreError, changes::Found, now_ms, number, read, sql};
+use crate::change::{Asked, Recorded, Request, new_id};
+
+/// Rows of one statement; SQLite takes 32,766 values.
+pub(super) const ROWS: usize = 1_000;
+
+/// Signatures beyond which a thread is taken that may block: each is some 20 µs.
+const MANY: usize = 64;
+
+/// What a transaction committed.
+#[derive(Debug)]
+pub(crate) struct Committed {
+    /// The last event now.
+    pub(crate) head: Position,
+    /// New frames, in order.
+    pub(crate) frames: Vec<Frame>,
+    /// What became of each request, in their order.
+    pub(crate) outcomes: Vec<Result<Recorded, Refused>>,
+    /// Changes that are new, in order: an outcome may be one of an earlier request.
+    pub(crate) new: Vec<Recorded>,
+    /// The origin pool, if it is another one.
+    pub(crate) pool: Option<OriginPool>,
+}
+
+/// Why one request of a transaction was not done; the others were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// The token is of another request.
+    TokenReused {
+        /// What that became.
+        change: String,
+    },
+    /// The pool that should be replaced is not the present one.
+    PoolChanged {
+        /// Of the present one.
+        revision: u64,
+    },
+}
+
+/// A transaction under way.
+struct Batch {
+    tx: Transaction<'static, Sqlite>,
+    now_ms: u64,
+    first: Position,
+    next: Position,
+    changes: Vec<Change>,
+    new: Vec<(Recorded, Option<String>, [u8; 32])>,
+    /// Tokens of this transaction, by whose they are.
+    tokens: HashMap<(String, String), Found>,
+    pool: OriginPool,
+    pool_changed: bool,
+}
+
+impl Store {
+    /// Commits requests, in order, all at once.
+    ///
+    /// After an error nothing is known to be committed, and nothing known not to be.
+    pub(crate) async fn append(
+        &self,
+        key: &Arc<SigningKey>,
+        requests: Vec<Request>,
+    ) -> Result<Committed, StoreError> {
+        let mut batch = self.begin().await?;
+        let mut outcomes = Vec::with_capacity(requests.len());
+        for request in requests {
+            outcomes.push(batch.take(request).await?);
+        }
+        batch.commit(key, outcomes).await
+    }
+
+    async fn begin(&self) -> Result<Batch, StoreError> {
+        let mut tx = self.write().await?;
+        let (epoch, seq): (i64, i64) =
+            sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(&mut *tx).await?;
+        let pool = sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *tx).await?;
+        let first = Position { epoch: number(epoch), seq: number(seq) + 1 };
+        Ok(Batch {
+            tx,
+            now_ms: now_ms(),
+            first,
+            next: first,
+            changes: Vec::new(),
+            new: Vec::new(),
+            tokens: HashMap::new(),
+            pool: read::pool(pool)?,
+            pool_changed: false,
+        })
+    }
+}
+
+impl Batch {
+    /// Takes one request in, unless it was already, or cannot be.
+    async fn take(&mut self, request: Request) -> Result<Result<Recorded, Refused>, StoreError> {
+        let digest = request.asked.digest();
+        if let Some(token) = &request.token
+            && let Some(found) = self.known(&request.by, token).await?
+        {
+            let Found { change, digest: earlier } = found;
+            let is_same = earlier == digest;
+            return Ok(if is_same {
+                Ok(change)
+            } else {
+                Err(Refused::TokenReused { change: change.id })
+            });
+        }
+        if let Asked::Origins(pool) = &request.asked
+            && pool.revision != self.pool.revision
+        {
+            return Ok(Err(Refused::PoolChanged { revision: self.pool.revision }));
+        }
+        self.effect(&request).await?;
+        let change = self.record(&request);
+        if let Some(token) = &request.token {
+            let found = Found { change: change.clone(), digest };
+            self.tokens.insert((request.by.clone(), token.clone()), found);
+        }
+        self.new.push((change.clone(), request.token, digest));
+        Ok(Ok(change))
+    }
+
+    async fn known(&mut self, by: &str, token: &str) -> Result<Option<Found>, StoreError> {
+        match self.tokens.get(&(by.to_owned(), token.to_owned())) {
+            Some(found) => Ok(Some(found.clone())),
+            None => Found::by_token(&mut self.tx, by, token).await,
+        }
+    }
+
+    /// What a change does to the tables that say what is true at the head.
+    async fn effect(&mut self, request: &Request) -> Result<(), StoreError> {
+        match &request.asked {
+            Asked::Block { ids, reason } => self.block(ids, reason, &request.by).await?,
+            Asked::Unblock(ids) => self.unblock(ids).await?,
+            Asked::Purge(_) | Asked::Origins(_) | Asked::Barrier => {}
+        }
+        if let Some(pool) = request.asked.next_pool() {
+            self.pool = pool;
+            self.pool_changed = true;
+        }
+        Ok(())
+    }
+
+    async fn block(&mut self, ids: &[ContentId], reason: &str, by: &str) -> Result<(), StoreError> {
+        let at = sql(self.now_ms);
+        for ids in ids.chunks(ROWS) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO blocks (content, reason, blocked_by, blocked_at_ms) ",
+            );
+            insert.push_values(ids, |mut row, id| {
+                row.push_bind(id.to_vec()).push_bind(reason).push_bind(by).push_bind(at);
+            });
+            insert.push(
+                " ON CONFLICT (content) DO UPDATE SET reason = excluded.reason, \
+                 blocked_by = excluded.blocked_by, blocked_at_ms = excluded.blocked_at_ms",
+            );
+            insert.build().execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
+    async fn unblock(&mut self, ids: &[ContentId]) -> Result<(), StoreError> {
+        for ids in ids.chunks(ROWS) {
+            let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM blocks WHERE content IN (");
+            let mut list = delete.separated(", ");
+            ids.iter().for_each(|id| {
+                list.push_bind(id.to_vec());
+            });
+            delete.push(")");
+            delete.build().execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, request: &Request) -> Recorded {
+        let changes = request.asked.changes();
+        let first = self.next;
+        self.next.seq += changes.len() as u64;
+        self.changes.extend(changes);
+        Recorded {
+            id: new_id(self.now_ms),
+            kind: request.asked.kind().to_owned(),
+            first,
+            last: Position { seq: self.next.seq - 1, ..first },
+            committed_at_ms: self.now_ms,
+            ids: request.asked.ids() as u64,
+            by: request.by.clone(),
+        }
+    }
+
+    async fn commit(
+        mut self,
+        key: &Arc<SigningKey>,
+        outcomes: Vec<Result<Recorded, Refused>>,
+    ) -> Result<Committed, StoreError> {
+        let changes = std::mem::take(&mut self.changes);
+        let frames = pack(key, self.first, self.now_ms, changes).await;
+        let head = Position { seq: self.next.seq - 1, ..self.next };
+        if !self.new.is_empty() {
+            self.insert_frames(&frames).await?;
+            super::changes::insert(&mut self.tx, &self.new).await?;
+            sqlx::query("UPDATE head SET seq = $1")
+                .bind(sql(head.seq))
+                .execute(&mut *self.tx)
+                .await?;
+        }
+        if self.pool_changed {
+            sqlx::query(
+                "INSERT INTO pool (one, bytes) VALUES (1, $1) \
+                 ON CONFLICT (one) DO UPDATE SET bytes = excluded.bytes",
+            )
+            .bind(self.pool.encode_to_vec())
+            .execute(&mut *self.tx)
+            .await?;
+        }
+        self.tx.commit().await?;
+        let new = self.new.into_iter().map(|(change, _, _)| change).collect();
+        let pool = self.pool_changed.then_some(self.pool);
+        Ok(Committed { head, frames, outcomes, new, pool })
+    }
+
+    async fn insert_frames(&mut self, frames: &[Frame]) -> Result<(), StoreError> {
+        let at = sql(self.now_ms);
+        for frames in frames.chunks(ROWS) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO frames (first_seq, last_seq, committed_at_ms, bytes) ",
+            );
+            insert.push_values(frames, |mut row, frame| {
+                row.push_bind(sql(frame.first().seq))
+                    .push_bind(sql(frame.last().seq))
+                    .push_bind(at)
+                    .push_bind(frame.encoded().to_vec());
+            });
+            insert.build().execute(&mut *self.tx).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn pack(
+    key: &Arc<SigningKey>,
+    first: Position,
+    now_ms: u64,
+    changes: Vec<Change>,
+) -> Vec<Frame> {
+    if changes.len() <= MANY {
+        return Frame::pack(key, first, now_ms, changes);
+    }
+    let key = Arc::clone(key);
+    let packing = tokio::task::spawn_blocking(move || Frame::pack(&key, first, now_ms, changes));
+    packing.await.expect("packing frames does not panic, and is not aborted")
+}

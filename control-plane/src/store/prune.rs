@@ -1,0 +1,151 @@
+//! Forgetting old frames without forgetting what they did, and beginning a log anew.
+
+use std::collections::HashMap;
+
+use sqlx::{QueryBuilder, Sqlite, Transaction};
+use wcdn_proto::{Change, Position, Purge, removal_slot};
+
+use super::{Store, StoreError, log::ROWS, now_ms, number, read, sql};
+
+/// Frames of one transaction, so that changes need not wait long for it.
+const FRAMES: i64 = 500;
+
+/// How long a token makes two requests one.
+const TOKENS_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// What may be forgotten.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    /// Frames and changes that were committed before: Unix time in milliseconds.
+    pub(crate) before_ms: u64,
+    /// Frames beyond this many.
+    pub(crate) max_frames: u64,
+}
+
+#[derive(Default)]
+struct Folded {
+    removed: HashMap<u32, u64>,
+    floor: u64,
+    last: u64,
+}
+
+impl Store {
+    /// Folds some of the oldest frames into the checkpoint. Says how many.
+    pub(crate) async fn prune(&self, retention: Retention) -> Result<u64, StoreError> {
+        let mut tx = self.write().await?;
+        let (seq, floor): (i64, i64) =
+            sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
+        let mut folded = Folded { floor: number(floor), last: number(seq), ..Folded::default() };
+        let mut count = 0;
+        for (first, last, bytes) in candidates(&mut tx, retention).await? {
+            // A clock that was set back leaves old frames behind younger ones: those wait.
+            if number(first) != folded.last + 1 {
+                break;
+            }
+            folded.take(&bytes)?;
+            folded.last = number(last);
+            count += 1;
+        }
+        if count > 0 {
+            folded.store(&mut tx).await?;
+        }
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Forgets changes that are older than the log, and tokens that are older than a day.
+    pub(crate) async fn prune_changes(&self, before_ms: u64) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        sqlx::query("DELETE FROM changes WHERE committed_at_ms < $1")
+            .bind(sql(before_ms))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query(
+            "UPDATE changes SET token = NULL WHERE token IS NOT NULL AND committed_at_ms < $1",
+        )
+        .bind(sql(now_ms().saturating_sub(TOKENS_MS)))
+        .execute(&mut *tx)
+        .await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Begins a log of a higher epoch than this one's, and of `least` at least. Nothing was removed
+    /// in it yet: edges take all they hold as unproven. What is withheld stays so.
+    pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, StoreError> {
+        let mut tx = self.write().await?;
+        let present: i64 = sqlx::query_scalar("SELECT epoch FROM head").fetch_one(&mut *tx).await?;
+        let epoch = now_ms().max(least).max(number(present) + 1);
+        sqlx::query("UPDATE head SET epoch = $1, seq = 0")
+            .bind(sql(epoch))
+            .execute(&mut *tx)
+            .await?;
+        sqlx::query("UPDATE checkpoint SET seq = 0, floor_seq = 0").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM removed").execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM frames").execute(&mut *tx).await?;
+        tx.commit().await?;
+        Ok(Position { epoch, seq: 0 })
+    }
+}
+
+async fn candidates(
+    tx: &mut Transaction<'static, Sqlite>,
+    retention: Retention,
+) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
+    let beyond: Option<i64> =
+        sqlx::query_scalar("SELECT last_seq FROM frames ORDER BY first_seq DESC LIMIT 1 OFFSET $1")
+            .bind(sql(retention.max_frames))
+            .fetch_optional(&mut **tx)
+            .await?;
+    let rows = sqlx::query_as(
+        "SELECT first_seq, last_seq, bytes FROM frames \
+         WHERE last_seq <= $1 OR committed_at_ms < $2 ORDER BY first_seq LIMIT $3",
+    )
+    .bind(beyond.unwrap_or(0))
+    .bind(sql(retention.before_ms))
+    .bind(FRAMES)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows)
+}
+
+impl Folded {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let events = read::decode(&bytes.to_vec().into())?;
+        for (position, change) in events.iter() {
+            match change {
+                Change::Purge(Purge::Ids(ids)) => ids.iter().for_each(|id| {
+                    self.removed.insert(removal_slot(id), position.seq);
+                }),
+                Change::Purge(Purge::All) => self.floor = position.seq,
+                Change::Block(_)
+                | Change::Unblock(_)
+                | Change::Origins { .. }
+                | Change::Barrier
+                | Change::Unknown { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn store(self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+        let removed: Vec<_> = self.removed.into_iter().collect();
+        for removed in removed.chunks(ROWS) {
+            let mut upsert = QueryBuilder::<Sqlite>::new("INSERT INTO removed (slot, seq) ");
+            upsert.push_values(removed, |mut row, (slot, seq)| {
+                row.push_bind(i64::from(*slot)).push_bind(sql(*seq));
+            });
+            upsert.push(" ON CONFLICT (slot) DO UPDATE SET seq = excluded.seq");
+            upsert.build().execute(&mut **tx).await?;
+        }
+        sqlx::query("DELETE FROM frames WHERE last_seq <= $1")
+            .bind(sql(self.last))
+            .execute(&mut **tx)
+            .await?;
+        sqlx::query("UPDATE checkpoint SET seq = $1, floor_seq = $2")
+            .bind(sql(self.last))
+            .bind(sql(self.floor))
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,152 @@
+//! What the log says: its head, its frames, and what is true at its head.
+
+use bytes::Bytes;
+use prost::Message as _;
+use wcdn_proto::{
+    ContentId, Events, Position,
+    pb::{edge::v1::OriginPool, event::v1 as event},
+};
+
+use super::{Store, StoreError, number, sql};
+use crate::state::State;
+
+/// Frames that are read at once: at most 1.1 MB.
+pub(crate) const CHUNK: i64 = 1_024;
+
+/// A frame as it is stored.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredFrame {
+    /// Its last event.
+    pub(crate) last_seq: u64,
+    /// Encoded and signed.
+    pub(crate) bytes: Bytes,
+}
+
+/// What is withheld, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Blocked {
+    /// What.
+    pub(crate) content: ContentId,
+    /// For people.
+    pub(crate) reason: String,
+    /// The name of the API key.
+    pub(crate) by: String,
+    /// When: Unix time in milliseconds.
+    pub(crate) at_ms: u64,
+}
+
+impl StoredFrame {
+    /// Its events. Signatures are for those who got frames from elsewhere: whoever can write to the
+    /// store needs none.
+    pub(crate) fn events(&self) -> Result<Events, StoreError> {
+        decode(&self.bytes)
+    }
+}
+
+pub(super) fn decode(bytes: &Bytes) -> Result<Events, StoreError> {
+    let damaged = StoreError::Damaged { what: "frame" };
+    let Ok(frame) = event::Frame::decode(bytes.clone()) else { return Err(damaged) };
+    Events::decode(&frame.body).map_err(|_| damaged)
+}
+
+impl Store {
+    /// The last event that was committed.
+    pub(crate) async fn head(&self) -> Result<Position, StoreError> {
+        let (epoch, seq): (i64, i64) =
+            sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(&self.readers).await?;
+        Ok(Position { epoch: number(epoch), seq: number(seq) })
+    }
+
+    /// The events up to here are no longer there.
+    pub(crate) async fn pruned(&self) -> Result<u64, StoreError> {
+        let seq = sqlx::query_scalar("SELECT seq FROM checkpoint").fetch_one(&self.readers).await?;
+        Ok(number(seq))
+    }
+
+    /// The next frames after an event, in order, [`CHUNK`] at most; the first may begin before it.
+    pub(crate) async fn frames_after(&self, seq: u64) -> Result<Vec<StoredFrame>, StoreError> {
+        // The frame that holds the next event is the last that begins at or before it.
+        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT last_seq, bytes FROM frames WHERE first_seq >= COALESCE( \
+               (SELECT MAX(first_seq) FROM frames WHERE first_seq <= $1), 0) AND last_seq >= $1 \
+             ORDER BY first_seq LIMIT $2",
+        )
+        .bind(sql(seq.saturating_add(1)))
+        .bind(CHUNK)
+        .fetch_all(&self.readers)
+        .await?;
+        let frame = |(last_seq, bytes): (i64, Vec<u8>)| StoredFrame {
+            last_seq: number(last_seq),
+            bytes: bytes.into(),
+        };
+        Ok(rows.into_iter().map(frame).collect())
+    }
+
+    /// Everything that is true at the head, from the checkpoint and the frames behind it.
+    pub(crate) async fn fold(&self) -> Result<State, StoreError> {
+        let head = self.head().await?;
+        let (seq, floor): (i64, i64) = sqlx::query_as("SELECT seq, floor_seq FROM checkpoint")
+            .fetch_one(&self.readers)
+            .await?;
+        let from = Position { epoch: head.epoch, seq: number(seq) };
+        let mut state = State::new(from, number(floor));
+        let removed: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT slot, seq FROM removed").fetch_all(&self.readers).await?;
+        for (slot, seq) in removed {
+            state.restore_slot(u32::try_from(slot).unwrap_or(u32::MAX), number(seq));
+        }
+        loop {
+            let frames = self.frames_after(state.position().seq).await?;
+            for frame in &frames {
+                state.apply(&frame.events()?);
+            }
+            if frames.is_empty() {
+                break;
+            }
+        }
+        state.restore_blocks(self.blocks().await?);
+        Ok(state)
+    }
+
+    async fn blocks(&self) -> Result<Vec<ContentId>, StoreError> {
+        let rows: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT content FROM blocks").fetch_all(&self.readers).await?;
+        rows.iter().map(|bytes| content(bytes)).collect()
+    }
+
+    /// What is withheld, by id, after this one.
+    pub(crate) async fn list_blocks(
+        &self,
+        after: &[u8],
+        most: u32,
+    ) -> Result<Vec<Blocked>, StoreError> {
+        let rows: Vec<(Vec<u8>, String, String, i64)> = sqlx::query_as(
+            "SELECT content, reason, blocked_by, blocked_at_ms FROM blocks WHERE content > $1 \
+             ORDER BY content LIMIT $2",
+        )
+        .bind(after)
+        .bind(i64::from(most))
+        .fetch_all(&self.readers)
+        .await?;
+        let blocked = |(bytes, reason, by, at): (Vec<u8>, _, _, _)| {
+            Ok(Blocked { content: content(&bytes)?, reason, by, at_ms: number(at) })
+        };
+        rows.into_iter().map(blocked).collect()
+    }
+
+    /// The origin pool; that of revision 0 if none was ever set.
+    pub(crate) async fn pool(&self) -> Result<OriginPool, StoreError> {
+        let row: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&self.readers).await?;
+        pool(row)
+    }
+}
+
+pub(super) fn pool(row: Option<Vec<u8>>) -> Result<OriginPool, StoreError> {
+    let Some(bytes) = row else { return Ok(OriginPool::default()) };
+    OriginPool::decode(&*bytes).map_err(|_| StoreError::Damaged { what: "origin pool" })
+}
+
+fn content(bytes: &[u8]) -> Result<ContentId, StoreError> {
+    ContentId::try_from(bytes).map_err(|_| StoreError::Damaged { what: "block" })
+}

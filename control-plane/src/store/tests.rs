@@ -1,0 +1,170 @@
+//! The store keeps its promises.
+
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+use wcdn_gossip::frame::SigningKey;
+use wcdn_proto::{BlobId, ContentId, Purge};
+
+use super::{backup::*, prune::Retention, *};
+use crate::{
+    api_key::ApiKey,
+    change::{Asked, Request},
+};
+
+fn key() -> Arc<SigningKey> {
+    Arc::new(SigningKey::from_seed(&[7; 32]))
+}
+
+async fn fresh() -> (TempDir, Store) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
+    (folder, store)
+}
+
+async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
+    let request = |asked| Request { asked, by: "test".to_owned(), token: None };
+    store.append(&key(), asked.into_iter().map(request).collect()).await.unwrap().head
+}
+
+fn blob(n: u8) -> BlobId {
+    BlobId::from_bytes([n; 32])
+}
+
+fn asked() -> impl Strategy<Value = Asked> {
+    let ids = || proptest::collection::vec((0..6_u8).prop_map(blob), 1..4);
+    let contents = move || ids().prop_map(|ids| ids.into_iter().map(ContentId::Blob).collect());
+    prop_oneof![
+        4 => ids().prop_map(|ids| Asked::Purge(Purge::Ids(ids))),
+        1 => Just(Asked::Purge(Purge::All)),
+        2 => contents().prop_map(|ids| Asked::Block { ids, reason: String::new() }),
+        2 => contents().prop_map(Asked::Unblock),
+        1 => Just(Asked::Barrier),
+    ]
+}
+
+/// Everything is old enough; this many frames stay.
+fn all_but(max_frames: u64) -> Retention {
+    Retention { before_ms: 0, max_frames }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
+    #[test]
+    fn a_log_that_forgot_its_beginning_amounts_to_the_same(
+        batches in proptest::collection::vec(proptest::collection::vec(asked(), 1..6), 1..8),
+        kept in 0..6_u64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (_folder, store) = fresh().await;
+            let frames = batches.len() as u64;
+            for batch in batches {
+                append(&store, batch).await;
+            }
+            let whole = store.fold().await.unwrap();
+            let pruned = store.prune(all_but(kept)).await.unwrap();
+            assert!(pruned <= frames && (kept > 0 || pruned > 0));
+            assert!(store.fold().await.unwrap() == whole);
+            let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
+            store.prune(all_but(0)).await.unwrap();
+            let state = store.fold().await.unwrap();
+            assert_eq!(state.position(), next);
+            assert_eq!(store.pruned().await.unwrap(), next.seq);
+            assert!(state.removed().any(|(_, seq)| seq == next.seq));
+        });
+    }
+}
+
+#[tokio::test]
+async fn young_frames_stay_and_old_ones_go() {
+    let (_folder, store) = fresh().await;
+    let head = append(&store, vec![Asked::Barrier]).await;
+    let retention = |before_ms| Retention { before_ms, max_frames: 1_000 };
+    assert_eq!(store.prune(retention(now_ms() - 60_000)).await.unwrap(), 0);
+    assert_eq!(store.frames_after(0).await.unwrap().len(), 1);
+    assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 1);
+    assert!(store.frames_after(0).await.unwrap().is_empty());
+    assert_eq!(store.head().await.unwrap(), head);
+}
+
+#[tokio::test]
+async fn frames_are_found_from_the_middle_of_one() {
+    let (_folder, store) = fresh().await;
+    append(&store, vec![Asked::Barrier, Asked::Barrier, Asked::Barrier]).await;
+    append(&store, vec![Asked::Barrier]).await;
+    let last = |frames: Vec<read::StoredFrame>| -> Vec<u64> {
+        frames.iter().map(|frame| frame.last_seq).collect()
+    };
+    assert_eq!(last(store.frames_after(0).await.unwrap()), [3, 4]);
+    assert_eq!(last(store.frames_after(1).await.unwrap()), [3, 4]);
+    assert_eq!(last(store.frames_after(3).await.unwrap()), [4]);
+    assert!(store.frames_after(4).await.unwrap().is_empty());
+    assert!(store.frames_after(u64::MAX).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_restored_copy_begins_a_log_above_both() {
+    let (folder, store) = fresh().await;
+    let path = folder.path().join("a.db");
+    let copy = folder.path().join("copy.db");
+    let block = Asked::Block { ids: vec![ContentId::Blob(blob(1))], reason: String::new() };
+    append(&store, vec![block]).await;
+    backup(&path, &copy).await.unwrap();
+    let present = store.raise_epoch(now_ms() + 3_600_000).await.unwrap();
+    append(&store, vec![Asked::Barrier]).await;
+    store.close().await;
+    let replaced = restore(&copy, &path).await.unwrap().unwrap();
+    let restored = Store::open(&path).await.unwrap();
+    let head = restored.head().await.unwrap();
+    assert_eq!(head, wcdn_proto::Position { epoch: present.epoch + 1, seq: 0 });
+    assert_eq!(restored.list_blocks(&[], 10).await.unwrap().len(), 1);
+    assert!(restored.frames_after(0).await.unwrap().is_empty());
+    let before = Store::open(&replaced).await.unwrap();
+    assert_eq!(before.head().await.unwrap(), wcdn_proto::Position { seq: 1, ..present });
+}
+
+#[tokio::test]
+async fn a_copy_replaces_no_file_and_no_store_that_is_in_use() {
+    let (folder, _store) = fresh().await;
+    let path = folder.path().join("a.db");
+    let copy = folder.path().join("copy.db");
+    backup(&path, &copy).await.unwrap();
+    assert!(matches!(backup(&path, &copy).await, Err(StoreError::File { .. })));
+    let claim = Claim::take(&path).unwrap();
+    assert!(matches!(restore(&copy, &path).await, Err(StoreError::Claimed { .. })));
+    drop(claim);
+    restore(&copy, &path).await.unwrap();
+    let none = folder.path().join("none.db");
+    assert!(matches!(restore(&none, &path).await, Err(StoreError::File { .. })));
+    assert!(matches!(backup(&none, &copy).await, Err(StoreError::File { .. })));
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_store_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.db");
+    std::fs::write(&path, "this is not a database, and it is long enough to be sure of that")
+        .unwrap();
+    let refused = Store::open(&path).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Database(_) | StoreError::Migrate { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_key_is_known_by_its_hash_alone() {
+    let (_folder, store) = fresh().await;
+    assert!(!store.has_keys().await.unwrap());
+    let key = ApiKey::generate();
+    assert!(store.add_key("ci", &key).await.unwrap());
+    assert!(!store.add_key("ci", &ApiKey::generate()).await.unwrap());
+    let pepper = store.pepper().await.unwrap();
+    let found = store.api_key(&pepper.hash(key.expose())).await.unwrap().unwrap();
+    assert_eq!(found.name, "ci");
+    let other = pepper.hash(ApiKey::generate().expose());
+    assert!(store.api_key(&other).await.unwrap().is_none());
+    let (_other_folder, other_store) = fresh().await;
+    let foreign = other_store.pepper().await.unwrap().hash(key.expose());
+    assert!(store.api_key(&foreign).await.unwrap().is_none());
+}

@@ -1,0 +1,181 @@
+//! One receipt as it grows.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::{sync::watch, time::Instant};
+use wcdn_proto::{
+    NodeId, Position,
+    pb::{
+        admin::v1::{self as admin, NodeState},
+        edge::v1::{self as edge, ReadBack, RedisOutcome},
+    },
+};
+
+use super::{
+    Windows,
+    node::{Node, State},
+};
+use crate::{change::Recorded, wire as travel};
+
+/// A change whose receipt is in memory. The tracker alone writes it; those who watch hear its bell.
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) change: Recorded,
+    /// When it was committed.
+    pub(super) since: Instant,
+    pub(super) lines: BTreeMap<NodeId, Line>,
+    /// Lines of nodes that have not applied it.
+    waiting: usize,
+    /// Lines of nodes that have, but have not told of every event.
+    untold: usize,
+    /// Since when no node is pending.
+    pub(super) settled: Option<Instant>,
+    pub(super) bell: watch::Sender<()>,
+}
+
+/// What is known of one node.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    applied_after: Option<Duration>,
+    outcome: edge::Outcome,
+    /// Events of which it has told.
+    told: u64,
+}
+
+impl Open {
+    pub(super) fn new(change: Recorded, since: Instant) -> Self {
+        Self {
+            change,
+            since,
+            lines: BTreeMap::new(),
+            waiting: 0,
+            untold: 0,
+            settled: None,
+            bell: watch::Sender::new(()),
+        }
+    }
+
+    /// Waits for this node too. Says whether it did not before.
+    pub(super) fn wait_for(&mut self, name: &NodeId) -> bool {
+        if self.lines.contains_key(name) {
+            return false;
+        }
+        self.lines.insert(name.clone(), Line::default());
+        self.waiting += 1;
+        true
+    }
+
+    /// This node has applied it.
+    pub(super) fn applied(&mut self, name: &NodeId, now: Instant) {
+        let events = self.change.events();
+        let Some(line) = self.lines.get_mut(name) else { return };
+        if line.applied_after.is_some() {
+            return;
+        }
+        line.applied_after = Some(now - self.since);
+        self.waiting -= 1;
+        self.untold += usize::from(line.told < events);
+        self.settle(now, |_| false);
+        self.bell.send_replace(());
+    }
+
+    /// This node tells what one of its events did.
+    pub(super) fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
+        let events = self.change.events();
+        let Some(line) = self.lines.get_mut(name).filter(|line| line.told < events) else { return };
+        line.add(outcome, self.change.last);
+        if line.told == events && line.applied_after.is_some() {
+            self.untold -= 1;
+        }
+        self.bell.send_replace(());
+    }
+
+    /// Whether every node that applied it has told of every event.
+    pub(super) fn is_told(&self) -> bool {
+        self.untold == 0
+    }
+
+    /// Settles it if every node has applied it, or is one that nobody waits for.
+    pub(super) fn settle(&mut self, now: Instant, gave_up: impl Fn(&NodeId) -> bool) {
+        let waits = |(name, line): (&NodeId, &Line)| line.applied_after.is_none() && !gave_up(name);
+        if self.settled.is_none() && (self.waiting == 0 || !self.lines.iter().any(waits)) {
+            self.settled = Some(now);
+            self.bell.send_replace(());
+        }
+    }
+}
+
+impl Line {
+    fn add(&mut self, told: &edge::Outcome, last: Position) {
+        let sum = &mut self.outcome;
+        sum.position = Some(travel::position(last));
+        sum.memory_removed = sum.memory_removed.saturating_add(told.memory_removed);
+        sum.fills_marked = sum.fills_marked.saturating_add(told.fills_marked);
+        sum.redis_removed = sum.redis_removed.saturating_add(told.redis_removed);
+        // Of several events, the worst: the values are ordered so.
+        if redis_rank(told.redis()) > redis_rank(sum.redis()) {
+            sum.redis = told.redis;
+        }
+        if read_back_rank(told.read_back()) > read_back_rank(sum.read_back()) {
+            sum.read_back = told.read_back;
+        }
+        self.told += 1;
+    }
+}
+
+fn redis_rank(outcome: RedisOutcome) -> u8 {
+    match outcome {
+        RedisOutcome::Unspecified => 0,
+        RedisOutcome::None => 1,
+        RedisOutcome::Removed => 2,
+        RedisOutcome::Unreachable => 3,
+    }
+}
+
+fn read_back_rank(read: ReadBack) -> u8 {
+    match read {
+        ReadBack::Unspecified => 0,
+        ReadBack::Clean => 1,
+        ReadBack::Unknown => 2,
+        ReadBack::Stale => 3,
+    }
+}
+
+/// A receipt as it travels.
+pub(super) fn wire(
+    open: &Open,
+    nodes: &BTreeMap<NodeId, Node>,
+    windows: Windows,
+    head: Position,
+    now: Instant,
+) -> admin::Receipt {
+    let line = |(name, line): (&NodeId, &Line)| {
+        let node = nodes.get(name);
+        let state = match (line.applied_after, node.map(|node| node.state(head, windows, now))) {
+            (Some(_), _) => NodeState::Applied,
+            (None, Some(State::Live)) if open.settled.is_none() => NodeState::Pending,
+            // It is heard again, but nobody waited for it.
+            (None, Some(State::Live)) if node.is_some_and(|node| node.who.strict) => {
+                NodeState::Fenced
+            }
+            (None, Some(State::Live | State::Unconfirmed)) => NodeState::Unconfirmed,
+            (None, Some(State::Fenced)) => NodeState::Fenced,
+            (None, Some(State::Lost) | None) => NodeState::Lost,
+        };
+        let after = line.applied_after.unwrap_or_default().as_micros();
+        admin::NodeReceipt {
+            node: name.to_string(),
+            region: node.map(|node| node.who.region.to_string()).unwrap_or_default(),
+            state: state.into(),
+            applied_after_us: u64::try_from(after).unwrap_or(u64::MAX),
+            outcome: (line.told > 0).then_some(line.outcome),
+        }
+    };
+    let lines: Vec<_> = open.lines.iter().map(line).collect();
+    admin::Receipt {
+        change: Some(open.change.to_wire()),
+        settled: open.settled.is_some(),
+        complete: lines.iter().all(|line| line.state() == NodeState::Applied),
+        nodes: lines,
+    }
+}

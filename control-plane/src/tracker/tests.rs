@@ -1,0 +1,212 @@
+//! Receipts keep their promises.
+
+use wcdn_proto::pb::{
+    admin::v1::NodeState,
+    edge::v1::{Outcome, ReadBack, RedisOutcome},
+};
+
+use super::*;
+
+const WINDOWS: Windows = Windows { lease: Duration::from_secs(5), lost: Duration::from_secs(15) };
+
+fn at(seq: u64) -> Position {
+    Position { epoch: 1, seq }
+}
+
+fn who(name: &str, strict: bool) -> Registered {
+    Registered {
+        node: name.parse().unwrap(),
+        region: "eu-west".parse().unwrap(),
+        incarnation: 1,
+        version: String::new(),
+        edge_url: String::new(),
+        strict,
+    }
+}
+
+fn name(name: &str) -> NodeId {
+    name.parse().unwrap()
+}
+
+fn change(id: &str, first: u64, last: u64) -> Recorded {
+    Recorded {
+        id: id.to_owned(),
+        kind: "purge".to_owned(),
+        first: at(first),
+        last: at(last),
+        committed_at_ms: 0,
+        ids: 1,
+        by: String::new(),
+    }
+}
+
+struct Clock(Instant);
+
+impl Clock {
+    fn pass(&mut self, millis: u64) -> Instant {
+        self.0 += Duration::from_millis(millis);
+        self.0
+    }
+}
+
+/// Two nodes with sessions 1 and 2, at the head; the second one is strict.
+fn two() -> (Tracker, Clock) {
+    let clock = Clock(Instant::now());
+    let mut tracker = Tracker::new(WINDOWS, at(0), Vec::new(), clock.0);
+    tracker.registered(who("a", false), at(0), 1, clock.0);
+    tracker.registered(who("b", true), at(0), 2, clock.0);
+    (tracker, clock)
+}
+
+fn states(receipt: &admin::Receipt) -> Vec<NodeState> {
+    receipt.nodes.iter().map(admin::NodeReceipt::state).collect()
+}
+
+#[tokio::test]
+async fn a_receipt_is_complete_once_every_node_has_applied_and_tells_when() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("x", 1, 2)], at(2), clock.0);
+    tracker.heard(&name("a"), at(2), clock.pass(30));
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert_eq!(states(&receipt), [NodeState::Applied, NodeState::Pending]);
+    assert!(!receipt.settled && !receipt.complete);
+    tracker.heard(&name("b"), at(1), clock.pass(10));
+    assert!(!tracker.receipt("x", clock.0).unwrap().0.settled, "one of two events is not both");
+    tracker.heard(&name("b"), at(2), clock.pass(10));
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert!(receipt.settled && receipt.complete);
+    let after: Vec<_> = receipt.nodes.iter().map(|node| node.applied_after_us).collect();
+    assert_eq!(after, [30_000, 50_000]);
+}
+
+#[tokio::test]
+async fn nodes_that_do_not_confirm_are_named_after_the_lease_and_lost_without_a_session() {
+    let (mut tracker, mut clock) = two();
+    tracker.left(&name("a"), 1, clock.pass(1_000));
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.sweep(clock.pass(4_900));
+    assert!(!tracker.receipt("x", clock.0).unwrap().0.settled);
+    tracker.sweep(clock.pass(100));
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert_eq!(states(&receipt), [NodeState::Unconfirmed, NodeState::Fenced]);
+    assert!(receipt.settled && !receipt.complete);
+    let swept = tracker.sweep(clock.pass(10_000));
+    assert_eq!(swept.lost, [name("a")]);
+    let by_state: Vec<_> = tracker.nodes(clock.0).iter().map(|node| node.state).collect();
+    assert_eq!(by_state, [State::Lost, State::Fenced]);
+    tracker.committed([change("y", 2, 2)], at(2), clock.0);
+    let (receipt, _) = tracker.receipt("y", clock.0).unwrap();
+    assert_eq!(receipt.nodes.len(), 1, "nobody waits for a node that was lost before");
+}
+
+#[tokio::test]
+async fn a_settled_receipt_stays_settled_though_its_nodes_come_back() {
+    let (mut tracker, mut clock) = two();
+    tracker.left(&name("a"), 1, clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.heard(&name("b"), at(1), clock.pass(10));
+    tracker.sweep(clock.pass(5_000));
+    tracker.registered(who("a", false), at(0), 3, clock.pass(10));
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert!(receipt.settled);
+    assert_eq!(states(&receipt), [NodeState::Unconfirmed, NodeState::Applied]);
+    tracker.heard(&name("a"), at(1), clock.pass(10));
+    assert!(tracker.receipt("x", clock.0).unwrap().0.complete);
+}
+
+#[tokio::test]
+async fn a_node_that_is_idle_at_the_head_stays_live_as_long_as_its_session() {
+    let (mut tracker, mut clock) = two();
+    clock.pass(60_000);
+    assert!(tracker.nodes(clock.0).iter().all(|node| node.state == State::Live));
+    tracker.left(&name("a"), 1, clock.0);
+    tracker.left(&name("b"), 99, clock.0);
+    clock.pass(5_000);
+    let by_state: Vec<_> = tracker.nodes(clock.0).iter().map(|node| node.state).collect();
+    assert_eq!(by_state, [State::Unconfirmed, State::Live], "an older session's end is none");
+}
+
+#[tokio::test]
+async fn a_node_that_joins_behind_is_waited_for_too() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.registered(who("c", false), at(0), 3, clock.pass(5));
+    tracker.registered(who("d", false), at(1), 4, clock.0);
+    for node in ["a", "b"] {
+        tracker.heard(&name(node), at(1), clock.0);
+    }
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert_eq!(receipt.nodes.len(), 3);
+    assert!(!receipt.settled);
+    tracker.heard(&name("c"), at(1), clock.0);
+    assert!(tracker.receipt("x", clock.0).unwrap().0.complete);
+}
+
+#[tokio::test]
+async fn nodes_of_an_earlier_run_are_waited_for_before_they_are_heard() {
+    let now = Instant::now();
+    let known = |name: &str, is_lost| Known { who: who(name, false), applied: at(0), is_lost };
+    let known = vec![known("a", false), known("gone", true)];
+    let mut tracker = Tracker::new(WINDOWS, at(0), known, now);
+    tracker.committed([change("x", 1, 1)], at(1), now);
+    let (receipt, _) = tracker.receipt("x", now).unwrap();
+    assert_eq!(states(&receipt), [NodeState::Pending]);
+}
+
+#[tokio::test]
+async fn counts_are_sums_over_events_and_the_worst_is_told() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("w", 1, 1), change("x", 2, 3)], at(3), clock.0);
+    let outcome = |seq, redis: RedisOutcome, read_back: ReadBack| Outcome {
+        position: Some(wire::position(at(seq))),
+        memory_removed: seq,
+        redis: redis.into(),
+        read_back: read_back.into(),
+        ..Outcome::default()
+    };
+    let a = name("a");
+    tracker.told(&a, &outcome(1, RedisOutcome::None, ReadBack::Stale));
+    tracker.told(&a, &outcome(2, RedisOutcome::Unreachable, ReadBack::Clean));
+    tracker.heard(&a, at(3), clock.pass(1));
+    tracker.heard(&name("b"), at(3), clock.0);
+    assert!(!tracker.receipt("x", clock.0).unwrap().1, "one of two events is told");
+    tracker.told(&a, &outcome(3, RedisOutcome::Removed, ReadBack::Unknown));
+    tracker.told(&a, &outcome(4, RedisOutcome::Removed, ReadBack::Unknown));
+    for seq in [2, 3] {
+        tracker.told(&name("b"), &outcome(seq, RedisOutcome::None, ReadBack::Clean));
+    }
+    let (receipt, is_final) = tracker.receipt("x", clock.0).unwrap();
+    let sum = receipt.nodes[0].outcome.as_ref().unwrap();
+    assert_eq!((sum.memory_removed, sum.redis()), (5, RedisOutcome::Unreachable));
+    assert_eq!(sum.read_back(), ReadBack::Unknown);
+    assert!(is_final);
+}
+
+#[tokio::test]
+async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    for node in ["a", "b"] {
+        tracker.heard(&name(node), at(1), clock.0);
+    }
+    assert!(tracker.sweep(clock.pass(4_900)).done.is_empty());
+    let done = tracker.sweep(clock.pass(100)).done;
+    assert_eq!(done.len(), 1);
+    tracker.kept(&done);
+    assert!(tracker.receipt("x", clock.0).is_none());
+    assert_eq!((tracker.open_receipts(), tracker.lines), (0, 0));
+    let late = tracker.late_receipt(change("x", 1, 1), clock.0);
+    assert!(late.settled && late.complete);
+}
+
+#[tokio::test]
+async fn memory_is_bounded_and_the_oldest_receipts_go_first() {
+    let (mut tracker, clock) = two();
+    for seq in 1..=(MAX_OPEN as u64 + 10) {
+        tracker.committed([change(&format!("c{seq}"), seq, seq)], at(seq), clock.0);
+    }
+    assert_eq!(tracker.open_receipts(), MAX_OPEN);
+    assert_eq!(tracker.lines, 2 * MAX_OPEN);
+    assert!(tracker.receipt("c10", clock.0).is_none());
+    assert!(tracker.receipt("c11", clock.0).is_some());
+}

@@ -1,0 +1,16 @@
+//! The control plane as operators and edges meet it: over real sockets.
+
+#![allow(clippy::unwrap_used, clippy::string_slice, reason = "helpers of tests are tests")]
+
+#[path = "grpc/access.rs"]
+mod access;
+#[path = "grpc/edges.rs"]
+mod edges;
+#[path = "grpc/log.rs"]
+mod log;
+#[path = "grpc/receipts.rs"]
+mod receipts;
+#[path = "grpc/stage.rs"]
+mod stage;
+#[path = "grpc/tls.rs"]
+mod tls;

@@ -1,0 +1,76 @@
+//! Encrypted, and edges by certificate.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use tokio_stream::StreamExt as _;
+use tonic::{
+    Code,
+    transport::{Certificate, Channel, ClientTlsConfig, Identity},
+};
+use wcdn_proto::pb::{
+    admin::v1::{GetStatusRequest, admin_service_client::AdminServiceClient},
+    edge::v1::{GetSnapshotRequest, edge_service_client::EdgeServiceClient},
+};
+
+use crate::stage::Stage;
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// A certificate and its key.
+    fn issue(&self, name: &str) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, &self.0).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> std::path::PathBuf {
+    let path = folder.join(name);
+    fs::write(&path, text).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    path
+}
+
+async fn connect(stage: &Stage, tls: ClientTlsConfig) -> Channel {
+    let url = format!("https://{}", stage.plane.grpc_addr());
+    let endpoint = Channel::from_shared(url).unwrap().tls_config(tls.domain_name("localhost"));
+    endpoint.unwrap().connect().await.unwrap()
+}
+
+#[tokio::test]
+async fn edges_come_by_certificate_and_operators_by_key_over_the_same_port() {
+    let authority = Authority::new();
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = authority.issue("localhost");
+    let stage = Stage::with(|config| {
+        config.tls.certificate = Some(write(files.path(), "tls.crt", &certificate));
+        config.tls.key = Some(write(files.path(), "tls.key", &key));
+        config.tls.client_ca = Some(write(files.path(), "ca.pem", &authority.pem()));
+    })
+    .await;
+    let trusting = || ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority.pem()));
+    let plain = connect(&stage, trusting()).await;
+    let status = stage.keyed(GetStatusRequest {});
+    AdminServiceClient::new(plain.clone()).get_status(status).await.unwrap();
+    let refused = EdgeServiceClient::new(plain).get_snapshot(GetSnapshotRequest {}).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated);
+    let (certificate, key) = authority.issue("edge-1");
+    let known = connect(&stage, trusting().identity(Identity::from_pem(certificate, key))).await;
+    let snapshot = EdgeServiceClient::new(known.clone()).get_snapshot(GetSnapshotRequest {}).await;
+    assert!(snapshot.unwrap().into_inner().next().await.unwrap().is_ok());
+    let refused = AdminServiceClient::new(known).get_status(GetStatusRequest {}).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unauthenticated, "it is no operator");
+}
