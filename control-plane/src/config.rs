@@ -9,7 +9,7 @@ use wcdn_proto::Span;
 
 pub use self::{
     limits::Limits,
-    parts::{Cluster, Keys, Listen, Log, Receipts, Store, Tls},
+    parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Store, Tls},
 };
 
 /// The configuration of a control plane. `config.example.toml` shows every key with its default.
@@ -26,6 +26,8 @@ pub struct Config {
     pub log: Log,
     /// The keys of the cluster.
     pub cluster: Cluster,
+    /// How edges are told of events at once.
+    pub gossip: Gossip,
     /// API keys.
     pub keys: Keys,
     /// When a node counts as what.
@@ -45,6 +47,7 @@ impl Config {
         self.tls.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
+        self.gossip.check(&self.listen, &mut problems);
         self.receipts.check(&mut problems);
         self.limits.check(&mut problems);
         problems.into_result()

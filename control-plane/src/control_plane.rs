@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
-use wcdn_gossip::frame::IssuerKey;
+use wcdn_gossip::{driver::IssuerPlane, frame::IssuerKey};
 
 use crate::{
     api_key::ApiKey,
@@ -18,6 +18,7 @@ use crate::{
     grpc,
     log::{Log, Tell},
     metrics::Metrics,
+    plane,
     secrets::Secrets,
     store::{Claim, Store, StoreError, now_ms},
     tracker::Tracker,
@@ -94,14 +95,30 @@ pub async fn start(
     let claim = Claim::take(&config.store.path)?;
     let store = Store::open(&config.store.path).await?;
     let first_key = first_key(&store, &secrets).await?;
-    let (metrics, registry) = Metrics::new();
+    let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
+    let (services, rest) = (TaskTracker::new(), CancellationToken::new());
+    let issuing = doors.gossip.map(|socket| {
+        let means = plane::Means {
+            gossip: &config.gossip,
+            socket,
+            keys: secrets.seals,
+            signing: Arc::clone(&secrets.signing),
+            lease: config.receipts.lease.duration(),
+            store: store.clone(),
+        };
+        plane::start(means, &mut registry, rest.clone(), &services)
+    });
+    let issuing = issuing.transpose().map_err(system("the event plane"))?;
+    if let Some(plane) = &issuing {
+        services.spawn(plane::follow(plane.clone(), Arc::clone(&tracker), rest.clone()));
+    }
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
         config.log.max_waiting,
-        tell(&tracker),
+        tell(&tracker, issuing),
         Arc::clone(&metrics),
         close.clone(),
         &writing,
@@ -126,13 +143,14 @@ pub async fn start(
         desk: Arc::new(Desk::new(parts)),
         limits: config.limits.clone(),
         serving: TaskTracker::new(),
-        services: TaskTracker::new(),
+        services,
         writing,
         refuse: CancellationToken::new(),
-        rest: CancellationToken::new(),
+        rest,
         close,
         _claim: claim,
     };
+    let doors = (doors.grpc, doors.admin);
     plane.serve(&config, doors, secrets.tls, registry, shutdown);
     Ok(plane)
 }
@@ -166,10 +184,13 @@ async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> 
 }
 
 /// Who hears of a commit before it is answered.
-fn tell(tracker: &Arc<Mutex<Tracker>>) -> Tell {
+fn tell(tracker: &Arc<Mutex<Tracker>>, plane: Option<IssuerPlane>) -> Tell {
     let tracker = Arc::clone(tracker);
     Box::new(move |news| {
         tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
+        if let Some(plane) = plane.as_ref().filter(|_| !news.frames.is_empty()) {
+            plane.publish(news.frames.to_vec());
+        }
     })
 }
 
@@ -177,18 +198,18 @@ impl ControlPlane {
     fn serve(
         &self,
         config: &Config,
-        doors: Doors,
+        (grpc, admin_port): (TcpListener, TcpListener),
         tls: Option<tonic::transport::ServerTlsConfig>,
         registry: Registry,
         shutdown: CancellationToken,
     ) {
         let health = Health::new();
         let admin = admin::Admin::new(registry, health.clone());
-        self.services.spawn(admin::serve(doors.admin, admin, self.close.clone()));
+        self.services.spawn(admin::serve(admin_port, admin, self.close.clone()));
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
         let prune = chores::prune(Arc::clone(&self.desk), config.log.clone(), self.rest.clone());
         self.services.spawn(prune);
-        self.serving.spawn(serve(Arc::clone(&self.desk), doors.grpc, tls, self.refuse.clone()));
+        self.serving.spawn(serve(Arc::clone(&self.desk), grpc, tls, self.refuse.clone()));
         let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
         let delay = self.limits.drain_delay.duration();
         health.ready();

@@ -6,6 +6,7 @@
 //! - [`log`]: one task that commits what many ask for, and tells of it
 //! - [`store`]: the SQLite file, and what is done with copies of it
 //! - [`state`]: what the log amounts to, for edges that begin
+//! - [`plane`]: datagrams to and from edges
 //! - [`tracker`]: which node has applied what, and when; receipts
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
@@ -22,6 +23,7 @@ mod doors;
 mod grpc;
 mod log;
 mod metrics;
+mod plane;
 mod secrets;
 mod sessions;
 mod state;

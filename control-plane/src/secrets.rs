@@ -14,7 +14,10 @@ use wcdn_daemon::{
     secret::{Key, Secret},
     tls::Certificates,
 };
-use wcdn_gossip::frame::SigningKey;
+use wcdn_gossip::{
+    frame::SigningKey,
+    seal::{ClusterKey, ClusterKeys},
+};
 
 use crate::{
     api_key::ApiKey,
@@ -32,6 +35,8 @@ pub struct Secrets {
     pub(crate) signing: Arc<SigningKey>,
     /// What admits edges.
     pub(crate) tokens: ClusterTokens,
+    /// What datagrams are sealed with.
+    pub(crate) seals: ClusterKeys,
     /// An API key of the operator's choice.
     pub(crate) fixed_key: Option<ApiKey>,
     /// What is shown to whoever connects.
@@ -80,9 +85,12 @@ impl Secrets {
         let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();
         problems.into_result()?;
         let signing = signing.map_or([0; 32], |key| *key.expose());
+        let seal = |key: &Key| ClusterKey::new(*key.expose());
+        let current = key.as_ref().map_or_else(|| ClusterKey::new([0; 32]), seal);
         Ok(Self {
             signing: Arc::new(SigningKey::from_seed(&signing)),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
+            seals: ClusterKeys { current, also: previous.as_ref().map(seal) },
             fixed_key,
             tls,
         })

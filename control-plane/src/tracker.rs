@@ -20,7 +20,7 @@ use wcdn_proto::{
     pb::{admin::v1 as admin, edge::v1 as edge},
 };
 
-pub(crate) use self::node::{Known, Registered, Standing, State};
+pub(crate) use self::node::{Known, Overheard, Registered, Standing, State};
 use self::{node::Node, receipt::Open};
 use crate::{change::Recorded, wire};
 
@@ -90,10 +90,35 @@ impl Tracker {
         // It may have forgotten what it applied, but then it holds nothing that was removed.
         self.apply(&name, before, applied, now);
         self.nodes.insert(name.clone(), Node::registered(who, applied, session, now));
+        self.wait_for(&name, applied);
+    }
+
+    /// Receipts that are not settled wait for this node too.
+    fn wait_for(&mut self, name: &NodeId, applied: Position) {
         let later = self.open.range_mut((Excluded(applied), Unbounded)).map(|(_, open)| open);
         for open in later.filter(|open| open.settled.is_none()) {
-            self.lines += usize::from(open.wait_for(&name));
+            self.lines += usize::from(open.wait_for(name));
         }
+    }
+
+    /// A node said by datagram how far it has applied the log, some time ago.
+    pub(crate) fn overheard(&mut self, heard: Overheard, now: Instant) {
+        let Some(at) = heard.at else { return };
+        let name = heard.node.clone();
+        if !self.nodes.contains_key(&name) {
+            self.nodes.insert(name.clone(), Node::overheard(&heard, at));
+            self.wait_for(&name, heard.applied);
+        }
+        let (head, lost) = (self.head, self.windows.lost);
+        let Some(node) = self.nodes.get_mut(&name) else { return };
+        let before = node.applied;
+        node.left = node.left.max(at);
+        node.is_lost &= now.saturating_duration_since(at) >= lost;
+        node.applied = heard.applied.max(before);
+        if heard.applied >= head {
+            node.confirmed = node.confirmed.max(at);
+        }
+        self.apply(&name, before, heard.applied, now);
     }
 
     /// A node says how far it has applied the log.

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::Span;
+use wcdn_proto::{NodeId, Span};
 
 use super::{not_zero, takes_time};
 use crate::tracker::Windows;
@@ -72,6 +72,19 @@ pub struct Cluster {
     pub create_keys: bool,
 }
 
+/// How edges are told of events at once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gossip {
+    /// The name of this control plane among the members.
+    pub name: NodeId,
+    /// Where edges reach `listen.gossip`, if not there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
+    /// Members to ask first, as `host:port`.
+    pub seeds: Vec<String>,
+}
+
 /// API keys.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -121,6 +134,13 @@ impl Default for Cluster {
             signing_key_file: "wcdn-data/signing.key".into(),
             create_keys: true,
         }
+    }
+}
+
+impl Default for Gossip {
+    fn default() -> Self {
+        let name = "control-plane".parse().expect("it is a name");
+        Self { name, advertise: None, seeds: Vec::new() }
     }
 }
 
@@ -176,6 +196,36 @@ impl Cluster {
                     "is {path}, as cluster.key_file is; edges know that one, and must not sign"
                 ),
             );
+        }
+    }
+}
+
+impl Gossip {
+    pub(super) fn check(&self, listen: &Listen, problems: &mut Problems) {
+        if let Some(listening) = listen.gossip
+            && listening.ip().is_unspecified()
+            && self.advertise.is_none()
+        {
+            problems.push(
+                "gossip.advertise",
+                format!(
+                    "is missing; listen.gossip is {listening}, and edges need an address to send to"
+                ),
+            );
+        }
+        if let Some(advertise) = self.advertise.filter(|address| address.ip().is_unspecified()) {
+            problems.push(
+                "gossip.advertise",
+                format!("is {advertise}; it must be an address that edges can send to"),
+            );
+        }
+        let is_address = |seed: &str| {
+            seed.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
+            })
+        };
+        for seed in self.seeds.iter().filter(|seed| !is_address(seed)) {
+            problems.push("gossip.seeds", format!("has {seed:?}; each must be host:port"));
         }
     }
 }

@@ -36,10 +36,6 @@ use crate::{
 /// Commits that wait for the driver.
 const MAX_COMMITS: usize = 256;
 
-/// How long a committer waits for the driver. What it gives up is not lost: edges hear of the head
-/// with their next poll, and read the log.
-const PUBLISH_TIMEOUT: Duration = Duration::from_millis(100);
-
 /// Reports of sessions that wait for the driver.
 const MAX_HEARD: usize = 4_096;
 
@@ -171,11 +167,11 @@ impl IssuerPlane {
         running
     }
 
-    /// Spreads frames that were committed just now, in the order of the log. It waits for 100 ms at
-    /// most; after that edges learn of them by asking for the head.
-    pub async fn publish(&self, frames: Vec<Frame>) {
+    /// Spreads frames that were committed just now, in the order of the log. If there is no room for
+    /// them, edges learn of them by asking for the head.
+    pub fn publish(&self, frames: Vec<Frame>) {
         let count = frames.len();
-        if timeout(PUBLISH_TIMEOUT, self.commits.send(frames)).await.is_err() {
+        if self.commits.try_send(frames).is_err() {
             warn!(frames = count, "frames not pushed, edges must ask for them");
         }
     }

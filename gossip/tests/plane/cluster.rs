@@ -206,7 +206,7 @@ impl Issuer {
 
     /// Commits so many events, and publishes them.
     pub(crate) async fn commit(&self, events: usize) {
-        self.plane.publish(self.log.append(events)).await;
+        self.plane.publish(self.log.append(events));
     }
 
     pub(crate) async fn stop(self) {

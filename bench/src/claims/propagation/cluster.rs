@@ -194,7 +194,7 @@ impl Cluster {
             (frames, position)
         };
         let began = Instant::now();
-        self.issuer.publish(frames).await;
+        self.issuer.publish(frames);
         (position, began)
     }
 
