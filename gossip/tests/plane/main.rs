@@ -232,6 +232,15 @@ async fn a_fault_in_reading_the_log_is_survived() {
 }
 
 #[tokio::test]
+async fn a_session_that_tells_of_the_head_makes_an_edge_read_the_log() {
+    let log = Log::new(EPOCH);
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[], None).await;
+    log.append(3);
+    edge.plane.hint(at(3));
+    all_applied(std::slice::from_ref(&edge), 3).await;
+}
+
+#[tokio::test]
 async fn nothing_is_confirmed_while_the_store_does_not_tell_the_head() {
     let log = Log::new(EPOCH);
     log.tells_head.store(false, Ordering::Relaxed);
