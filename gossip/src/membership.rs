@@ -3,8 +3,8 @@
 //! chitchat is asked for nothing else. It never carries an event; the positions among a member's
 //! facts are hints. What it cannot do, by design or by its known faults, others do:
 //!
-//! - its datagrams are sealed and cut by [`crate::transport`], since one unsealed datagram of a
-//!   stranger could end its task;
+//! - its datagrams are sealed and cut by `transport.rs`, since one unsealed datagram of a stranger
+//!   could end its task;
 //! - a member that holds the key could do so still, so its task is watched, and started anew under a
 //!   larger generation, never under the same one, which its peers would take for a stale copy; whom
 //!   it knew stays known and is asked first;
