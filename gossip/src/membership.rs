@@ -3,8 +3,8 @@
 //! chitchat is asked for nothing else. It never carries an event; the positions among a member's
 //! facts are hints. What it cannot do, by design or by its known faults, others do:
 //!
-//! - its datagrams are sealed and cut by [`crate::transport`], since one unsealed datagram of a
-//!   stranger could end its task;
+//! - its datagrams are sealed and cut by `transport.rs`, since one unsealed datagram of a stranger
+//!   could end its task;
 //! - a member that holds the key could do so still, so its task is watched, and started anew under a
 //!   larger generation, never under the same one, which its peers would take for a stale copy; whom
 //!   it knew stays known and is asked first;
@@ -207,8 +207,23 @@ impl Membership {
         for (key, value) in facts::of(&self.settings.region, self.role, &self.positions) {
             own.set(key, value);
         }
+        self.look_for_namesake(chitchat);
         let heads = chitchat.node_states().values().filter_map(facts::head);
         (members(chitchat), heads.max().unwrap_or(Position::ORIGIN))
+    }
+
+    /// Two nodes of one name would be one in every receipt.
+    fn look_for_namesake(&self, chitchat: &Chitchat) {
+        let own = chitchat.self_chitchat_id();
+        let is_namesake =
+            |id: &&ChitchatId| id.node_id == own.node_id && id.generation_id > own.generation_id;
+        let namesake = chitchat.live_nodes().find(is_namesake);
+        let before = self.metrics.namesake.set(i64::from(namesake.is_some()));
+        if let Some(id) = namesake
+            && before == 0
+        {
+            warn!(node = %own.node_id, address = %id.gossip_advertise_addr, "another node bears this name");
+        }
     }
 
     fn publish(&self, members: Vec<Member>) {

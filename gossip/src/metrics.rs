@@ -22,6 +22,8 @@ pub(crate) struct GossipMetrics {
     pub(crate) members_live: Gauge,
     /// Members not yet forgotten, this node included.
     pub(crate) members_known: Gauge,
+    /// 1 while a node that began later bears this node's name, else 0.
+    pub(crate) namesake: Gauge,
     /// Times that membership had to be started anew.
     pub(crate) membership_restarts: Counter,
     /// The contiguous position: its number.
@@ -165,6 +167,11 @@ impl GossipMetrics {
         let (live, known) = (&metrics.members_live, &metrics.members_known);
         registry.register("members_live", "Members heard from lately", live.clone());
         registry.register("members_known", "Members not yet forgotten", known.clone());
+        registry.register(
+            "namesake",
+            "Whether a node that began later bears the same name",
+            metrics.namesake.clone(),
+        );
         registry.register(
             "membership_restarts",
             "Times that membership was started anew",

@@ -242,6 +242,9 @@ impl Opener {
         let id: [u8; 4] = header[1..5].try_into().expect("it has four bytes");
         let boot: BootId = header[5..21].try_into().expect("it has sixteen bytes");
         let counter = u64::from_be_bytes(header[21..].try_into().expect("it has eight bytes"));
+        if !self.keys.iter().any(|key| key.id == id) {
+            return Err(Rejection::Key);
+        }
         let aad = [header, &self.cluster].concat();
         self.admit(id, boot, counter, &aad, sealed)?;
 

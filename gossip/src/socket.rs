@@ -5,7 +5,12 @@
 //! transport and the rest, through a bounded queue, to whoever drives the event plane. It never
 //! waits for either of them: what finds no room is dropped and counted, as the network might have.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{net::UdpSocket, sync::mpsc, task::yield_now, time::sleep};
@@ -41,6 +46,8 @@ pub(crate) struct Received {
 #[derive(Debug)]
 pub(crate) struct SealedSocket {
     socket: UdpSocket,
+    /// Whether it is one of IPv6.
+    is_v6: bool,
     sealer: Sealer,
     metrics: Arc<GossipMetrics>,
 }
@@ -66,7 +73,8 @@ impl SealedSocket {
         {
             debug!(%error, "receive buffer stays as it is");
         }
-        Self { socket, sealer, metrics }
+        let is_v6 = socket.local_addr().is_ok_and(|local| local.is_ipv6());
+        Self { socket, is_v6, sealer, metrics }
     }
 
     /// Where it is bound.
@@ -78,7 +86,7 @@ impl SealedSocket {
     /// the kernel refuses is lost, as any may be.
     pub(crate) async fn send(&self, plane: Plane, payload: &[u8], to: SocketAddr) {
         let datagram = self.sealer.seal(plane, payload);
-        match self.socket.send_to(&datagram, to).await {
+        match self.socket.send_to(&datagram, on_socket(to, self.is_v6)).await {
             Ok(sent) => self.metrics.count(plane, Direction::Out, sent),
             Err(error) => {
                 debug!(%to, %error, "datagram not sent");
@@ -111,7 +119,7 @@ impl Inbound {
     async fn drain(&mut self, socket: &SealedSocket, buffer: &mut [u8]) {
         for _ in 0..BATCH {
             match socket.socket.try_recv_from(buffer) {
-                Ok((length, from)) => self.receive(&mut buffer[..length], from),
+                Ok((length, from)) => self.receive(&mut buffer[..length], off_socket(from)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => {
                     debug!(%error, "nothing received");
@@ -141,5 +149,35 @@ impl Inbound {
                 self.events.try_send(received).map_err(|_| Rejection::Overflow)
             }
         }
+    }
+}
+
+/// The address as a socket of IPv6 must be told it: one bound to `[::]` reaches IPv4 as well.
+fn on_socket(to: SocketAddr, is_v6: bool) -> SocketAddr {
+    match to.ip() {
+        IpAddr::V4(ip) if is_v6 => (ip.to_ipv6_mapped(), to.port()).into(),
+        _ => to,
+    }
+}
+
+/// The address as members tell it, whatever kind of socket received.
+fn off_socket(from: SocketAddr) -> SocketAddr {
+    match from.ip().to_canonical() {
+        IpAddr::V4(ip) => (ip, from.port()).into(),
+        IpAddr::V6(_) => from,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_of_ipv6_speaks_to_ipv4_and_names_it_as_members_do() {
+        let (v4, v6) = ("10.0.0.5:70".parse().unwrap(), "[fe80::1%3]:70".parse().unwrap());
+        let mapped = "[::ffff:10.0.0.5]:70".parse().unwrap();
+        assert_eq!((on_socket(v4, true), on_socket(v4, false)), (mapped, v4));
+        assert_eq!((off_socket(mapped), off_socket(v4)), (v4, v4));
+        assert_eq!((on_socket(v6, true), off_socket(v6)), (v6, v6));
     }
 }

@@ -1,6 +1,6 @@
 //! What both kinds of plane have in common: the socket, who reads it, and membership.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::UdpSocket,
@@ -15,10 +15,10 @@ use super::{PlaneSettings, clock};
 use crate::{
     member::Role,
     membership::{Members, Membership},
-    message::Message,
+    message::{MAX_MESSAGE, Message},
     metrics::{GossipMetrics, Plane},
     positions::Positions,
-    seal::{Opener, Rejection, Sealer},
+    seal::{MAX_PAYLOAD, Opener, Rejection, Sealer},
     socket::{Inbound, Received, SealedSocket},
     time::Time,
     transport::SealedTransport,
@@ -30,6 +30,8 @@ const MAX_WAITING: usize = 8_192;
 
 /// Messages given to the brain before timers and members get a turn.
 pub(super) const BATCH: usize = 64;
+
+const _: () = assert!(MAX_MESSAGE <= MAX_PAYLOAD, "a message fits a sealed datagram");
 
 /// What a driver holds of the rest.
 #[derive(Debug)]
@@ -80,7 +82,7 @@ impl Wiring {
     }
 
     /// What a datagram holds, unless it is malformed.
-    pub(super) fn decode(&self, received: Received) -> Option<(std::net::SocketAddr, Message)> {
+    pub(super) fn decode(&self, received: Received) -> Option<(SocketAddr, Message)> {
         let from = received.from;
         Message::decode(received.payload)
             .inspect_err(|error| {
@@ -92,7 +94,7 @@ impl Wiring {
     }
 
     /// Sends a message of the event plane.
-    pub(super) async fn send(&self, to: std::net::SocketAddr, message: &Message) {
+    pub(super) async fn send(&self, to: SocketAddr, message: &Message) {
         self.socket.send(Plane::Event, &message.encode(), to).await;
     }
 }

@@ -129,14 +129,20 @@ impl Node {
     }
 
     /// Whether it is reminded now of what was committed at `since`, and else when.
+    ///
+    /// First when the last resend had its time, then ever less often: a lost ack is noticed early,
+    /// and a node that is away costs little.
     pub(super) fn remind(
         &mut self,
         since: Time,
         timing: &IssuerTiming,
         now: Time,
     ) -> Result<(), Time> {
-        let first = since + self.wait(timing) * (RESENDS + 1);
-        let due = first.max(self.reminded + timing.reminder_interval);
+        let wait = self.wait(timing);
+        let age = now.saturating_sub(since);
+        let most = timing.reminder_interval;
+        let interval = (age / 4).clamp(wait.min(most), most);
+        let due = (since + wait * (RESENDS + 1)).max(self.reminded + interval);
         if due > now {
             return Err(due);
         }

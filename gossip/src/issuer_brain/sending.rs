@@ -120,7 +120,7 @@ impl IssuerBrain {
                 Some(Ok(())) => {
                     self.counts.reminders += 1;
                     out.push(Action::Send { to, message: Message::Head(head) });
-                    Some(now + timing.reminder_interval)
+                    Some(now + timing.min_resend)
                 }
                 Some(Err(at)) => Some(at),
                 None => None,

@@ -41,7 +41,7 @@ pub struct IssuerTiming {
     pub max_resend: Time,
     /// The same, for a node whose round trip is not known. 100 ms.
     pub first_resend: Time,
-    /// Between two reminders to a node that has not confirmed the head. 100 ms: a partition that
+    /// The most between two reminders to a node that has not confirmed the head. 100 ms: a partition that
     /// heals is noticed as fast, at 0.5 kB/s for each node that is away.
     pub reminder_interval: Time,
 }

@@ -122,6 +122,14 @@ async fn membership_that_is_killed_starts_anew_and_is_found_again() {
     peer.sees("the target is one member, and live", both).await;
 }
 
+#[tokio::test]
+async fn a_node_notices_that_another_bears_its_name() {
+    let first = node("twin", Role::Edge, &[]).await;
+    let second = node("twin", Role::Edge, &[first.door.address]).await;
+    eventually("the first notices", || first.door.metrics.namesake.get() == 1).await;
+    assert_eq!(second.door.metrics.namesake.get(), 0);
+}
+
 #[test]
 fn a_generation_is_larger_than_the_last_whatever_the_clock_says() {
     assert_eq!(next_generation(u64::MAX - 1), u64::MAX);

@@ -170,10 +170,12 @@ pub(crate) fn settings(name: &str, advertise: SocketAddr, seeds: &[SocketAddr]) 
     let mut membership = MembershipSettings::new("test", node, region, advertise);
     membership.seeds = seeds.iter().map(ToString::to_string).collect();
     membership.interval = Duration::from_millis(100);
-    PlaneSettings {
-        membership,
-        keys: ClusterKeys { current: ClusterKey::new([1; 32]), also: None },
-    }
+    PlaneSettings { membership, keys: keys(1, None) }
+}
+
+pub(crate) fn keys(current: u8, also: Option<u8>) -> ClusterKeys {
+    let key = |n| ClusterKey::new([n; 32]);
+    ClusterKeys { current: key(current), also: also.map(key) }
 }
 
 /// A socket, where it is, and where others reach it.
@@ -189,9 +191,19 @@ async fn door(relay: Option<&Relay>) -> (UdpSocket, SocketAddr, SocketAddr) {
 
 impl Issuer {
     pub(crate) async fn start(log: &Arc<Log>, seeds: &[SocketAddr], relay: Option<&Relay>) -> Self {
+        Self::named("issuer", log, seeds, relay, keys(1, None)).await
+    }
+
+    pub(crate) async fn named(
+        name: &str,
+        log: &Arc<Log>,
+        seeds: &[SocketAddr],
+        relay: Option<&Relay>,
+        keys: ClusterKeys,
+    ) -> Self {
         let (socket, real, address) = door(relay).await;
-        let settings =
-            IssuerPlaneSettings::new(settings("issuer", address, seeds), log.key.clone());
+        let plane = PlaneSettings { keys, ..settings(name, address, seeds) };
+        let settings = IssuerPlaneSettings::new(plane, log.key.clone());
         let running = Running::new();
         let plane = IssuerPlane::start(
             settings,
@@ -227,6 +239,18 @@ impl Edge {
         let edge = Self::on(socket, real, plane, log, start);
         eventually("it has read the log", || edge.plane.applied() != Position::ORIGIN).await;
         edge
+    }
+
+    /// With other keys than the rest.
+    pub(crate) async fn keyed(
+        n: usize,
+        log: &Arc<Log>,
+        seeds: &[SocketAddr],
+        keys: ClusterKeys,
+    ) -> Self {
+        let (socket, real, address) = door(None).await;
+        let plane = PlaneSettings { keys, ..settings(&format!("edge-{n}"), address, seeds) };
+        Self::on(socket, real, plane, log, Position::ORIGIN)
     }
 
     /// With settings of one's own; others reach it wherever these say.

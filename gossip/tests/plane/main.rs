@@ -13,7 +13,7 @@ use wcdn_gossip::{issuer_brain::Heard, receipts::Confirmation};
 use wcdn_proto::Position;
 
 use self::{
-    cluster::{Edge, Issuer, Log, eventually},
+    cluster::{Edge, Issuer, Log, eventually, keys},
     relay::Relay,
 };
 
@@ -110,6 +110,41 @@ async fn an_issuer_that_is_started_anew_goes_on_where_the_log_ends() {
 }
 
 #[tokio::test]
+async fn two_issuers_of_a_log_each_have_whole_receipts_of_what_either_published() {
+    let log = Log::new(EPOCH);
+    let first = Issuer::start(&log, &[], None).await;
+    let second = Issuer::named("second", &log, &[first.address], None, keys(1, None)).await;
+    let edges = [
+        Edge::start(0, &log, Position::ORIGIN, &[first.address], None).await,
+        Edge::start(1, &log, Position::ORIGIN, &[first.address], None).await,
+    ];
+    for issuer in [&first, &second] {
+        eventually("it knows all", || issuer.plane.members().len() == 4).await;
+    }
+    second.commit(1).await;
+    first.commit(2).await;
+    all_applied(&edges, 3).await;
+    receipt_is_complete(&first, 3, 2).await;
+    receipt_is_complete(&second, 3, 2).await;
+}
+
+#[tokio::test]
+async fn in_the_midst_of_a_change_of_keys_everybody_is_heard() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::named("issuer", &log, &[], None, keys(2, Some(1))).await;
+    let edges = [
+        Edge::keyed(0, &log, &[issuer.address], keys(1, Some(2))).await,
+        Edge::keyed(1, &log, &[issuer.address], keys(2, Some(1))).await,
+    ];
+    for edge in &edges {
+        eventually("it knows all", || edge.plane.members().len() == 3).await;
+    }
+    issuer.commit(2).await;
+    all_applied(&edges, 2).await;
+    receipt_is_complete(&issuer, 2, 2).await;
+}
+
+#[tokio::test]
 async fn an_edge_that_was_away_catches_up_from_its_position() {
     let log = Log::new(EPOCH);
     let issuer = Issuer::start(&log, &[], None).await;
@@ -148,7 +183,7 @@ async fn what_a_stranger_sends_changes_nothing() {
     // Of another cluster, and it sends to our nodes all the same.
     let mut foreign =
         cluster::settings("foreign", "127.0.0.1:9".parse().unwrap(), &[edge.real, issuer.real]);
-    foreign.keys.current = wcdn_gossip::seal::ClusterKey::new([99; 32]);
+    foreign.keys = keys(99, None);
     let foreign = Edge::with(foreign, &log, Position::ORIGIN).await;
     issuer.commit(2).await;
     all_applied(std::slice::from_ref(&edge), 2).await;
@@ -229,6 +264,15 @@ async fn a_fault_in_reading_the_log_is_survived() {
     let edge = Edge::start(0, &log, Position::ORIGIN, &[], None).await;
     assert_eq!(edge.plane.applied(), at(2));
     assert_eq!(edge.metric("wcdn_gossip_catch_ups_total", &[("result", "failed")]), 2);
+}
+
+#[tokio::test]
+async fn a_session_that_tells_of_the_head_makes_an_edge_read_the_log() {
+    let log = Log::new(EPOCH);
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[], None).await;
+    log.append(3);
+    edge.plane.hint(at(3));
+    all_applied(std::slice::from_ref(&edge), 3).await;
 }
 
 #[tokio::test]
