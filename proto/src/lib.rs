@@ -4,6 +4,7 @@
 //! - [`Region`], [`NodeId`], [`OriginName`]: where things are
 //! - [`Position`]: how far in the event log a node has applied
 //! - [`ContentId`], [`Change`], [`Event`]: what becomes true everywhere
+//! - [`removal_slot`]: where an id stands in the table of removals
 //! - [`ByteSize`], [`Span`]: sizes and durations as people write them (`"2 GiB"`, `"30s"`)
 //! - [`pb`]: the gRPC services, and what travels
 
@@ -16,6 +17,7 @@ mod patch;
 pub mod pb;
 mod position;
 mod size;
+mod slot;
 mod span;
 mod text;
 
@@ -27,4 +29,5 @@ pub use object::{InvalidObjectId, ObjectId};
 pub use patch::{InvalidPatchId, QuiltPatchId};
 pub use position::Position;
 pub use size::{ByteSize, InvalidByteSize};
+pub use slot::{REMOVAL_SLOTS, removal_slot};
 pub use span::{InvalidSpan, Span};
