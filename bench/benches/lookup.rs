@@ -11,6 +11,7 @@ use wcdn_node::{
     },
     config,
     edge::{media::MediaType, validator},
+    events::Log,
 };
 use wcdn_proto::{BlobId, Position};
 
@@ -23,7 +24,7 @@ fn key(n: u32) -> Key {
 }
 
 fn filled() -> Cache {
-    let cache = Cache::new(&config::Cache::default(), true);
+    let cache = Cache::new(&config::Cache::default(), true, Log::none());
     let body = Bytes::from_static(&[1; 1024]);
     for n in 0..ENTRIES {
         let record = Record {

@@ -140,6 +140,16 @@ impl Secret {
         Self::parse(&text).ok_or_else(|| unusable(path, "must hold one line of text"))
     }
 
+    /// Reads a text of several lines, at most 4 KiB, such as a private key in PEM.
+    ///
+    /// # Errors
+    /// As of [`Self::read`].
+    pub fn read_text(path: &Path) -> Result<Self, SecretError> {
+        let text = read(path)?;
+        let is_empty = text.trim().is_empty();
+        if is_empty { Err(unusable(path, "is empty")) } else { Ok(Self(text)) }
+    }
+
     /// The text, for whoever asks for it.
     pub fn expose(&self) -> &str {
         &self.0

@@ -8,20 +8,21 @@ pub mod entry;
 pub mod fill;
 pub mod memory;
 pub mod negative;
+mod parts;
 pub mod redis;
 pub mod scrub;
 
 use std::sync::Arc;
 
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, Position};
 
 use self::{
     budget::Budget,
-    entry::{Entry, Key},
+    entry::{Entry, Key, Part},
     memory::Memory,
     negative::{Absence, Negative},
 };
-use crate::config;
+use crate::{config, events::Log, metrics::events::Tier};
 
 /// The answer to "do you have it?".
 #[derive(Debug)]
@@ -40,16 +41,19 @@ pub struct Cache {
     memory: Memory,
     negative: Negative,
     budget: Budget,
+    /// What of it may not be served any more.
+    log: Arc<Log>,
     /// Whether bytes are checked at all: if not, unchecked ones are as good as any.
     checks: bool,
 }
 
 impl Cache {
-    /// An empty cache.
-    pub fn new(config: &config::Cache, checks: bool) -> Self {
+    /// An empty cache, fenced by `log`.
+    pub fn new(config: &config::Cache, checks: bool, log: Arc<Log>) -> Self {
         let budget = Budget::new(config.memory.bytes());
         let memory = Memory::new(config.memory.bytes());
-        Self { memory, negative: Negative::new(config.negative_ttl.duration()), budget, checks }
+        let negative = Negative::new(config.negative_ttl.duration());
+        Self { memory, negative, budget, log, checks }
     }
 
     /// What is known of `key`, now.
@@ -57,17 +61,30 @@ impl Cache {
         if let Some(entry) = self.memory.get(key)
             && (!self.checks || entry.is_fresh(key))
         {
-            return Lookup::Hit(entry);
+            if self.log.admits(&key.id, entry.record().token, Tier::Memory) {
+                return Lookup::Hit(entry);
+            }
+            self.memory.remove(key);
         }
         match self.negative.get(&key.id) {
-            Some(absence) => Lookup::Refused(absence),
-            None => Lookup::Miss,
+            Some((absence, token)) if self.log.admits(&key.id, token, Tier::Negative) => {
+                Lookup::Refused(absence)
+            }
+            _ => Lookup::Miss,
         }
     }
 
-    /// Keeps an entry; the engine may decide that others are worth more.
+    /// Keeps an entry that is not removed; the engine may decide that others are worth more.
     pub fn admit(&self, key: Key, entry: Arc<Entry>) {
+        let token = entry.record().token;
+        if !self.log.admits(&key.id, token, Tier::Fill) {
+            return;
+        }
         self.memory.insert(key, entry);
+        // Whoever removed it meanwhile has not found it. It would not be served, but lie there.
+        if self.log.removed.covers(&key.id, token) {
+            self.memory.remove(&key);
+        }
     }
 
     /// Drops an entry.
@@ -75,9 +92,31 @@ impl Cache {
         self.memory.remove(key);
     }
 
-    /// Remembers for a moment that origins refused this id.
-    pub fn refuse(&self, id: BlobId, absence: Absence) {
-        self.negative.insert(id, absence);
+    /// Drops all that is kept of a blob; how many entries that were.
+    pub fn remove_all_of(&self, id: &BlobId) -> u64 {
+        self.memory.remove_all_of(id)
+    }
+
+    /// Drops everything; roughly how many entries that were.
+    pub fn clear(&self) -> u64 {
+        self.memory.clear()
+    }
+
+    /// Whether bytes of a blob still lie here that were removed. They would not be served.
+    pub fn still_holds(&self, id: &BlobId) -> bool {
+        let whole = Key { id: *id, part: Part::Whole };
+        let entry = self.memory.get(&whole);
+        entry.is_some_and(|entry| self.log.removed.covers(id, entry.record().token))
+    }
+
+    /// What fences it.
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
+    }
+
+    /// Remembers for a moment that origins refused this id, asked when `token` was known.
+    pub fn refuse(&self, id: BlobId, absence: Absence, token: Position) {
+        self.negative.insert(id, absence, token);
     }
 
     /// Takes `bytes` of the budget, evicting entries if it must.
@@ -117,7 +156,7 @@ mod tests {
 
     fn cache() -> Cache {
         let memory = ByteSize::mib(16);
-        Cache::new(&config::Cache { memory, ..Default::default() }, true)
+        Cache::new(&config::Cache { memory, ..Default::default() }, true, Log::none())
     }
 
     fn admit(cache: &Cache, n: u8) -> Option<Arc<Entry>> {

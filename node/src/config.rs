@@ -2,6 +2,7 @@
 
 mod access_log;
 mod cache;
+mod control;
 mod dns;
 mod fetch;
 mod limits;
@@ -19,6 +20,7 @@ use wcdn_proto::{ByteSize, Span};
 pub use self::{
     access_log::{AccessLog, LogFormat},
     cache::Cache,
+    control::{Control, Gossip},
     dns::Dns,
     fetch::Fetch,
     limits::Limits,
@@ -53,6 +55,10 @@ pub struct Config {
     pub redis: Redis,
     /// What the nodes of a cluster share.
     pub cluster: Cluster,
+    /// The control plane that it follows.
+    pub control: Control,
+    /// How it hears of events.
+    pub gossip: Gossip,
     /// How bytes are checked against their id.
     pub verify: Verify,
     /// How origins are asked.
@@ -79,6 +85,9 @@ impl Config {
         walrus::check_origins(&self.origins, &mut problems);
         self.cache.check(&mut problems);
         self.redis.check(&self.cluster, &mut problems);
+        self.cluster.check(&mut problems);
+        self.control.check(&self.cluster, &mut problems);
+        self.gossip.check(&self.control, &self.cluster, &mut problems);
         self.verify.check(&mut problems);
         self.fetch.check(&mut problems);
         if self.fetch.slice.bytes() > self.cache.memory.bytes() / 16 {

@@ -9,11 +9,13 @@ mod client_addr;
 pub(crate) mod clients;
 mod connection;
 mod cors;
+mod discard;
 pub mod error;
 mod find;
 mod frames;
 mod gates;
 mod gcra;
+mod guard;
 mod http2;
 mod large;
 pub mod media;
@@ -44,6 +46,7 @@ use crate::{
     access_log::AccessLog,
     cache::{Cache, fill::Fills},
     config::{self, Config},
+    events::Log,
     metrics::Metrics,
     object::Objects,
     quilt::Quilts,
@@ -57,6 +60,8 @@ pub struct Edge {
     pub(crate) quilts: Quilts,
     pub(crate) objects: Objects,
     pub(crate) metrics: Arc<Metrics>,
+    /// What is removed or withheld.
+    pub(crate) log: Arc<Log>,
     pub(crate) access_log: AccessLog,
     pub(crate) labels: response::Labels,
     /// From a miss to the first byte.

@@ -6,6 +6,8 @@
 //! - [`cache`]: memory under a byte budget, and fills that many readers share
 //! - [`origin`]: which aggregator to ask, and what its failures mean
 //! - [`verify`]: whether bytes are the blob they claim to be
+//! - [`control`]: the session with the control plane
+//! - [`events`]: what the control plane's log removed or withholds
 //! - [`quilt`], [`object`]: names that lead to a blob
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else: several
@@ -14,8 +16,10 @@
 pub mod access_log;
 pub mod cache;
 pub mod config;
+pub mod control;
 mod doors;
 pub mod edge;
+pub mod events;
 pub mod metrics;
 mod node;
 pub mod object;
@@ -27,5 +31,5 @@ pub mod verify;
 
 pub use config::Config;
 pub use doors::{BindError, Doors};
-pub use node::{Node, Reloaded, StartError, start};
+pub use node::{Following, Node, Reloaded, StartError, start};
 pub use secrets::Secrets;

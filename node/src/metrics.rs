@@ -1,5 +1,6 @@
 //! Every number a node tells Prometheus.
 
+pub mod events;
 pub mod histogram;
 pub mod origin;
 pub mod redis;
@@ -50,6 +51,8 @@ pub struct Metrics {
     pub scrubbed: Family<Checked, Counter>,
     /// The region's Redis.
     pub redis: Arc<redis::RedisMetrics>,
+    /// The events of the log.
+    pub events: Arc<events::EventMetrics>,
 }
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -159,6 +162,7 @@ impl Metrics {
             false_attestations: Counter::default(),
             scrubbed: Family::default(),
             redis: Arc::default(),
+            events: Arc::default(),
         };
         let labels = [("region", region), ("node", node)]
             .map(|(key, value)| (key.into(), value.to_owned().into()));
@@ -213,6 +217,7 @@ impl Metrics {
             self.scrubbed.clone(),
         );
         self.redis.register(to);
+        self.events.register(to);
     }
 
     /// Counts a response whose head is ready, `seconds` after its request.

@@ -1,5 +1,6 @@
 //! An edge put together from its parts, and taken apart again.
 
+mod follow;
 mod reload;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -9,7 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health, tls::Certificates};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
-pub use self::reload::Reloaded;
+pub use self::{follow::Following, reload::Reloaded};
 use crate::{
     access_log::AccessLog,
     cache::{
@@ -21,6 +22,7 @@ use crate::{
     config::{Config, Mode},
     doors::Doors,
     edge::{self, Door, Edge, Viewers, response::Labels},
+    events::Log,
     metrics::{self, Metrics},
     object::Objects,
     origin::Pool,
@@ -51,6 +53,7 @@ pub struct Node {
     /// Stops the admin port, last of all; a port that is shared has stopped by then.
     close: CancellationToken,
     access_log: AccessLog,
+    following: Option<Following>,
 }
 
 /// Why an edge cannot start.
@@ -110,10 +113,16 @@ pub fn start(
     let metrics = Arc::new(metrics);
     let access_log = AccessLog::start(config.access_log.settings(), metrics.log_dropped.clone())
         .map_err(system("the access log"))?;
-    let edge = assemble(&config, &secrets, &metrics, &access_log, work.clone(), cut.clone())
+    let kept = follow::kept(&config).map_err(system("keeping state (node.state_dir)"))?;
+    let log = follow::log(&config, kept.as_ref().map(|(_, kept)| kept), &metrics);
+    let means = (&metrics, &access_log, &log);
+    let edge = assemble(&config, &secrets, means, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     let edge = Arc::new(edge);
+    let following = follow::start(&config, &secrets, &edge, kept, addresses.0, &services, &close)
+        .map_err(system("the session with the control plane"))?;
     metrics::register_cache(&mut registry, &edge.cache);
+    metrics::events::register_log(&mut registry, &log);
     metrics::origin::register_pool(&mut registry, edge.fills.pool());
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
     let admin = admin::Admin::new(registry, health.clone())
@@ -132,12 +141,14 @@ pub fn start(
         services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
     }
     let (starting, redis) = (health.clone(), edge.fills.redis().cloned());
-    services.spawn(async move {
+    let knowing = follow::begin(Arc::clone(&log), config.control.start_grace.duration());
+    services.spawn(close.clone().run_until_cancelled_owned(async move {
         if let Some(redis) = redis {
             redis.settled().await;
         }
+        knowing.await;
         starting.ready();
-    });
+    }));
     let (limiting, refusing) = (Arc::clone(&edge), refuse.clone());
     services.spawn(async move {
         shutdown.cancelled().await;
@@ -159,6 +170,7 @@ pub fn start(
         cut,
         close,
         access_log,
+        following,
     };
     tracing::info!(
         region = %node.config.node.region, node = %node.config.node.id,
@@ -172,8 +184,7 @@ pub fn start(
 fn assemble(
     config: &Config,
     secrets: &Secrets,
-    metrics: &Arc<Metrics>,
-    access_log: &AccessLog,
+    (metrics, access_log, log): (&Arc<Metrics>, &AccessLog, &Arc<Log>),
     work: TaskTracker,
     cut: CancellationToken,
 ) -> io::Result<Edge> {
@@ -186,7 +197,8 @@ fn assemble(
         dns: config.dns.options(),
         ..HttpOptions::default()
     });
-    let cache = Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off));
+    let cache =
+        Arc::new(Cache::new(&config.cache, config.verify.mode != Mode::Off, Arc::clone(log)));
     let redis = regional(config, secrets, &cache, metrics, &work, &cut);
     scrub(config, &cache, metrics, &work, &cut);
     let means = Means {
@@ -205,6 +217,7 @@ fn assemble(
         cache,
         fills,
         metrics: Arc::clone(metrics),
+        log: Arc::clone(log),
         access_log: access_log.clone(),
         labels: Labels::new(&config.node.id),
         patience: config.fetch.first_byte_timeout.duration(),
@@ -226,7 +239,8 @@ fn regional(
     let settings = config.redis.settings(secrets, config.verify.mode == Mode::Off);
     let metrics = Arc::clone(&metrics.redis);
     let attestor = Attestor::new(key.expose());
-    let redis = Redis::start(settings, attestor, metrics, work.clone(), cut.clone());
+    let log = Arc::clone(cache.log());
+    let redis = Redis::start(settings, attestor, log, metrics, work.clone(), cut.clone());
     let rewarming = rewarm::run(redis.clone(), Arc::clone(cache));
     work.spawn(cut.clone().run_until_cancelled_owned(rewarming));
     Some(redis)
@@ -261,6 +275,11 @@ impl Node {
     /// Where the operator looks.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// How it follows its control plane, if it has one.
+    pub fn following(&self) -> Option<&Following> {
+        self.following.as_ref()
     }
 
     /// What it was started with.

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
-use wcdn_proto::{BlobId, ObjectId};
+use wcdn_proto::{BlobId, ObjectId, Position};
 
 use crate::{
     cache::fill::{
@@ -39,6 +39,8 @@ struct Known {
     /// The blob it holds; `None` where there is no such object.
     blob: Option<BlobId>,
     until: Instant,
+    /// The position that was known when they were asked; a purge of everything forgets the answer.
+    token: Position,
 }
 
 /// Whether an answer may be given.
@@ -75,6 +77,9 @@ impl Objects {
 
     fn known(&self, object: &ObjectId) -> Answer {
         let Some(known) = self.known.lock().get(object).copied() else { return Answer::None };
+        if self.fills.log().removed.covers_all(known.token) {
+            return Answer::None;
+        }
         let now = Instant::now();
         match known.blob {
             blob if now < known.until => Answer::Fresh(blob),
@@ -132,6 +137,7 @@ impl Objects {
     }
 
     async fn renew(&self, object: ObjectId, patience: Duration) -> Result<BlobId, FillError> {
+        let token = self.fills.log().positions.known();
         let answer = timeout(patience, self.ask(object)).await.map_err(|_| slow(patience))?;
         let (blob, ttl) = match &answer {
             Ok(blob) => (Some(*blob), TTL),
@@ -144,7 +150,7 @@ impl Objects {
             known.retain(|_, known| now < known.until);
         }
         if known.len() < MAX_OBJECTS {
-            known.insert(object, Known { blob, until: now + ttl });
+            known.insert(object, Known { blob, until: now + ttl, token });
         }
         answer
     }

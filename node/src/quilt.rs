@@ -8,7 +8,7 @@ use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::timeout,
 };
-use wcdn_proto::{BlobId, QuiltPatchId};
+use wcdn_proto::{BlobId, Position, QuiltPatchId};
 use wcdn_walrus::{
     Encoding,
     quilt::{self, QuiltError, QuiltIndex},
@@ -19,9 +19,10 @@ use crate::{
         Cache, Lookup,
         budget::Reservation,
         entry::{self, Entry, Key, Part, Record, SLICE},
-        fill::{Fills, Joined, Ready, error::FillError},
+        fill::{Fills, Had, Ready, Want, error::FillError},
     },
     edge::{clients::Payer, media, validator},
+    metrics::events::Tier,
 };
 
 /// Names and files of quilts.
@@ -44,6 +45,8 @@ pub struct Quilts {
 pub struct Indexed {
     index: QuiltIndex,
     listing: Bytes,
+    /// Of the quilt that it was read from.
+    token: Position,
     held: Reservation,
 }
 
@@ -82,6 +85,9 @@ pub enum QuiltServeError {
 /// Share of the memory budget that parsed indexes may take.
 const INDEX_SHARE: u64 = 64;
 
+/// How often a request begins anew because its quilt was purged while it was cut.
+const MAX_OVERTAKEN: usize = 4;
+
 impl Quilts {
     /// No quilts yet.
     pub fn new(encoding: Encoding, cache: Arc<Cache>, fills: Fills) -> Self {
@@ -101,7 +107,7 @@ impl Quilts {
         quilt: BlobId,
         identifier: &str,
     ) -> Option<Result<QuiltPatchId, QuiltServeError>> {
-        let indexed = self.indexes.get(&quilt)?;
+        let indexed = self.kept(&quilt)?;
         Some(find(&indexed.index, quilt, identifier))
     }
 
@@ -142,6 +148,21 @@ impl Quilts {
         payer: &Payer,
         patience: Duration,
     ) -> Result<Arc<Entry>, QuiltServeError> {
+        for _ in 0..MAX_OVERTAKEN {
+            let entry = self.cut_out(id, payer, patience).await?;
+            if self.cache.log().admits(&id.quilt(), entry.record().token, Tier::Fill) {
+                return Ok(entry);
+            }
+        }
+        Err(Arc::new(FillError::Overtaken).into())
+    }
+
+    async fn cut_out(
+        &self,
+        id: QuiltPatchId,
+        payer: &Payer,
+        patience: Duration,
+    ) -> Result<Arc<Entry>, QuiltServeError> {
         let key = key(id);
         let quilt = self.quilt(id.quilt(), payer, patience).await?;
         let _turn = self.turn(patience).await?;
@@ -168,21 +189,47 @@ impl Quilts {
         (column * u64::from(id.end() - id.start())).min(quilt_length)
     }
 
+    /// The index of a quilt that was not removed since.
+    fn kept(&self, quilt: &BlobId) -> Option<Arc<Indexed>> {
+        let indexed = self.indexes.get(quilt)?;
+        if self.cache.log().admits(quilt, indexed.token, Tier::Index) {
+            return Some(indexed);
+        }
+        self.indexes.invalidate(quilt);
+        None
+    }
+
     async fn indexed(
         &self,
         id: BlobId,
         payer: &Payer,
         patience: Duration,
     ) -> Result<Arc<Indexed>, QuiltServeError> {
-        if let Some(indexed) = self.indexes.get(&id) {
+        for _ in 0..MAX_OVERTAKEN {
+            let indexed = self.read_index(id, payer, patience).await?;
+            if self.cache.log().admits(&id, indexed.token, Tier::Fill) {
+                return Ok(indexed);
+            }
+        }
+        Err(Arc::new(FillError::Overtaken).into())
+    }
+
+    async fn read_index(
+        &self,
+        id: BlobId,
+        payer: &Payer,
+        patience: Duration,
+    ) -> Result<Arc<Indexed>, QuiltServeError> {
+        if let Some(indexed) = self.kept(&id) {
             return Ok(indexed);
         }
         let quilt = self.quilt(id, payer, patience).await?;
         let _turn = self.turn(patience).await?;
-        if let Some(indexed) = self.indexes.get(&id) {
+        if let Some(indexed) = self.kept(&id) {
             return Ok(indexed);
         }
         let (encoding, is_verified) = (self.encoding, quilt.record().level.is_verified());
+        let token = quilt.record().token;
         let read = tokio::task::spawn_blocking(move || {
             let index = QuiltIndex::read(encoding, quilt.slices())?;
             let listing = listing(&index, id).to_string().into();
@@ -192,7 +239,7 @@ impl Quilts {
             read.await.map_err(|_| QuiltServeError::NoRoom)?.map_err(QuiltServeError::NotAQuilt)?;
         let bytes = weight(&index) + listing.len() as u64;
         let held = self.cache.reserve(bytes).ok_or(QuiltServeError::NoRoom)?;
-        let indexed = Arc::new(Indexed { index, listing, held });
+        let indexed = Arc::new(Indexed { index, listing, token, held });
         // Kept only where verified: the index of an unverified quilt goes with its quilt.
         if is_verified {
             self.indexes.insert(id, Arc::clone(&indexed));
@@ -218,13 +265,13 @@ impl Quilts {
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(entry);
         }
-        let mut reader = match self.fills.join(key, None, payer).map_err(Arc::new)? {
-            Joined::Hit(entry) => return Ok(entry),
-            Joined::Reader { reader, .. } => reader,
+        let ready = match self.fills.have(key, None, payer, Want::Whole, patience).await? {
+            Had::Hit(entry) => return Ok(entry),
+            Had::Filled { ready, .. } => ready,
         };
-        match reader.entry(patience).await? {
+        match ready {
             Ready::Entry(entry, _) => Ok(entry),
-            Ready::Large { total } => {
+            Ready::Large { total, .. } => {
                 Err(QuiltServeError::TooLarge { total, most: self.fills.whole() })
             }
             Ready::Streaming(_) => Err(Arc::new(FillError::Abandoned).into()),

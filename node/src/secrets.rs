@@ -19,6 +19,10 @@ pub struct Secrets {
     pub(crate) redis_password: Option<Secret>,
     /// PEM of the authorities that sign its certificates.
     pub(crate) redis_ca: Option<Vec<u8>>,
+    /// PEM of the authorities that sign the control plane's certificate.
+    pub(crate) control_ca: Option<Vec<u8>>,
+    /// PEM of the certificate that the control plane is shown, and of its key.
+    pub(crate) control_identity: Option<(Vec<u8>, Secret)>,
     /// What viewers are shown over TLS.
     pub(crate) certificates: Option<Certificates>,
 }
@@ -38,6 +42,12 @@ impl Secrets {
         let password = &config.redis.password_file;
         let redis_password = each(&mut problems, "redis.password_file", password, Secret::read);
         let redis_ca = each(&mut problems, "redis.ca_file", &config.redis.ca_file, authorities);
+        let control_ca =
+            each(&mut problems, "control.ca_file", &config.control.ca_file, authorities);
+        let shown =
+            each(&mut problems, "control.certificate", &config.control.certificate, authorities);
+        let key = each(&mut problems, "control.key", &config.control.key, Secret::read_text);
+        let control_identity = shown.zip(key);
         let key = &config.tls.key;
         let certificates =
             each(&mut problems, "tls.certificate", &config.tls.certificate, |path| {
@@ -45,7 +55,14 @@ impl Secrets {
             });
         let certificates = certificates.flatten();
         problems.into_result()?;
-        Ok(Self { cluster_key, redis_password, redis_ca, certificates })
+        Ok(Self {
+            cluster_key,
+            redis_password,
+            redis_ca,
+            control_ca,
+            control_identity,
+            certificates,
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 ///
 /// An epoch begins whenever a log is created, restored or promoted with possible loss; positions
 /// of a lower epoch prove nothing about a higher one. [`Position::ORIGIN`] is before every event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     /// Which log: larger is newer.
     pub epoch: u64,

@@ -8,6 +8,7 @@
 mod assemble;
 mod course;
 pub mod error;
+mod have;
 mod hedge;
 mod reader;
 mod regional;
@@ -18,7 +19,10 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::Acquire},
+        atomic::{
+            AtomicUsize,
+            Ordering::{Acquire, Relaxed},
+        },
     },
     time::Duration,
 };
@@ -32,6 +36,7 @@ use wcdn_walrus::Encoding;
 
 use self::{error::FillError, state::State, task::Task};
 pub use self::{
+    have::{Had, Want},
     reader::{Reader, Ready},
     state::Head,
 };
@@ -43,6 +48,7 @@ use super::{
 use crate::{
     config::{Config, Mode},
     edge::clients::{Charge, Payer, Refusal},
+    events::Log,
     metrics::{Metrics, ShedReason},
     origin::Pool,
     verify::Verifier,
@@ -80,7 +86,10 @@ struct Shared {
     redis: Option<Redis>,
     verifier: Verifier,
     limits: Limits,
+    /// The fills that may be joined.
     table: Mutex<HashMap<Key, Arc<Fill>>>,
+    /// Those, and the ones that an event overtook and that still have readers.
+    running: AtomicUsize,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     metrics: Arc<Metrics>,
@@ -111,6 +120,7 @@ struct Limits {
 #[derive(Debug)]
 struct Fill {
     key: Key,
+    log: Arc<Log>,
     state: watch::Sender<State>,
     /// Readers now; raised only under the table's lock.
     readers: AtomicUsize,
@@ -154,9 +164,19 @@ impl Fills {
             fills: config.fetch.max_fills,
         };
         let Means { cache, pool, redis, verifier, metrics, tasks, shutdown } = means;
-        let table = Mutex::default();
-        let shared =
-            Shared { cache, pool, redis, verifier, limits, table, tasks, shutdown, metrics };
+        let (table, running) = (Mutex::default(), AtomicUsize::new(0));
+        let shared = Shared {
+            cache,
+            pool,
+            redis,
+            verifier,
+            limits,
+            table,
+            running,
+            tasks,
+            shutdown,
+            metrics,
+        };
         Self { shared: Arc::new(shared) }
     }
 
@@ -177,13 +197,14 @@ impl Fills {
         if let super::Lookup::Hit(entry) = self.shared.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
-        if table.len() >= self.shared.limits.fills {
+        if self.shared.running.load(Relaxed) >= self.shared.limits.fills {
             self.shared.metrics.shed(ShedReason::Fills);
             return Err(FillError::Shed(ShedReason::Fills));
         }
         let charge = self.charge(payer)?;
         let fill = Arc::new(Fill {
             key,
+            log: Arc::clone(self.shared.cache.log()),
             state: watch::Sender::new(State::default()),
             readers: AtomicUsize::new(0),
             left: Notify::new(),
@@ -194,6 +215,30 @@ impl Fills {
         let span = tracing::info_span!("fill", blob = %key.id);
         self.shared.tasks.spawn(task.run().instrument(span));
         Ok(Joined::Reader { reader, collapsed: false })
+    }
+
+    /// Takes the fills of these blobs out of the table: who asks from now on begins anew, who reads
+    /// along reads on. What they bring is not kept, for their tokens tell how old it is. How many
+    /// there were.
+    pub fn forget(&self, ids: &[BlobId]) -> u64 {
+        self.forget_if(|key| ids.contains(&key.id))
+    }
+
+    /// The same for all fills.
+    pub fn forget_all(&self) -> u64 {
+        self.forget_if(|_| true)
+    }
+
+    fn forget_if(&self, is_removed: impl Fn(&Key) -> bool) -> u64 {
+        let mut table = self.shared.table.lock();
+        let before = table.len();
+        table.retain(|key, _| !is_removed(key));
+        (before - table.len()) as u64
+    }
+
+    /// Whether a blob is being fetched.
+    pub fn is_filling(&self, id: &BlobId) -> bool {
+        self.shared.table.lock().contains_key(&Key { id: *id, part: Part::Whole })
     }
 
     /// Has a client pay for asking origins.
@@ -240,14 +285,21 @@ impl Fills {
     /// Whether the region's Redis has a blob: then nothing needs to be asked of origins.
     pub async fn region_holds(&self, id: &BlobId) -> bool {
         match &self.shared.redis {
-            Some(redis) => redis.holds(id).await,
-            None => false,
+            Some(redis) if self.shared.cache.log().positions.has_caught_up() => {
+                redis.holds(id).await
+            }
+            _ => false,
         }
     }
 
     /// The region's Redis, if there is one.
     pub fn redis(&self) -> Option<&Redis> {
         self.shared.redis.as_ref()
+    }
+
+    /// What may not be served any more.
+    pub fn log(&self) -> &Arc<Log> {
+        self.shared.cache.log()
     }
 
     /// The origins.
@@ -261,6 +313,7 @@ impl Shared {
     fn share(&self, key: Key, entry: &Arc<Entry>) {
         if let Some(redis) = &self.redis
             && key.part == Part::Whole
+            && self.cache.log().positions.has_caught_up()
         {
             redis.offer(key.id, entry);
         }

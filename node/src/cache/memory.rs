@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use super::entry::{Entry, Key};
+use wcdn_proto::BlobId;
+
+use super::{
+    entry::{Entry, Key},
+    parts::Parts,
+};
 
 /// A moka cache (TinyLFU), weighed in bytes.
 ///
@@ -13,6 +18,7 @@ use super::entry::{Entry, Key};
 #[derive(Debug)]
 pub struct Memory {
     entries: moka::sync::Cache<Key, Arc<Entry>, foldhash::fast::RandomState>,
+    parts: Parts,
 }
 
 /// moka weighs in 32 bits; counting in these units lets an entry be 256 GiB.
@@ -35,7 +41,7 @@ impl Memory {
                 u32::try_from(entry.weight().div_ceil(WEIGHT_UNIT)).unwrap_or(u32::MAX)
             })
             .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { entries }
+        Self { entries, parts: Parts::default() }
     }
 
     /// The entry at `key`, counted as a use of it.
@@ -45,12 +51,27 @@ impl Memory {
 
     /// Offers an entry.
     pub fn insert(&self, key: Key, entry: Arc<Entry>) {
+        self.parts.add(&key, |key| self.entries.contains_key(key));
         self.entries.insert(key, entry);
     }
 
     /// Drops an entry.
     pub fn remove(&self, key: &Key) {
         self.entries.invalidate(key);
+    }
+
+    /// Drops every part of a blob; how many there were.
+    pub fn remove_all_of(&self, id: &BlobId) -> u64 {
+        let removed = self.parts.take(id).filter_map(|key| self.entries.remove(&key));
+        removed.map(|_| 1).sum()
+    }
+
+    /// Drops everything; roughly how many entries there were.
+    pub fn clear(&self) -> u64 {
+        self.entries.run_pending_tasks();
+        let entries = self.entries.entry_count();
+        self.entries.invalidate_all();
+        entries
     }
 
     /// Makes room for `bytes`: first by letting the engine catch up, then by evicting entries as

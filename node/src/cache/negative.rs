@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, Position};
 
 /// Why there is nothing to serve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,16 @@ pub enum Absence {
 #[derive(Debug)]
 pub struct Negative {
     ttl: Duration,
-    until: Mutex<HashMap<BlobId, (Instant, Absence)>>,
+    until: Mutex<HashMap<BlobId, Refusal>>,
+}
+
+/// What origins said, and when.
+#[derive(Debug, Clone, Copy)]
+struct Refusal {
+    until: Instant,
+    absence: Absence,
+    /// The position that was known when they were asked.
+    token: Position,
 }
 
 /// Ids remembered; beyond it the expired ones are dropped, then nothing is added.
@@ -34,22 +43,23 @@ impl Negative {
         Self { ttl, until: Mutex::default() }
     }
 
-    /// What was said of `id`, if it was said within the time to live.
-    pub fn get(&self, id: &BlobId) -> Option<Absence> {
+    /// What was said of `id`, if it was said within the time to live, and the position that was
+    /// known then.
+    pub fn get(&self, id: &BlobId) -> Option<(Absence, Position)> {
         let until = self.until.lock();
-        let (end, absence) = until.get(id)?;
-        (Instant::now() < *end).then_some(*absence)
+        let refusal = until.get(id)?;
+        (Instant::now() < refusal.until).then_some((refusal.absence, refusal.token))
     }
 
     /// Remembers an absence.
-    pub fn insert(&self, id: BlobId, absence: Absence) {
+    pub fn insert(&self, id: BlobId, absence: Absence, token: Position) {
         let now = Instant::now();
         let mut until = self.until.lock();
         if until.len() >= MAX_IDS {
-            until.retain(|_, (end, _)| now < *end);
+            until.retain(|_, refusal| now < refusal.until);
         }
         if until.len() < MAX_IDS {
-            until.insert(id, (now + self.ttl, absence));
+            until.insert(id, Refusal { until: now + self.ttl, absence, token });
         }
     }
 }
@@ -67,9 +77,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_absence_is_believed_for_its_time_and_no_longer() {
         let negative = Negative::new(Duration::from_secs(2));
-        negative.insert(id(1), Absence::NotFound);
+        negative.insert(id(1), Absence::NotFound, Position::ORIGIN);
         tokio::time::advance(Duration::from_millis(1_999)).await;
-        assert_eq!(negative.get(&id(1)), Some(Absence::NotFound));
+        assert_eq!(negative.get(&id(1)), Some((Absence::NotFound, Position::ORIGIN)));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(negative.get(&id(1)), None);
         assert_eq!(negative.get(&id(2)), None);
@@ -79,11 +89,11 @@ mod tests {
     async fn a_flood_of_random_ids_is_bounded_and_passes() {
         let negative = Negative::new(Duration::from_secs(2));
         for n in 0..=u16::MAX {
-            negative.insert(id(n), Absence::NotFound);
+            negative.insert(id(n), Absence::NotFound, Position::ORIGIN);
         }
         assert_eq!(negative.until.lock().len(), MAX_IDS);
         tokio::time::advance(Duration::from_secs(3)).await;
-        negative.insert(id(7), Absence::Blocked);
+        negative.insert(id(7), Absence::Blocked, Position::ORIGIN);
         assert_eq!(negative.until.lock().len(), 1);
     }
 }

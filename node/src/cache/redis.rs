@@ -10,7 +10,9 @@ mod keeper;
 mod lanes;
 mod link;
 pub mod record;
+mod removal;
 pub mod rewarm;
+mod settings;
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,47 +27,20 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_proto::BlobId;
 
-pub use self::found::Found;
+pub use self::{found::Found, settings::Settings};
 use self::{
     lanes::Lanes,
     link::{Ask, Link},
-    record::{Attestor, MAX_RECORD, record_key, slice_key},
+    record::{Attested, Attestor, MAX_RECORD, Place},
 };
-use super::entry::{Entry, Level, SLICE};
-use crate::metrics::redis::{Operation, RedisMetrics, Result as Counted};
-
-/// How the region's Redis is reached and used.
-#[derive(Clone)]
-pub struct Settings {
-    /// URLs of one server, or of nodes of a cluster.
-    pub urls: Vec<String>,
-    /// Whether it is a cluster.
-    pub cluster: bool,
-    /// Who we log in as; empty for the default user.
-    pub username: String,
-    /// Our password, if one is needed.
-    pub password: Option<String>,
-    /// PEM of the authorities that sign its certificates; those of the web if none are given.
-    pub ca: Option<Vec<u8>>,
-    /// How long one operation may take; none moves more than 1 MiB.
-    pub timeout: Duration,
-    /// How long what is written is kept.
-    pub ttl: Duration,
-    /// The largest blob that is written.
-    pub max_blob: u64,
-    /// Connections.
-    pub connections: usize,
-    /// Bytes that may wait to be written.
-    pub max_pending: u64,
-    /// Whether blobs are served that nobody checked.
-    pub unchecked: bool,
-}
-
-impl std::fmt::Debug for Settings {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Settings").field("urls", &self.urls).finish_non_exhaustive()
-    }
-}
+use super::entry::{Entry, Level, Record, SLICE};
+use crate::{
+    events::Log,
+    metrics::{
+        events::Tier,
+        redis::{Operation, RedisMetrics, Result as Counted},
+    },
+};
 
 /// The regional tier. Clones share it.
 #[derive(Debug, Clone)]
@@ -77,6 +52,8 @@ pub struct Redis {
 struct Shared {
     settings: Settings,
     attestor: Attestor,
+    /// What of it may not be served any more.
+    log: Arc<Log>,
     /// Set by the keeper, whole or not at all; the first one is for writing, so that nobody who
     /// reads waits behind a large value.
     links: ArcSwapOption<Vec<Link>>,
@@ -135,6 +112,7 @@ impl Redis {
     pub fn start(
         settings: Settings,
         attestor: Attestor,
+        log: Arc<Log>,
         metrics: Arc<RedisMetrics>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
@@ -144,6 +122,7 @@ impl Redis {
             lanes: Mutex::new(Lanes::new(settings.cluster)),
             settings,
             attestor,
+            log,
             links: ArcSwapOption::empty(),
             writing: Semaphore::new(WRITES_AT_ONCE),
             reading: Semaphore::new(READS_AT_ONCE),
@@ -170,23 +149,35 @@ impl Redis {
     pub async fn find(&self, id: &BlobId) -> Option<Found> {
         let began = Instant::now();
         let mut commands = Pipeline::with_capacity(2);
-        commands.add_command(read(record_key(id), MAX_RECORD));
-        commands.add_command(read(slice_key(id, 0), SLICE));
+        let place = self.shared.place(id);
+        commands.add_command(read(place.record(), MAX_RECORD));
+        commands.add_command(read(place.slice(0), SLICE));
         let answer: (Bytes, Bytes) = self.ask(Operation::Get, id, &commands).await?;
-        let found = self.believed(id, answer);
+        let found = self.believed(place, answer);
         self.shared.metrics.get_seconds.observe(began.elapsed().as_secs_f64());
         found
     }
 
-    /// Whether a blob is there: what is needed to decide how it is fetched.
+    /// Whether a blob is there and may be served: what is needed to decide how it is fetched.
     pub async fn holds(&self, id: &BlobId) -> bool {
-        let mut command = Cmd::new();
-        command.arg("EXISTS").arg(record_key(id));
-        self.ask(Operation::Exists, id, &command).await.unwrap_or(false)
+        self.record(id).await.is_some()
     }
 
-    fn believed(&self, id: &BlobId, (value, first): (Bytes, Bytes)) -> Option<Found> {
-        let count = |result| self.shared.metrics.count(Operation::Get, result);
+    /// The facts of a blob that is there and may be served.
+    pub async fn record(&self, id: &BlobId) -> Option<Record> {
+        let command = read(self.shared.place(id).record(), MAX_RECORD);
+        let value: Bytes = self.ask(Operation::Exists, id, &command).await?;
+        let attested = self.shared.attestor.open(id, &value).ok()?;
+        self.admits(id, &attested).then_some(attested.record)
+    }
+
+    /// Whether no event removed the blob that a record tells of.
+    fn admits(&self, id: &BlobId, attested: &Attested) -> bool {
+        self.shared.log.admits_from_others(id, attested.record.token, Tier::Redis)
+    }
+
+    fn believed(&self, place: Place, (value, first): (Bytes, Bytes)) -> Option<Found> {
+        let (id, count) = (&place.id, |result| self.shared.metrics.count(Operation::Get, result));
         if value.is_empty() {
             count(Counted::Miss);
             return None;
@@ -203,18 +194,23 @@ impl Redis {
             count(Counted::Miss);
             return None;
         }
+        if !self.admits(id, &attested) {
+            count(Counted::Removed);
+            return None;
+        }
         if attested.record.length > 0 && !attested.is_slice(0, &first) {
             count(Counted::Incomplete);
             return None;
         }
         count(Counted::Hit);
-        Some(Found { redis: self.clone(), id: *id, attested, first })
+        Some(Found { redis: self.clone(), place, attested, first })
     }
 
     /// Writes an entry in the background, if it is worth it and there is room.
     pub fn offer(&self, id: BlobId, entry: &Arc<Entry>) {
         let record = entry.record();
-        let is_fit = record.length <= self.shared.settings.max_blob
+        let is_fit = !self.shared.log.removed.covers(&id, record.token)
+            && record.length <= self.shared.settings.max_blob
             && (record.level.is_verified() || self.shared.settings.unchecked);
         let is_paused = self.shared.pause.lock().is_some_and(|end| Instant::now() < end);
         if !is_fit || is_paused || !self.shared.lanes.lock().is_open(&id) {
@@ -237,7 +233,7 @@ impl Redis {
     }
 
     /// Writes slices first, so that whoever sees the record finds them. `false` when it was not
-    /// written to its end.
+    /// written to its end. What an event removes meanwhile is not: it would only be in the way.
     async fn write(&self, id: &BlobId, entry: &Arc<Entry>) -> bool {
         let Ok(_turn) = self.shared.writing.acquire().await else { return false };
         let Some(record) = self.sealed(id, entry).await else { return false };
@@ -247,13 +243,17 @@ impl Redis {
             command.arg("SET").arg(key).arg(value).arg("EX").arg(ttl);
             command
         };
+        let place = self.shared.place(id);
         for (n, slice) in entry.slices().iter().enumerate() {
-            let command = set(slice_key(id, n), slice);
+            let command = set(place.slice(n), slice);
             if self.ask::<()>(Operation::Set, id, &command).await.is_none() {
                 return false;
             }
         }
-        let command = set(record_key(id), &record);
+        if !self.shared.log.admits(id, entry.record().token, Tier::Fill) {
+            return false;
+        }
+        let command = set(place.record(), &record);
         let written = self.ask::<()>(Operation::Set, id, &command).await.is_some();
         if written {
             self.shared.metrics.count(Operation::Set, Counted::Stored);
@@ -273,13 +273,6 @@ impl Redis {
         sealed
     }
 
-    /// Drops a blob: its record, without which its slices are never read.
-    pub async fn remove(&self, id: &BlobId) {
-        let mut command = Cmd::new();
-        command.arg("UNLINK").arg(record_key(id));
-        let _freed: Option<u64> = self.ask(Operation::Remove, id, &command).await;
-    }
-
     /// Asks, within the deadline, and counts and logs what goes wrong.
     async fn ask<T: FromRedisValue>(
         &self,
@@ -287,7 +280,8 @@ impl Redis {
         id: &BlobId,
         command: &impl Ask,
     ) -> Option<T> {
-        let writes = operation == Operation::Set;
+        // Whatever no viewer waits for.
+        let writes = matches!(operation, Operation::Set | Operation::Remove | Operation::ReadBack);
         let trouble = match self.try_ask(id, command, writes).await {
             Ok(value) => return Some(value),
             Err(trouble) => trouble,
@@ -333,6 +327,11 @@ impl Redis {
 }
 
 impl Shared {
+    /// Where the keys of a blob stand now.
+    fn place(&self, id: &BlobId) -> Place {
+        Place { generation: self.log.removed.floor(), id: *id }
+    }
+
     /// A connection, if Redis may be asked for this blob.
     /// With those it is one of.
     fn link(&self, id: &BlobId, writes: bool) -> Option<(Arc<Vec<Link>>, Link)> {

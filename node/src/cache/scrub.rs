@@ -76,6 +76,7 @@ mod tests {
         },
         config,
         edge::{media::MediaType, validator},
+        events::Log,
     };
 
     fn admit(cache: &Cache, n: u8, body: &'static [u8], digest: blake3::Hash) -> Key {
@@ -99,7 +100,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_changed_are_dropped_and_sound_ones_stay() {
-        let cache = Cache::new(&config::Cache::default(), true);
+        let cache = Cache::new(&config::Cache::default(), true, Log::none());
         let (metrics, _) = Metrics::new("test", "test");
         let sound = admit(&cache, 1, b"as admitted", blake3::hash(b"as admitted"));
         let rotten = admit(&cache, 2, b"as admittec", blake3::hash(b"as admitted"));

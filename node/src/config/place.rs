@@ -1,6 +1,6 @@
 //! Who a node is and where it listens.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
@@ -14,6 +14,10 @@ pub struct Identity {
     pub id: NodeId,
     /// The region it stands in.
     pub region: Region,
+    /// The folder where it keeps what it must still know after a restart: what was removed and what is
+    /// withheld. None means that it asks the control plane each time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_dir: Option<PathBuf>,
 }
 
 /// Where a node listens.
@@ -53,7 +57,11 @@ impl Listen {
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { id: "edge-1".parse().expect("a name"), region: "local".parse().expect("a name") }
+        Self {
+            id: "edge-1".parse().expect("a name"),
+            region: "local".parse().expect("a name"),
+            state_dir: None,
+        }
     }
 }
 

@@ -41,12 +41,37 @@ pub struct Redis {
 }
 
 /// What the nodes of a cluster share.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The file with the key by which nodes vouch to each other for what they checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// Whether nothing is served while purges and blocks may not have been heard of.
+    pub strict: bool,
+    /// How long the log's head is taken for confirmed, from when it was asked for.
+    pub lease: Span,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self { key_file: None, strict: false, lease: Span::secs(5) }
+    }
+}
+
+impl Cluster {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let (least, most) = (Span::secs(2), Span::secs(300));
+        if self.lease < least || self.lease > most {
+            let lease = self.lease;
+            problems.push(
+                "cluster.lease",
+                format!(
+                    "is {lease}; it lies between 2s and 5m, for the head is asked for each second"
+                ),
+            );
+        }
+    }
 }
 
 impl Default for Redis {

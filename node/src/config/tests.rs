@@ -82,3 +82,32 @@ fn places_that_cannot_be_are_told() {
     let any: Config = toml::from_str("[listen]\nedge = \"[::]:0\"\nadmin = \"[::]:0\"\n").unwrap();
     assert_eq!(any.check(), Ok(()), "the system chooses two");
 }
+
+#[test]
+fn a_control_plane_needs_what_it_needs() {
+    let config: Config = toml::from_str(
+        "[cluster]\nstrict = true\nlease = \"1s\"\n\
+         [control]\nendpoints = [\"control:4501\", \"https://c:4501\"]\nkey = \"k\"\n\
+         [gossip]\nseeds = [\"10.0.0.5\"]\nissuer_keys = [\"abc\"]\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "cluster.lease is 1s; it lies between 2s and 5m, for the head is asked for each second\n\
+         control.endpoints has control:4501; write it like https://control.example.com:4501\n\
+         control.ca_file is missing, and https://c:4501 needs it\n\
+         cluster.key_file is missing, and control.endpoints needs it: the control plane knows its \
+         nodes by this key\n\
+         control.certificate is missing; control.key needs it\n\
+         gossip.issuer_keys has abc; a public key is 64 hexadecimal digits\n\
+         gossip.seeds has 10.0.0.5; write it like 10.0.0.5:4502\n\
+         cluster.strict is true without gossip.listen: nothing would ever confirm the log, so that \
+         nothing would be served"
+    );
+    let alone: Config = toml::from_str("[gossip]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    assert_eq!(
+        alone.check().unwrap_err().to_string(),
+        "control.endpoints is empty; gossip.listen needs a control plane\n\
+         gossip.issuer_keys is empty; without the control plane's public key no event is believed"
+    );
+}

@@ -13,7 +13,7 @@ use bytes::{Buf, Bytes};
 use futures_util::Stream;
 use http_body::{Frame, SizeHint};
 
-use super::{connection::Connection, streams, watch::Phase};
+use super::{connection::Connection, guard::Guard, streams, watch::Phase};
 use crate::{
     access_log::Pending,
     cache::{entry::Entry, fill::error::FillError},
@@ -98,6 +98,8 @@ pub(super) struct End {
     pub(super) connection: Arc<Connection>,
     /// The request, over HTTP/2.
     pub(super) stream: Option<Arc<streams::Stream>>,
+    /// What may come to be withheld while it is sent.
+    pub(super) guard: Option<Guard>,
     pub(super) log: Option<Box<Pending>>,
     /// Bytes handed to the connection.
     pub(super) sent: u64,
@@ -206,6 +208,12 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         };
         let mut piece = piece?;
+        if let Some(End { guard: Some(guard), connection, metrics, .. }) = &mut self.end
+            && !guard.holds(&connection.log)
+        {
+            metrics.events.cut.inc();
+            return Poll::Ready(Some(Err(Arc::new(FillError::Withheld))));
+        }
         self.left = self.left.saturating_sub(piece.remaining() as u64);
         if let Some(end) = &mut self.end {
             end.sent += piece.remaining() as u64;
@@ -228,7 +236,8 @@ impl http_body::Body for Body {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let Some(End { metrics, connection, stream: _, log, sent }) = self.end.take() else {
+        let Some(End { metrics, connection, stream: _, guard: _, log, sent }) = self.end.take()
+        else {
             return;
         };
         connection.standing.enter(Phase::Idle);

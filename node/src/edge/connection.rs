@@ -10,6 +10,7 @@ use std::{
 
 use hyper::{Request, Response, body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -18,6 +19,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use wcdn_proto::ContentId;
 
 use super::{
     Edge,
@@ -33,7 +35,7 @@ use super::{
     streams::Streams,
     watch::{Finding, Phase, Standing, Watched, Watcher},
 };
-use crate::{config::Limits, metrics::ShedReason};
+use crate::{config::Limits, events::Log, metrics::ShedReason};
 
 /// A viewer's connection, as a request sees it.
 #[derive(Debug)]
@@ -48,7 +50,18 @@ pub(super) struct Connection {
     pub(super) standing: Arc<Standing>,
     /// Where requests are counted that run beside each other: over HTTP/2.
     pub(super) streams: Option<Arc<Streams>>,
+    /// What is withheld.
+    pub(super) log: Arc<Log>,
+    /// Over HTTP/1.1, what was sent last, and may still be on its way.
+    pub(super) sending: Mutex<Option<ContentId>>,
     fate: Fate,
+}
+
+impl Connection {
+    /// Whether it still sends what is withheld by now, as far as is known.
+    fn sends_withheld(&self) -> bool {
+        self.sending.lock().is_some_and(|content| self.log.withholds(&content))
+    }
 }
 
 /// Which port a connection came to.
@@ -90,6 +103,7 @@ struct Viewer {
     address: IpAddr,
     payer: Payer,
     is_proxy: bool,
+    log: Arc<Log>,
     fate: Fate,
 }
 
@@ -121,7 +135,8 @@ async fn converse(
         }
         return;
     };
-    let viewer = Viewer { address, payer, is_proxy, fate: fate.clone() };
+    let (log, fate) = (Arc::clone(&edge.log), fate.clone());
+    let viewer = Viewer { address, payer, is_proxy, log, fate };
     let opened = match door {
         Door::Plain => sniffed(edge, viewer, opening, &limits, shutdown).await,
         Door::Tls(acceptor) => encrypted(edge, viewer, acceptor, opening, &limits, shutdown).await,
@@ -204,9 +219,9 @@ impl Viewer {
     }
 
     fn connection(self, streams: Option<Arc<Streams>>) -> Connection {
-        let Self { address, payer, is_proxy, fate } = self;
-        let (ids, standing) = (RequestIds::new(), Arc::default());
-        Connection { peer: address, payer, is_proxy, ids, standing, streams, fate }
+        let Self { address, payer, is_proxy, log, fate } = self;
+        let (ids, standing, sending) = (RequestIds::new(), Arc::default(), Mutex::default());
+        Connection { peer: address, payer, is_proxy, ids, standing, streams, log, sending, fate }
     }
 }
 
@@ -247,6 +262,7 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
     pin!(serving);
     let tick = sleep(Watcher::interval(&edge.viewers.limits.load()));
     let stopping = shutdown.cancelled();
+    let mut blocks = edge.log.watch_blocks();
     pin!(tick, stopping);
     let (mut stops, mut asked) = (false, false);
     loop {
@@ -272,6 +288,13 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
                         connection.fate.cut();
                         return;
                     }
+                }
+            }
+            Ok(()) = blocks.changed() => {
+                if connection.sends_withheld() {
+                    edge.metrics.events.cut.inc();
+                    connection.fate.cut();
+                    return;
                 }
             }
             () = stopping.as_mut(), if !stops => {

@@ -87,6 +87,8 @@ codes! {
     RateLimited = TOO_MANY_REQUESTS, "RATE_LIMITED", "RESOURCE_EXHAUSTED";
     /// The edge has no room now.
     Overloaded = SERVICE_UNAVAILABLE, "OVERLOADED", "UNAVAILABLE";
+    /// What was removed or is withheld is not known for certain.
+    Unconfirmed = SERVICE_UNAVAILABLE, "UNCONFIRMED", "UNAVAILABLE";
     /// The origins have no room now.
     OriginsBusy = SERVICE_UNAVAILABLE, "ORIGINS_BUSY", "UNAVAILABLE";
     /// No origin answered in time.
@@ -116,6 +118,18 @@ impl ServeError {
     pub fn unsatisfiable(length: u64) -> Self {
         let message = format!("the range lies outside the body, which has {length} bytes");
         Self { length: Some(length), ..Self::new(Code::RangeNotSatisfiable, message) }
+    }
+
+    /// The control plane withholds it.
+    pub fn withheld() -> Self {
+        Self::new(Code::Blocked, "withheld by the operator of this network")
+    }
+
+    /// Too little is known of what was removed or is withheld.
+    pub fn unconfirmed() -> Self {
+        let message =
+            "the edge does not know for certain what was removed; it asks its control plane";
+        Self::new(Code::Unconfirmed, message)
     }
 
     /// Too much of one client, which may try again after `wait`.
@@ -173,7 +187,8 @@ impl From<&FillError> for ServeError {
         match error {
             FillError::NotFound => Self::from(Absence::NotFound),
             FillError::Blocked => Self::from(Absence::Blocked),
-            FillError::Shed(_) | FillError::Abandoned => {
+            FillError::Withheld => Self::withheld(),
+            FillError::Shed(_) | FillError::Abandoned | FillError::Overtaken => {
                 Self::new(Code::Overloaded, "the edge has no room for this request now")
             }
             FillError::Throttled { retry_after } => Self::limited(message, *retry_after),

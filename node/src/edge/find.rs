@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::header;
-use wcdn_proto::{BlobId, QuiltPatchId};
+use wcdn_proto::{BlobId, ContentId, QuiltPatchId};
 
 use super::{
     Edge,
@@ -18,15 +18,16 @@ use crate::{
     cache::{
         Lookup,
         entry::{Entry, Key, Level, Part},
-        fill::{Joined, Ready, error::FillError},
+        fill::{Had, Ready, Want, error::FillError},
     },
     quilt,
 };
 
 /// Finds a blob: in memory, by a fill, or slice by slice.
 pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found, ServeError> {
+    let content = ContentId::Blob(id);
     if let Lookup::Hit(entry) = edge.cache.lookup(&blob_key(id)) {
-        return Ok(Found::hit(entry));
+        return Ok(Found::hit(content, entry));
     }
     if let Some(total) = known_length(edge, id)
         && total > edge.fills.whole()
@@ -42,20 +43,21 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
     {
         return Ok(found);
     }
-    let (mut reader, collapsed) = match edge.fills.join(blob_key(id), None, asked.payer()) {
-        Ok(Joined::Reader { reader, collapsed }) => (reader, collapsed),
-        Ok(Joined::Hit(entry)) => return Ok(Found::hit(entry)),
-        Err(error) => return Err(ServeError::from(&error)),
+    let had =
+        edge.fills.have(blob_key(id), None, asked.payer(), Want::Beginning, edge.patience).await;
+    let (ready, reader, collapsed) = match had.map_err(|error| ServeError::from(&*error))? {
+        Had::Filled { ready, reader, collapsed } => (ready, reader, collapsed),
+        Had::Hit(entry) => return Ok(Found::hit(content, entry)),
     };
     let result = |level, source| match (source, collapsed) {
         (Source::Redis, _) => CacheResult::Hit(level),
         (_, true) => CacheResult::Collapsed(level),
         (_, false) => CacheResult::Miss(level),
     };
-    match reader.ready(edge.patience).await.map_err(|error| ServeError::from(&*error))? {
+    match ready {
         Ready::Entry(entry, source) => {
             let result = result(entry.record().level, source);
-            Ok(Found::entry(entry, result, source))
+            Ok(Found::entry(content, entry, result, source))
         }
         Ready::Streaming(head) => {
             let result = result(head.level, head.source);
@@ -63,9 +65,9 @@ pub(super) async fn blob(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Found
             facts.media = Some(head.media);
             facts.etag = Some(head.etag);
             facts.source = head.source;
-            Ok(Found { facts, length: head.total, held: Held::Reader(reader) })
+            Ok(Found { content, facts, length: head.total, held: Held::Reader(reader) })
         }
-        Ready::Large { total } => {
+        Ready::Large { total, .. } => {
             let result = result(Level::Origin, Source::Walrus);
             Ok(sliced(edge, asked, id, total, result).await)
         }
@@ -97,7 +99,8 @@ async fn probe(edge: &Edge, asked: &Asked, id: BlobId) -> Result<Option<Found>, 
         return Ok(Some(sliced(edge, asked, id, total, result).await));
     }
     let facts = arriving(edge, &id, result);
-    Ok(asked.is_head.then_some(Found { facts, length: total, held: Held::Nothing }))
+    let content = ContentId::Blob(id);
+    Ok(asked.is_head.then_some(Found { content, facts, length: total, held: Held::Nothing }))
 }
 
 /// The length of a blob, if an origin said it a moment ago.
@@ -109,12 +112,12 @@ fn known_length(edge: &Edge, id: BlobId) -> Option<u64> {
 }
 
 async fn measure(edge: &Edge, asked: &Asked, key: Key) -> Result<u64, Arc<FillError>> {
-    match edge.fills.join(key, None, asked.payer()).map_err(Arc::new)? {
-        Joined::Hit(entry) => Ok(entry.record().total),
-        Joined::Reader { mut reader, .. } => match reader.ready(edge.patience).await? {
+    match edge.fills.have(key, None, asked.payer(), Want::Beginning, edge.patience).await? {
+        Had::Hit(entry) => Ok(entry.record().total),
+        Had::Filled { ready, .. } => match ready {
             Ready::Entry(entry, _) => Ok(entry.record().total),
             Ready::Streaming(head) => Ok(head.total),
-            Ready::Large { total } => Ok(total),
+            Ready::Large { total, .. } => Ok(total),
         },
     }
 }
@@ -124,12 +127,13 @@ pub(super) async fn patch(
     asked: &Asked,
     id: QuiltPatchId,
 ) -> Result<Found, ServeError> {
+    let content = ContentId::Patch(id);
     if let Lookup::Hit(entry) = edge.cache.lookup(&quilt::key(id)) {
-        return Ok(Found::hit(entry));
+        return Ok(Found::hit(content, entry));
     }
     let entry: Arc<Entry> = edge.quilts.patch(id, asked.payer(), edge.patience).await?;
     let result = CacheResult::Miss(entry.record().level);
-    Ok(Found::entry(entry, result, Source::Walrus))
+    Ok(Found::entry(content, entry, result, Source::Walrus))
 }
 
 /// A blob too large to hold; what it is, its first bytes tell.
@@ -141,7 +145,8 @@ async fn sliced(edge: &Edge, asked: &Asked, id: BlobId, total: u64, result: Cach
         // Without them it is of no known kind, and whoever asks gets it all the same.
         Lookup::Refused(_) | Lookup::Miss => beginning(edge, asked, key, total).await.ok(),
     };
-    Found { facts, length: total, held: Held::Large(id, asked.payer().clone()) }
+    let held = Held::Large(id, asked.payer().clone());
+    Found { content: ContentId::Blob(id), facts, length: total, held }
 }
 
 async fn beginning(
@@ -150,9 +155,9 @@ async fn beginning(
     key: Key,
     total: u64,
 ) -> Result<MediaType, Arc<FillError>> {
-    match edge.fills.join(key, Some(total), asked.payer()).map_err(Arc::new)? {
-        Joined::Hit(entry) => Ok(entry.record().media.clone()),
-        Joined::Reader { mut reader, .. } => match reader.entry(edge.patience).await? {
+    match edge.fills.have(key, Some(total), asked.payer(), Want::Whole, edge.patience).await? {
+        Had::Hit(entry) => Ok(entry.record().media.clone()),
+        Had::Filled { ready, .. } => match ready {
             Ready::Entry(entry, _) => Ok(entry.record().media.clone()),
             Ready::Streaming(head) => Ok(head.media),
             Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),

@@ -13,7 +13,7 @@ use crate::{
     cache::{
         Cache, Lookup,
         entry::{Entry, Key, Part},
-        fill::{Fills, Joined, Ready, error::FillError},
+        fill::{Fills, Had, Joined, Reader, Ready, Want, error::FillError},
     },
     edge::Edge,
     metrics::ShedReason,
@@ -82,12 +82,25 @@ impl Reading {
         };
         match joined {
             Joined::Hit(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
-            Joined::Reader { mut reader, .. } => match reader.ready(self.patience).await? {
-                Ready::Entry(entry, _) => Ok(Some(Box::pin(of_entry(entry, within)))),
-                Ready::Streaming(_) => Ok(Some(Box::pin(reader.stream(within)))),
-                Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
+            Joined::Reader { mut reader, .. } => match reader.ready(self.patience).await {
+                Ok(ready) => slice(ready, reader, within),
+                Err(error) if matches!(*error, FillError::Overtaken) => self.anew(n, within).await,
+                Err(error) => Err(error),
             },
         }
+    }
+
+    /// The slice from another fill: the blob was purged while this response runs, which goes on.
+    async fn anew(&self, n: u32, within: Range<u64>) -> Result<Option<BoxStream>, Arc<FillError>> {
+        let (key, want) = (self.key(n), Want::Beginning);
+        match self.fills.have(key, Some(self.total), &self.payer, want, self.patience).await? {
+            Had::Hit(entry) => Ok(Some(Box::pin(of_entry(entry, within)))),
+            Had::Filled { ready, reader, .. } => slice(ready, reader, within),
+        }
+    }
+
+    fn key(&self, n: u32) -> Key {
+        Key { id: self.id, part: Part::Slice(n) }
     }
 
     /// Joins the fill of a slice. Where the budget is spent, the viewer's or the node's, or too many
@@ -114,11 +127,24 @@ impl Reading {
     }
 
     fn join(&self, n: u32) -> Result<Joined, Arc<FillError>> {
-        let key = Key { id: self.id, part: Part::Slice(n) };
+        let key = self.key(n);
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
         self.fills.join(key, Some(self.total), &self.payer).map_err(Arc::new)
+    }
+}
+
+/// The part of a slice that is wanted.
+fn slice(
+    ready: Ready,
+    reader: Reader,
+    within: Range<u64>,
+) -> Result<Option<BoxStream>, Arc<FillError>> {
+    match ready {
+        Ready::Entry(entry, _) => Ok(Some(Box::pin(of_entry(entry, within)))),
+        Ready::Streaming(_) => Ok(Some(Box::pin(reader.stream(within)))),
+        Ready::Large { .. } => Err(Arc::new(FillError::Abandoned)),
     }
 }
 

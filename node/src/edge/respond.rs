@@ -7,13 +7,14 @@ use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
     header::{ACCEPT_RANGES, CONTENT_RANGE, CONTENT_TYPE},
 };
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, ContentId};
 
 use super::{
     Edge,
     body::{Body, Content, Part},
     clients::Payer,
     error::{Code, ServeError},
+    guard::Guard,
     large, multipart,
     range::{self, Resolved},
     response::{self, CacheResult, Facts, Source},
@@ -27,16 +28,20 @@ pub(super) struct Reply {
     pub(super) response: Response<Body>,
     pub(super) source: Source,
     pub(super) result: Option<CacheResult>,
+    /// Whose bytes its body has, if it has any that may come to be withheld.
+    pub(super) guard: Option<Guard>,
 }
 
 impl From<Response<Body>> for Reply {
     fn from(response: Response<Body>) -> Self {
-        Self { response, source: Source::Edge, result: None }
+        Self { response, source: Source::Edge, result: None, guard: None }
     }
 }
 
 /// A body that can be sent, and what is said of it.
 pub(super) struct Found {
+    /// What it is a body of.
+    pub(super) content: ContentId,
     pub(super) facts: Facts,
     /// Bytes of the body.
     pub(super) length: u64,
@@ -57,13 +62,18 @@ pub(super) enum Held {
 
 impl Found {
     /// An entry that was in memory.
-    pub(super) fn hit(entry: Arc<Entry>) -> Self {
+    pub(super) fn hit(content: ContentId, entry: Arc<Entry>) -> Self {
         let result = CacheResult::Hit(entry.record().level);
-        Self::entry(entry, result, Source::Memory)
+        Self::entry(content, entry, result, Source::Memory)
     }
 
     /// An entry, from wherever it came.
-    pub(super) fn entry(entry: Arc<Entry>, result: CacheResult, source: Source) -> Self {
+    pub(super) fn entry(
+        content: ContentId,
+        entry: Arc<Entry>,
+        result: CacheResult,
+        source: Source,
+    ) -> Self {
         let record = entry.record();
         let facts = Facts {
             etag: Some(entry.etag().clone()),
@@ -74,7 +84,7 @@ impl Found {
             age: entry.age(),
             name_is_immutable: true,
         };
-        Self { facts, length: record.length, held: Held::Entry(entry) }
+        Self { content, facts, length: record.length, held: Held::Entry(entry) }
     }
 }
 
@@ -89,8 +99,9 @@ enum Window {
 /// The response to a request whose body was found.
 ///
 /// # Errors
-/// Conditions that fail and ranges that cannot be satisfied.
+/// Ids that are withheld by now, conditions that fail, and ranges that cannot be satisfied.
 pub(super) fn respond(edge: &Edge, asked: &Asked, found: Found) -> Result<Reply, ServeError> {
+    let guard = Guard::new(&edge.log, found.content)?;
     let etag = found.facts.etag.as_ref();
     if !validator::if_match_holds(&asked.headers, etag) {
         return Err(ServeError::new(
@@ -108,14 +119,15 @@ pub(super) fn respond(edge: &Edge, asked: &Asked, found: Found) -> Result<Reply,
     };
     let (source, result) = (found.facts.source, Some(found.facts.result));
     let response = send(edge, found, status, window);
-    Ok(Reply { response, source, result })
+    Ok(Reply { response, source, result, guard: Some(guard) })
 }
 
 /// A 304; it repeats what a cache needs to know, and has no length.
 fn not_modified(edge: &Edge, facts: Facts) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    response::content(response.headers_mut(), &edge.labels, &Facts { media: None, ..facts });
+    let facts = Facts { media: None, ..facts };
+    response::content(response.headers_mut(), &edge.labels, &facts, edge.log.confirmation());
     response
 }
 
@@ -149,9 +161,9 @@ fn explicit(range: &Range<u64>, length: u64) -> Result<Range<u64>, ServeError> {
 }
 
 fn send(edge: &Edge, found: Found, status: StatusCode, window: Window) -> Response<Body> {
-    let Found { facts, length, held } = found;
+    let Found { content: _, facts, length, held } = found;
     let mut headers = HeaderMap::with_capacity(24);
-    response::content(&mut headers, &edge.labels, &facts);
+    response::content(&mut headers, &edge.labels, &facts, edge.log.confirmation());
     let body = match window {
         Window::All => one(edge, held, length, 0..length),
         Window::One(range) => {

@@ -12,7 +12,7 @@ use http::{
 use wcdn_proto::NodeId;
 
 use super::{cors, media::MediaType};
-use crate::cache::entry::Level;
+use crate::{cache::entry::Level, events::Confirmation};
 
 /// Where the bytes of a response came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -82,20 +82,23 @@ impl CacheResult {
 #[derive(Debug)]
 pub struct Labels {
     node: NodeId,
-    /// `Cache-Status` (RFC 9211), by [`CacheResult::index`].
-    cache_status: [HeaderValue; 9],
+    /// `Cache-Status` (RFC 9211), by [`CacheResult::index`]; then the same where the log is not
+    /// confirmed.
+    cache_status: [[HeaderValue; 9]; 2],
 }
 
 impl Labels {
     /// The labels of a node.
     pub fn new(node: &NodeId) -> Self {
         let forms = ["hit", "fwd=miss; fwd-status=200; stored", "fwd=miss; collapsed"];
-        let value = |index: usize| {
+        let value = |index: usize, label: &str| {
             let (form, level) = (forms[index / 3], Level::ALL[index % 3].as_str());
-            HeaderValue::try_from(format!("\"{node}\"; {form}; detail={level}"))
+            HeaderValue::try_from(format!("\"{node}\"; {form}; detail={level}{label}"))
                 .expect("names and words are visible ASCII")
         };
-        Self { node: node.clone(), cache_status: std::array::from_fn(value) }
+        let values =
+            ["", "; unconfirmed"].map(|label| std::array::from_fn(|index| value(index, label)));
+        Self { node: node.clone(), cache_status: values }
     }
 
     /// The name of the node.
@@ -103,8 +106,9 @@ impl Labels {
         self.node.as_str()
     }
 
-    fn cache_status(&self, result: CacheResult) -> HeaderValue {
-        self.cache_status[result.index()].clone()
+    fn cache_status(&self, result: CacheResult, log: Confirmation) -> HeaderValue {
+        let is_unconfirmed = log != Confirmation::Confirmed;
+        self.cache_status[usize::from(is_unconfirmed)][result.index()].clone()
     }
 }
 
@@ -174,8 +178,9 @@ fn timing_value(elapsed: Duration, text: &mut [u8; 24]) -> HeaderValue {
     HeaderValue::from_bytes(&text[at..]).expect("digits are visible ASCII")
 }
 
-/// Headers on every response that has, or stands for, a body.
-pub fn content(headers: &mut HeaderMap, labels: &Labels, facts: &Facts) {
+/// Headers on every response that has, or stands for, a body. Where a purge or a block may not have
+/// been heard of yet, `Cache-Status` says `unconfirmed`.
+pub fn content(headers: &mut HeaderMap, labels: &Labels, facts: &Facts, log: Confirmation) {
     validators(headers, facts.etag.clone(), facts.lasts());
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -190,7 +195,7 @@ pub fn content(headers: &mut HeaderMap, labels: &Labels, facts: &Facts) {
     }
     headers.insert(X_CACHE, HeaderValue::from_static(facts.result.as_str()));
     headers.insert(X_SOURCE, HeaderValue::from_static(facts.source.as_str()));
-    headers.insert(CACHE_STATUS, labels.cache_status(facts.result));
+    headers.insert(CACHE_STATUS, labels.cache_status(facts.result, log));
     headers.insert(AGE, HeaderValue::from(facts.age.as_secs()));
 }
 
@@ -215,7 +220,10 @@ mod tests {
     #[test]
     fn cache_status_names_the_node_the_way_and_the_level() {
         let labels = Labels::new(&"eu-west-1".parse().unwrap());
-        let status = |result| labels.cache_status(result).to_str().unwrap().to_owned();
+        let status = |result| {
+            let value = labels.cache_status(result, Confirmation::Confirmed);
+            value.to_str().unwrap().to_owned()
+        };
         assert_eq!(status(CacheResult::Hit(Level::Full)), "\"eu-west-1\"; hit; detail=full");
         assert_eq!(
             status(CacheResult::Miss(Level::Origin)),
@@ -225,6 +233,9 @@ mod tests {
             status(CacheResult::Collapsed(Level::Attested)),
             "\"eu-west-1\"; fwd=miss; collapsed; detail=attested"
         );
+        let hit = CacheResult::Hit(Level::Full);
+        let unconfirmed = labels.cache_status(hit, Confirmation::Unconfirmed);
+        assert_eq!(unconfirmed, "\"eu-west-1\"; hit; detail=full; unconfirmed");
     }
 
     #[test]

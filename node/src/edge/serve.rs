@@ -9,24 +9,24 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::Instrument as _;
+use wcdn_proto::ContentId;
 
 use super::{
     Edge,
     body::{Body, Content, End},
     clients::Payer,
     connection::Connection,
+    discard::discard,
     error::{Code, ServeError},
     find, gates,
+    guard::{Guard, is_confirmed, may_ask},
     path::{Family, Target},
     range,
     respond::{Found, Reply, respond},
@@ -37,6 +37,7 @@ use super::{
 use crate::{
     access_log::Pending,
     cache::{Lookup, entry::Key},
+    events::Log,
     quilt::{self, Indexed},
     traces,
 };
@@ -68,6 +69,7 @@ impl Asked {
 }
 
 /// A response, now or later.
+#[allow(clippy::large_enum_variant, reason = "a box would cost every hit an allocation")]
 pub(super) enum Answer {
     /// Now.
     Ready(Option<Response<Body>>),
@@ -160,39 +162,40 @@ async fn eventually(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply,
     }
 }
 
-/// Bytes of an unwanted body that are read.
-const MAX_DISCARDED: usize = 1 << 20;
-
-/// How long an unwanted body is waited for.
-const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// Reads the beginning of a body that nothing wants: a client whose connection is reset while it
-/// sends does not see the answer that tells it so.
-async fn discard(mut body: Incoming) {
-    let reading = async {
-        let mut read = 0;
-        while read <= MAX_DISCARDED
-            && let Some(Ok(frame)) = body.frame().await
-        {
-            read += frame.data_ref().map_or(0, Bytes::len);
-        }
-    };
-    // Too long, too slow or broken off: the connection closes after the answer in any case.
-    let _unread = tokio::time::timeout(DISCARD_TIMEOUT, reading).await.is_err();
-}
-
 /// What can be answered without waiting.
 fn quickly(edge: &Edge, asked: &Asked, target: &Target) -> Option<Result<Reply, ServeError>> {
+    if let Target::Status = target {
+        return Some(Ok(status().into()));
+    }
+    if let Err(error) = is_confirmed(&edge.log).and_then(|()| may_be_asked_for(&edge.log, target)) {
+        return Some(Err(error));
+    }
     match target {
-        Target::Status => Some(Ok(status().into())),
-        Target::Blob(id) => known(edge, asked, &find::blob_key(*id), id),
-        Target::ByteRange(id) => held(edge, asked, &find::blob_key(*id)),
-        Target::Patch(id) => known(edge, asked, &quilt::key(*id), id),
+        Target::Status => None,
+        Target::Blob(id) => known(edge, asked, &find::blob_key(*id), ContentId::Blob(*id)),
+        Target::ByteRange(id) => held(edge, asked, &find::blob_key(*id), ContentId::Blob(*id)),
+        Target::Patch(id) => known(edge, asked, &quilt::key(*id), ContentId::Patch(*id)),
         Target::QuiltFile { quilt, identifier } => match edge.quilts.known(*quilt, identifier)? {
-            Ok(id) => known(edge, asked, &quilt::key(id), &id),
+            Ok(id) => match may_ask(&edge.log, &ContentId::Patch(id)) {
+                Ok(()) => known(edge, asked, &quilt::key(id), ContentId::Patch(id)),
+                Err(error) => Some(Err(error)),
+            },
             Err(error) => Some(Err(error.into())),
         },
         Target::Object(_) | Target::QuiltPatches(_) => None,
+    }
+}
+
+/// Whether what a target names is withheld, as far as it names it: of others it is known once they
+/// are resolved.
+fn may_be_asked_for(log: &Log, target: &Target) -> Result<(), ServeError> {
+    match target {
+        Target::Blob(id) | Target::ByteRange(id) | Target::QuiltPatches(id) => {
+            may_ask(log, &ContentId::Blob(*id))
+        }
+        Target::QuiltFile { quilt, .. } => may_ask(log, &ContentId::Blob(*quilt)),
+        Target::Patch(id) => may_ask(log, &ContentId::Patch(*id)),
+        Target::Object(_) | Target::Status => Ok(()),
     }
 }
 
@@ -203,7 +206,7 @@ fn known(
     edge: &Edge,
     asked: &Asked,
     key: &Key,
-    id: &impl std::fmt::Display,
+    content: ContentId,
 ) -> Option<Result<Reply, ServeError>> {
     let found = edge.cache.lookup(key);
     let headers = &asked.headers;
@@ -211,21 +214,31 @@ fn known(
         && !headers.contains_key(header::IF_MATCH)
         && !matches!(found, Lookup::Refused(_))
     {
-        let etag = validator::etag(id);
+        let etag = validator::etag(&content);
         if validator::if_none_match(headers, Some(&etag)) == Match::Listed {
             return Some(Ok(unchanged(&found, etag).into()));
         }
     }
-    answered(edge, asked, found)
+    answered(edge, asked, found, content)
 }
 
-fn held(edge: &Edge, asked: &Asked, key: &Key) -> Option<Result<Reply, ServeError>> {
-    answered(edge, asked, edge.cache.lookup(key))
+fn held(
+    edge: &Edge,
+    asked: &Asked,
+    key: &Key,
+    content: ContentId,
+) -> Option<Result<Reply, ServeError>> {
+    answered(edge, asked, edge.cache.lookup(key), content)
 }
 
-fn answered(edge: &Edge, asked: &Asked, found: Lookup) -> Option<Result<Reply, ServeError>> {
+fn answered(
+    edge: &Edge,
+    asked: &Asked,
+    found: Lookup,
+    content: ContentId,
+) -> Option<Result<Reply, ServeError>> {
     match found {
-        Lookup::Hit(entry) => Some(respond(edge, asked, Found::hit(entry))),
+        Lookup::Hit(entry) => Some(respond(edge, asked, Found::hit(content, entry))),
         Lookup::Refused(absence) => Some(Err(absence.into())),
         Lookup::Miss => None,
     }
@@ -243,8 +256,14 @@ fn unchanged(found: &Lookup, etag: HeaderValue) -> Response<Body> {
     response
 }
 
-/// What must be fetched first.
+/// What must be fetched first. It takes its time, in which the log may have become uncertain.
 async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
+    let reply = fetched(edge, asked, target).await?;
+    is_confirmed(&edge.log)?;
+    Ok(reply)
+}
+
+async fn fetched(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, ServeError> {
     match target {
         Target::Blob(id) | Target::ByteRange(id) => {
             respond(edge, asked, find::blob(edge, asked, id).await?)
@@ -252,6 +271,7 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
         Target::Patch(id) => respond(edge, asked, find::patch(edge, asked, id).await?),
         Target::QuiltFile { quilt, identifier } => {
             let id = edge.quilts.resolve(quilt, &identifier, asked.payer(), edge.patience).await?;
+            may_ask(&edge.log, &ContentId::Patch(id))?;
             respond(edge, asked, find::patch(edge, asked, id).await?)
         }
         Target::Object(object) => {
@@ -260,13 +280,15 @@ async fn slowly(edge: &Edge, asked: &Asked, target: Target) -> Result<Reply, Ser
                 .resolve(object, asked.payer(), edge.patience)
                 .await
                 .map_err(|error| ServeError::from(&*error))?;
+            may_ask(&edge.log, &ContentId::Blob(id))?;
             let mut found = find::blob(edge, asked, id).await?;
             found.facts.name_is_immutable = false;
             respond(edge, asked, found)
         }
         Target::QuiltPatches(quilt) => {
             let list = edge.quilts.list(quilt, asked.payer(), edge.patience).await?;
-            Ok(listing(&list).into())
+            let guard = Guard::new(&edge.log, ContentId::Blob(quilt))?;
+            Ok(Reply { guard: Some(guard), ..listing(&list).into() })
         }
         Target::Status => Ok(status().into()),
     }
@@ -294,7 +316,7 @@ fn listing(indexed: &Arc<Indexed>) -> Response<Body> {
 
 /// Makes an error a response, adds what every response has, and notes that it began.
 fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Response<Body> {
-    let Reply { mut response, source, result } =
+    let Reply { mut response, source, result, guard } =
         result.unwrap_or_else(|error| failure(&asked, &error).into());
     let elapsed = asked.began.elapsed();
     let status = response.status();
@@ -313,7 +335,11 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let (connection, stream) = (asked.connection, asked.stream);
-    let end = End { metrics: Arc::clone(&edge.metrics), connection, stream, log, sent: 0 };
+    if stream.is_none() {
+        *connection.sending.lock() = guard.as_ref().map(|guard| *guard.content());
+    }
+    let metrics = Arc::clone(&edge.metrics);
+    let end = End { metrics, connection, stream, guard, log, sent: 0 };
     response.map(|body| body.when_ended(end))
 }
 

@@ -35,6 +35,8 @@ pub enum Operation {
     Set,
     /// To drop something.
     Remove,
+    /// Whether what was dropped is gone.
+    ReadBack,
     /// For a connection.
     Connect,
     /// Whether it answers again.
@@ -52,6 +54,8 @@ pub enum Result {
     Stored,
     /// The record was not made with this cluster's key.
     Disbelieved,
+    /// An event removed it.
+    Removed,
     /// A slice was gone, or not what the record says.
     Incomplete,
     /// It was not asked, since it is left alone for now.
@@ -73,6 +77,7 @@ impl Operation {
             Self::Exists => "exists",
             Self::Set => "set",
             Self::Remove => "remove",
+            Self::ReadBack => "read_back",
             Self::Connect => "connect",
             Self::Probe => "probe",
         }
@@ -86,6 +91,7 @@ impl Result {
             Self::Miss => "miss",
             Self::Stored => "stored",
             Self::Disbelieved => "disbelieved",
+            Self::Removed => "removed",
             Self::Incomplete => "incomplete",
             Self::Closed => "closed",
             Self::Crowded => "crowded",

@@ -17,7 +17,7 @@ pub struct Reloaded {
 const AT_ONCE: [&str; 3] = ["/limits", "/origin", "/walrus/network"];
 
 impl Node {
-    /// Takes over the limits and origins of a configuration, and reads the certificate again. What
+    /// Takes over the limits of a configuration, and its origins if no control plane gave others, and reads the certificate again. What
     /// is open stays open, and is held to the new limits; what is being fetched from an origin that
     /// is no more runs to its end. It blocks on the disk.
     ///
@@ -31,7 +31,7 @@ impl Node {
             problems.into_result()?;
         }
         self.serving.viewers.limit(&config.limits);
-        self.serving.fills.pool().replace(config.origins());
+        self.serving.fills.pool().configure(config.origins());
         let mut needs_restart = Vec::new();
         differences(&table(&self.config), &table(config), "", &mut needs_restart);
         Ok(Reloaded { needs_restart })

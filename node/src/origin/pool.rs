@@ -1,6 +1,12 @@
 //! All aggregators of a node.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -29,6 +35,8 @@ pub struct Pool {
 #[derive(Debug)]
 struct Shared {
     origins: ArcSwap<Vec<Arc<Origin>>>,
+    /// Whether a control plane said which they are.
+    is_managed: AtomicBool,
     http: HttpClient,
     fetch: Fetch,
     hedging: Arc<Mutex<Hedging>>,
@@ -74,6 +82,7 @@ impl Pool {
     ) -> Self {
         let shared = Shared {
             origins: ArcSwap::default(),
+            is_managed: AtomicBool::new(false),
             http: http.clone(),
             hedging: Arc::new(Mutex::new(Hedging::new(fetch.hedge))),
             fetch,
@@ -84,10 +93,24 @@ impl Pool {
         pool
     }
 
+    /// Takes the origins that a control plane gives; from now on those of the configuration do not
+    /// count.
+    pub fn manage(&self, specs: Vec<OriginSpec>) {
+        self.shared.is_managed.store(true, Relaxed);
+        self.replace(specs);
+    }
+
+    /// Takes the origins of the configuration, unless a control plane gave others.
+    pub fn configure(&self, specs: Vec<OriginSpec>) {
+        if !self.shared.is_managed.load(Relaxed) {
+            self.replace(specs);
+        }
+    }
+
     /// Takes these origins instead. Those whose name, URL and trust stay keep their standing;
     /// what is under way with others runs to its end.
     pub fn replace(&self, specs: Vec<OriginSpec>) {
-        let Shared { origins, http, fetch, hedging, metrics } = &*self.shared;
+        let Shared { origins, http, fetch, hedging, metrics, is_managed: _ } = &*self.shared;
         let known = origins.load();
         let kept = |spec: &OriginSpec| known.iter().find(|origin| origin.spec == *spec).cloned();
         let new = |spec| Arc::new(Origin::new(spec, http, fetch, hedging, metrics));
@@ -159,13 +182,12 @@ impl Origin {
             affinity: affinity(id, self.name()),
             cost: record.latency.expected(now),
             availability: record.standing.availability(now),
-            in_flight: self.in_flight.load(std::sync::atomic::Ordering::Relaxed),
+            in_flight: self.in_flight.load(Relaxed),
             refuses: refused_from.is_some_and(|least| length.is_some_and(|len| len >= least)),
         }
     }
 
     fn report(&self, now: Instant) -> Report {
-        use std::sync::atomic::Ordering::Relaxed;
         let record = self.record.lock();
         Report {
             name: self.spec.name.clone(),

@@ -293,6 +293,7 @@ impl Task {
                 holds_tail: limits.checks && !is_slice,
                 source: edge::response::Source::Walrus,
                 level: Level::Origin,
+                token: self.token(),
             });
         });
         // Whether it is worth going on without readers can be told only now.

@@ -52,6 +52,12 @@ pub enum FillError {
         /// Bytes of the blob.
         total: u64,
     },
+    /// An event removed the bytes while they were fetched, again and again.
+    #[error("the blob was purged while it was fetched")]
+    Overtaken,
+    /// The control plane blocked the id while the response was sent.
+    #[error("the id was blocked meanwhile")]
+    Withheld,
     /// Nobody reads it any more, or the node stops.
     #[error("the fill was given up")]
     Abandoned,

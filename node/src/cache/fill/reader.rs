@@ -9,18 +9,19 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use tokio::{sync::watch, time::timeout};
+use wcdn_proto::Position;
 
 use super::{
     Fill,
     error::FillError,
     state::{Head, Outcome, State},
 };
-use crate::{cache::entry::Entry, edge::response::Source};
+use crate::{cache::entry::Entry, edge::response::Source, metrics::events::Tier};
 
 /// A share in a fill. The fill may be given up once nobody holds one.
 #[derive(Debug)]
 pub struct Reader {
-    fill: Arc<Fill>,
+    pub(super) fill: Arc<Fill>,
     state: watch::Receiver<State>,
 }
 
@@ -35,7 +36,20 @@ pub enum Ready {
     Large {
         /// Bytes of the blob.
         total: u64,
+        /// The position that was known when its length was asked for.
+        token: Position,
     },
+}
+
+impl Ready {
+    /// The position that was known when the fetch began.
+    fn token(&self) -> Position {
+        match self {
+            Self::Entry(entry, _) => entry.record().token,
+            Self::Streaming(head) => head.token,
+            Self::Large { token, .. } => *token,
+        }
+    }
 }
 
 impl Reader {
@@ -48,7 +62,8 @@ impl Reader {
     /// Waits until there is something to answer with, but no longer than `patience`.
     ///
     /// # Errors
-    /// Why the fill failed, or [`FillError::Slow`].
+    /// Why the fill failed, [`FillError::Slow`], or [`FillError::Overtaken`] by an event that removed
+    /// the bytes: nothing that begins now may come from them. Whoever has begun may read on.
     pub async fn ready(&mut self, patience: Duration) -> Result<Ready, Arc<FillError>> {
         let begun = |state: &State| state.head.as_ref().is_some_and(|head| head.streams);
         self.wait(patience, |state| state.outcome.is_some() || begun(state)).await
@@ -59,12 +74,14 @@ impl Reader {
         patience: Duration,
         until: impl FnMut(&State) -> bool,
     ) -> Result<Ready, Arc<FillError>> {
-        match timeout(patience, self.state.wait_for(until)).await {
+        let waited = match timeout(patience, self.state.wait_for(until)).await {
             Ok(Ok(state)) => match (&state.outcome, &state.head) {
                 (Some(Outcome::Done(entry, source)), _) => {
                     Ok(Ready::Entry(Arc::clone(entry), *source))
                 }
-                (Some(Outcome::Large { total }), _) => Ok(Ready::Large { total: *total }),
+                (Some(Outcome::Large { total, token }), _) => {
+                    Ok(Ready::Large { total: *total, token: *token })
+                }
                 (Some(Outcome::Failed(error)), _) => Err(Arc::clone(error)),
                 (None, Some(head)) => Ok(Ready::Streaming(head.clone())),
                 (None, None) => unreachable!("waited for an outcome or a head"),
@@ -74,6 +91,11 @@ impl Reader {
                 let tried = self.fill.state.borrow().tried.clone();
                 Err(Arc::new(FillError::Slow { waited: patience, tried }))
             }
+        };
+        let ready = waited?;
+        match self.fill.log.admits(&self.fill.key.id, ready.token(), Tier::Fill) {
+            true => Ok(ready),
+            false => Err(Arc::new(FillError::Overtaken)),
         }
     }
 

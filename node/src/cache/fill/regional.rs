@@ -36,13 +36,15 @@ struct Rest {
 const SLICES_AHEAD: usize = 4;
 
 impl Task {
-    /// Asks the region's Redis, if there is one and it may have the blob.
+    /// Asks the region's Redis, if there is one and it may have the blob. A node that does not know
+    /// yet what was removed before it started leaves Redis alone.
     ///
     /// # Errors
     /// When readers were promised the blob, and neither Redis nor any origin has the rest of it.
     pub(super) async fn ask_region(&self) -> Result<Regional, FillError> {
-        let Some(redis) = self.shared.redis.as_ref().filter(|_| self.fill.key.part == Part::Whole)
-        else {
+        let may_ask =
+            self.fill.key.part == Part::Whole && self.shared.cache.log().positions.has_caught_up();
+        let Some(redis) = self.shared.redis.as_ref().filter(|_| may_ask) else {
             return Ok(Regional::Nothing);
         };
         // Room for whatever is found, before it comes.
@@ -189,7 +191,7 @@ impl Task {
     async fn disprove(&self, course: &Course) -> FillError {
         let id = self.fill.key.id;
         if let Some(redis) = &self.shared.redis {
-            redis.remove(&id).await;
+            let _removed = redis.remove(&id).await;
         }
         FillError::Corrupt { tried: course.tried().clone() }
     }
@@ -203,6 +205,7 @@ impl Task {
             holds_tail: false,
             source: Source::Redis,
             level: record.level,
+            token: record.token,
         }
     }
 
@@ -228,7 +231,7 @@ impl Task {
                     shared.metrics.false_attestations.inc();
                     shared.cache.remove(&key);
                     if let Some(redis) = &shared.redis {
-                        redis.remove(&key.id).await;
+                        let _removed = redis.remove(&key.id).await;
                     }
                 }
                 Verdict::Skipped | Verdict::Late(_) | Verdict::Busy => {}

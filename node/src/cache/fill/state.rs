@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::HeaderValue;
+use wcdn_proto::Position;
 
 use super::error::{FillError, Tried};
 use crate::{
@@ -42,6 +43,8 @@ pub struct Head {
     pub source: Source,
     /// How far they are checked as they come.
     pub level: Level,
+    /// The position that was known when their fetch began.
+    pub token: Position,
 }
 
 /// How a fill ended.
@@ -50,7 +53,7 @@ pub(super) enum Outcome {
     /// With an entry, from there.
     Done(Arc<Entry>, Source),
     /// The blob is too large to hold; it is to be read slice by slice.
-    Large { total: u64 },
+    Large { total: u64, token: Position },
     /// Without the bytes.
     Failed(Arc<FillError>),
 }
@@ -118,6 +121,7 @@ mod tests {
             holds_tail,
             source: Source::Walrus,
             level: Level::Origin,
+            token: Position::ORIGIN,
         });
         (state, body)
     }

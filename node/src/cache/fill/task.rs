@@ -1,6 +1,9 @@
 //! A fill from its beginning to its outcome.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    time::SystemTime,
+};
 
 use bytes::Bytes;
 use http::HeaderValue;
@@ -37,8 +40,8 @@ pub(super) struct Task {
     pub(super) fill: Arc<Fill>,
     /// Length of the blob, where it was known before.
     pub(super) total: Option<u64>,
-    /// The position applied when the fill began.
-    token: Position,
+    /// The position that was known when an origin was asked first.
+    token: OnceLock<Position>,
     /// Tells the fills of one blob apart.
     nonce: u32,
     /// What its client paid.
@@ -63,7 +66,14 @@ impl Task {
         charge: Charge,
     ) -> Self {
         shared.metrics.fills.inc();
-        Self { shared, fill, total, token: Position::ORIGIN, nonce: rand::random(), charge }
+        shared.running.fetch_add(1, Relaxed);
+        Self { shared, fill, total, token: OnceLock::new(), nonce: rand::random(), charge }
+    }
+
+    /// How new the bytes are at least. It is taken before the first origin is asked: whatever is
+    /// known by then was committed before. No origin asked means that nothing is known of them.
+    pub(super) fn token(&self) -> Position {
+        self.token.get().copied().unwrap_or(Position::ORIGIN)
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -78,7 +88,7 @@ impl Task {
             Ok((entry, source)) => (Outcome::Done(entry, source), "filled"),
             Err(Stop::Large { total }) => {
                 self.remember_length(total);
-                (Outcome::Large { total }, "large")
+                (Outcome::Large { total, token: self.token() }, "large")
             }
             Err(Stop::Failed(error)) => {
                 let result = self.note(&error);
@@ -107,7 +117,7 @@ impl Task {
             media: MediaType::OCTET_STREAM,
             level: Level::Origin,
             digest: blake3::hash(&[]),
-            token: self.token,
+            token: self.token(),
             inserted: SystemTime::now(),
         };
         let entry = Entry::new(record, self.etag(Level::Origin), Vec::new(), held);
@@ -119,11 +129,11 @@ impl Task {
         let id = self.fill.key.id;
         match error {
             FillError::NotFound => {
-                self.shared.cache.refuse(id, Absence::NotFound);
+                self.shared.cache.refuse(id, Absence::NotFound, self.token());
                 "not_found"
             }
             FillError::Blocked => {
-                self.shared.cache.refuse(id, Absence::Blocked);
+                self.shared.cache.refuse(id, Absence::Blocked, self.token());
                 "blocked"
             }
             FillError::Abandoned => "abandoned",
@@ -171,6 +181,7 @@ impl Task {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
         self.charge.spend();
+        self.token.get_or_init(|| self.shared.cache.log().positions.known());
         let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {
@@ -242,7 +253,7 @@ impl Task {
         let length = slices.iter().map(|slice| slice.len() as u64).sum();
         let media = media::sniff(self.fill.state.borrow().beginning(), None);
         let inserted = SystemTime::now();
-        let record = Record { length, total, media, level, digest, token: self.token, inserted };
+        let record = Record { length, total, media, level, digest, token: self.token(), inserted };
         let etag = self.etag(level);
         Entry::new(record, etag, slices, held)
     }
@@ -322,6 +333,7 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         self.shared.metrics.fills.dec();
+        self.shared.running.fetch_sub(1, Relaxed);
     }
 }
 

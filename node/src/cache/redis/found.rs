@@ -1,11 +1,10 @@
 //! A blob that Redis has, slice by slice.
 
 use bytes::Bytes;
-use wcdn_proto::BlobId;
 
 use super::{
     Redis, read,
-    record::{Attested, slice_key},
+    record::{Attested, Place},
 };
 use crate::{
     cache::entry::SLICE,
@@ -16,7 +15,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Found {
     pub(super) redis: Redis,
-    pub(super) id: BlobId,
+    pub(super) place: Place,
     pub(super) attested: Attested,
     pub(super) first: Bytes,
 }
@@ -32,8 +31,8 @@ impl Found {
         if n == 0 {
             return Some(self.first.clone());
         }
-        let command = read(slice_key(&self.id, n), SLICE);
-        let slice: Bytes = self.redis.ask(Operation::Get, &self.id, &command).await?;
+        let command = read(self.place.slice(n), SLICE);
+        let slice: Bytes = self.redis.ask(Operation::Get, &self.place.id, &command).await?;
         if !self.attested.is_slice(n, &slice) {
             self.redis.shared.metrics.count(Operation::Get, Counted::Incomplete);
             return None;

@@ -12,7 +12,7 @@ use tokio::{
 };
 use wcdn_proto::BlobId;
 
-use super::{Shared, lanes::Lanes, link::Link, reading, record::record_key};
+use super::{Shared, lanes::Lanes, link::Link, reading};
 use crate::metrics::redis::{Operation, Result as Counted};
 
 /// From one attempt to connect to the next.
@@ -139,7 +139,7 @@ async fn answers(shared: &Shared, id: &BlobId) -> bool {
     let Some(links) = shared.links.load_full() else { return false };
     let Some(mut link) = reading(&links, id) else { return false };
     let mut command = Cmd::new();
-    command.arg("EXISTS").arg(record_key(id));
+    command.arg("EXISTS").arg(shared.place(id).record());
     let answer = timeout(shared.settings.timeout, link.ask::<u64>(&command)).await;
     let answers = matches!(answer, Ok(Ok(_)));
     let counted = if answers { Counted::Hit } else { Counted::Outage };

@@ -1,8 +1,8 @@
 //! What stands in Redis of a blob: a record of facts that the cluster's key vouches for.
 //!
 //! ```text
-//! wcdn:{g:ID}:w      the record           g counts purges of everything; 0 so far
-//! wcdn:{g:ID}:w:N    slice N of the body, 1 MiB each but the last
+//! wcdn:{0:ID}:wG      the record           G is the seq of the latest purge of everything, or nothing
+//! wcdn:{0:ID}:wG:N    slice N of the body, 1 MiB each but the last
 //!
 //! record  = version u8 = 1 | level u8 | length u64 | epoch u64 | seq u64 | inserted ms u64
 //!         | media length u8, media | BLAKE3 of the body | BLAKE3 of each slice | tag
@@ -27,9 +27,6 @@ const VERSION: u8 = 1;
 
 /// Bytes of a digest, and of the tag.
 const DIGEST: usize = 32;
-
-/// Purges of everything so far: none.
-const GENERATION: u64 = 0;
 
 /// The longest record that is read: that of a blob of 2 GiB.
 pub(super) const MAX_RECORD: usize = 64 << 10;
@@ -62,14 +59,29 @@ pub enum InvalidRecord {
     Forged,
 }
 
-/// Where the record of a blob stands.
-pub fn record_key(id: &BlobId) -> String {
-    format!("wcdn:{{{GENERATION}:{id}}}:w")
+/// Where the keys of a blob stand. A purge of everything leaves them behind, to go when their time is
+/// over: nobody looks there any more. The slot in a cluster stays the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// The seq of the latest purge of everything.
+    pub generation: u64,
+    /// The blob.
+    pub id: BlobId,
 }
 
-/// Where a slice of its body stands.
-pub fn slice_key(id: &BlobId, slice: usize) -> String {
-    format!("wcdn:{{{GENERATION}:{id}}}:w:{slice}")
+impl Place {
+    /// Where the record stands.
+    pub fn record(&self) -> String {
+        match self {
+            Self { generation: 0, id } => format!("wcdn:{{0:{id}}}:w"),
+            Self { generation, id } => format!("wcdn:{{0:{id}}}:w{generation}"),
+        }
+    }
+
+    /// Where a slice of the body stands.
+    pub fn slice(&self, slice: usize) -> String {
+        format!("{}:{slice}", self.record())
+    }
 }
 
 impl std::fmt::Debug for Attestor {
@@ -283,6 +295,7 @@ mod tests {
         let id = BlobId::from_bytes([9; 32]);
         let tag =
             |key: String| key.split_once('{').unwrap().1.split_once('}').unwrap().0.to_owned();
-        assert_eq!(tag(record_key(&id)), tag(slice_key(&id, 63)));
+        let place = Place { generation: 7, id };
+        assert_eq!(tag(place.record()), tag(place.slice(63)));
     }
 }

@@ -39,7 +39,8 @@ async fn rewarm(redis: &Redis, cache: &Cache) -> usize {
         {
             continue;
         }
-        if !redis.shared.lanes.lock().is_open(&key.id) {
+        let is_removed = redis.shared.log.removed.covers(&key.id, record.token);
+        if is_removed || !redis.shared.lanes.lock().is_open(&key.id) {
             continue;
         }
         sleep(PACE).await;

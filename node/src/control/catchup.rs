@@ -1,0 +1,191 @@
+//! What was missed of the log: its frames, or a snapshot where it no longer has them.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::timeout;
+use tonic::{Code, Status, Streaming};
+use wcdn_gossip::seam::{Catchup, CatchupError, CaughtUp};
+use wcdn_proto::{
+    ContentId, Position, REMOVAL_SLOTS,
+    pb::edge::v1::{
+        GetSnapshotRequest, GetSnapshotResponse, ReplayRequest, SnapshotHead,
+        get_snapshot_response::Part,
+    },
+};
+
+use super::{Client, Line, from_wire, to_wire};
+use crate::events::{
+    Log,
+    apply::{Applier, Snapshot},
+    removed::Removals,
+};
+
+/// Reads the log of the control plane that the session is with.
+#[derive(Debug)]
+pub struct ControlCatchup {
+    line: Line,
+    applier: Arc<Applier>,
+    log: Arc<Log>,
+}
+
+/// Why the log cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum Trouble {
+    #[error("no control plane is connected")]
+    NotConnected,
+    #[error("the control plane refuses")]
+    Refused(#[from] Status),
+    #[error("the control plane sends nothing for {0:?}")]
+    Silent(Duration),
+    #[error("the snapshot is of position {epoch}.{seq}, an older log than is followed")]
+    Old { epoch: u64, seq: u64 },
+    #[error("the snapshot {0}")]
+    Malformed(&'static str),
+}
+
+/// Between two messages.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Bytes of frames that are taken at once; the rest is asked for again.
+const MAX_FRAMES: usize = 4 << 20;
+
+/// Blocks of one snapshot.
+const MAX_BLOCKS: usize = 1 << 20;
+
+impl ControlCatchup {
+    /// Applies snapshots by `applier`, over the session's connection.
+    pub fn new(line: Line, applier: Arc<Applier>, log: Arc<Log>) -> Self {
+        Self { line, applier, log }
+    }
+
+    async fn read(&self, after: Position) -> Result<CaughtUp, Trouble> {
+        let mut client = self.line.client().ok_or(Trouble::NotConnected)?;
+        if after.epoch > 0
+            && let Some(frames) = self.replay(&mut client, after).await?
+        {
+            return Ok(CaughtUp::Frames(frames));
+        }
+        let snapshot = timed(client.get_snapshot(GetSnapshotRequest {})).await?.into_inner();
+        let (at, snapshot) = collect(snapshot).await?;
+        match self.applier.replace(snapshot).await {
+            true => Ok(CaughtUp::Snapshot(at)),
+            false => Err(Trouble::Old { epoch: at.epoch, seq: at.seq }),
+        }
+    }
+
+    /// `None` if only a snapshot helps.
+    async fn replay(
+        &self,
+        client: &mut Client,
+        after: Position,
+    ) -> Result<Option<Vec<Bytes>>, Trouble> {
+        let request = ReplayRequest { after: Some(to_wire(after)) };
+        let mut replay = match timed(client.replay(request)).await {
+            Ok(replay) => replay.into_inner(),
+            Err(error) if is_out_of_range(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let (mut frames, mut size) = (Vec::new(), 0);
+        while size < MAX_FRAMES {
+            match timed(replay.message()).await {
+                Ok(Some(more)) => {
+                    size += more.frames.iter().map(Bytes::len).sum::<usize>();
+                    frames.extend(more.frames);
+                }
+                // What came by then is true, and leads to another question.
+                Err(_) if !frames.is_empty() => break,
+                Err(error) if is_out_of_range(&error) => return Ok(None),
+                Err(error) => return Err(error),
+                Ok(None) if frames.is_empty() => {
+                    self.log.positions.head(after);
+                    break;
+                }
+                Ok(None) => break,
+            }
+        }
+        Ok(Some(frames))
+    }
+}
+
+impl Catchup for ControlCatchup {
+    async fn catch_up(&self, after: Position) -> Result<CaughtUp, CatchupError> {
+        self.read(after).await.map_err(|trouble| CatchupError(Box::new(trouble)))
+    }
+}
+
+fn is_out_of_range(error: &Trouble) -> bool {
+    matches!(error, Trouble::Refused(status) if status.code() == Code::OutOfRange)
+}
+
+async fn timed<T>(answer: impl Future<Output = Result<T, Status>>) -> Result<T, Trouble> {
+    match timeout(PATIENCE, answer).await {
+        Ok(answer) => Ok(answer?),
+        Err(_elapsed) => Err(Trouble::Silent(PATIENCE)),
+    }
+}
+
+async fn collect(
+    mut parts: Streaming<GetSnapshotResponse>,
+) -> Result<(Position, Snapshot), Trouble> {
+    let Some(Part::Head(head)) = timed(parts.message()).await?.and_then(|first| first.part) else {
+        return Err(Trouble::Malformed("does not begin with its head"));
+    };
+    let mut collected = Collected::new(&head);
+    while let Some(GetSnapshotResponse { part }) = timed(parts.message()).await? {
+        if let Some(part) = part {
+            collected.add(part)?;
+        }
+    }
+    let Collected { position, removals, blocked } = collected;
+    Ok((position, Snapshot { position: Some(position), removals, blocked }))
+}
+
+/// A snapshot so far.
+struct Collected {
+    position: Position,
+    /// `None` if its slots are others than ours.
+    removals: Option<Removals>,
+    blocked: Vec<ContentId>,
+}
+
+impl Collected {
+    fn new(head: &SnapshotHead) -> Self {
+        let position = from_wire(head.position);
+        let removals = (head.slots == REMOVAL_SLOTS).then_some(Removals {
+            epoch: position.epoch,
+            floor: head.floor_seq,
+            slots: Vec::new(),
+        });
+        Self { position, removals, blocked: Vec::new() }
+    }
+
+    fn add(&mut self, part: Part) -> Result<(), Trouble> {
+        match part {
+            Part::Head(_) => return Err(Trouble::Malformed("has two heads")),
+            Part::Removed(removed) => {
+                if removed.slots.len() != removed.seqs.len() {
+                    return Err(Trouble::Malformed("has more slots than numbers"));
+                }
+                let Some(removals) = &mut self.removals else { return Ok(()) };
+                let most = REMOVAL_SLOTS as usize;
+                if removals.slots.len() + removed.slots.len() > most
+                    || removed.slots.iter().any(|slot| *slot >= REMOVAL_SLOTS)
+                {
+                    return Err(Trouble::Malformed("has slots beyond the table"));
+                }
+                removals.slots.extend(removed.slots.into_iter().zip(removed.seqs));
+            }
+            Part::Blocked(blocked) => {
+                for id in &blocked.ids {
+                    let id = ContentId::try_from(&id[..]);
+                    self.blocked.push(id.map_err(|_| Trouble::Malformed("blocks what is no id"))?);
+                }
+                if self.blocked.len() > MAX_BLOCKS {
+                    return Err(Trouble::Malformed("blocks more than a node can hold"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,191 @@
+//! What the control plane's log says of content, and how it becomes true here.
+//!
+//! - [`removed`]: the reader's fence, asked before bytes are served, wherever they lie
+//! - [`blocked`]: what is answered with 451
+//! - [`positions`]: how far the log is known, and when its head was confirmed
+//! - [`apply`]: events become true: [`apply::Applier`] is what the event plane drives
+//! - [`outcome`]: what came of each event, for the control plane to report
+//! - [`redis`]: what was removed goes from the region's Redis too, in its own time
+//! - [`disk`]: what a node must still know after a crash
+//!
+//! The cost for a hit: two loads for the fence, one for blocks, one for whether the node has begun;
+//! where a lease is kept, one reading of a clock.
+
+pub mod apply;
+pub mod blocked;
+pub mod disk;
+pub mod outcome;
+pub mod positions;
+pub mod redis;
+pub mod removed;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Acquire, Release, SeqCst},
+        },
+    },
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use wcdn_proto::{BlobId, ContentId, Position};
+
+use self::{blocked::Blocked, disk::Kept, positions::Positions, removed::Removed};
+use crate::metrics::events::{EventMetrics, Tier};
+
+/// What this node knows of the log.
+#[derive(Debug)]
+pub struct Log {
+    /// What was removed.
+    pub removed: Removed,
+    /// What is withheld.
+    pub blocked: Blocked,
+    /// How far it is known.
+    pub positions: Positions,
+    /// What came of it.
+    pub metrics: Arc<EventMetrics>,
+    lease: Option<Lease>,
+    /// Whether enough is known to answer anybody.
+    has_begun: AtomicBool,
+    /// How often something was blocked; responses that run compare it before each piece.
+    blocks: AtomicU64,
+    /// The same, for connections, which wait for it.
+    blocking: watch::Sender<u64>,
+}
+
+/// How a log is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Follows {
+    /// There is none: what a node knows, it knows.
+    None,
+    /// From a control plane; nobody confirms its head.
+    Log,
+    /// From a control plane, and its head is confirmed again and again.
+    Confirmed(Lease),
+}
+
+/// For how long the log's head is taken for confirmed, and what happens then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    /// From when it was asked for.
+    pub window: Duration,
+    /// Whether nothing is served after that.
+    pub is_strict: bool,
+}
+
+/// Whether what is known of the log is recent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Confirmation {
+    /// It is, or there is no log.
+    Confirmed,
+    /// It may not be; what is served says so.
+    Unconfirmed,
+    /// It may not be, or nothing is known yet: nothing is served.
+    Fenced,
+}
+
+impl Log {
+    /// Begins with what was kept.
+    pub fn new(follows: Follows, kept: Option<&Kept>, metrics: Arc<EventMetrics>) -> Self {
+        let position = kept.map_or(Position::ORIGIN, |kept| kept.position);
+        let (removed, blocked) = (Removed::default(), Blocked::default());
+        if let Some(kept) = kept {
+            removed.begin(position.epoch);
+            removed.merge(&kept.removals);
+            for (id, word) in &kept.words {
+                blocked.hear(&[*id], *word);
+            }
+        }
+        let is_alone = follows == Follows::None;
+        let lease = match follows {
+            Follows::Confirmed(lease) => Some(lease),
+            Follows::None | Follows::Log => None,
+        };
+        Self {
+            removed,
+            blocked,
+            positions: Positions::new(position, !is_alone),
+            metrics,
+            lease,
+            has_begun: AtomicBool::new(is_alone || position > Position::ORIGIN),
+            blocks: AtomicU64::new(0),
+            blocking: watch::Sender::new(0),
+        }
+    }
+
+    /// What a node knows that follows no log: nothing is removed or withheld.
+    pub fn none() -> Arc<Self> {
+        Arc::new(Self::new(Follows::None, None, Arc::default()))
+    }
+
+    /// Whether bytes of `id` whose fetch began at `token` may be served; counted where not.
+    pub fn admits(&self, id: &BlobId, token: Position, tier: Tier) -> bool {
+        let is_removed = self.removed.covers(id, token);
+        if is_removed {
+            self.metrics.rejected(tier);
+        }
+        !is_removed
+    }
+
+    /// The same of bytes that another node vouches for. It may know more of the log than this one,
+    /// and then its bytes are not believed yet: whoever stole the cluster's key could else make bytes
+    /// that no removal reaches.
+    pub fn admits_from_others(&self, id: &BlobId, token: Position, tier: Tier) -> bool {
+        let is_possible = token <= self.positions.known();
+        if !is_possible {
+            self.metrics.rejected(tier);
+        }
+        is_possible && self.admits(id, token, tier)
+    }
+
+    /// Whether it is withheld.
+    pub fn withholds(&self, content: &ContentId) -> bool {
+        self.blocked.is_content_blocked(content)
+    }
+
+    /// Cuts responses that are withheld by now.
+    pub fn cut(&self) {
+        // After the ids stand in the set: whoever sees the new number looks there.
+        let blocks = self.blocks.fetch_add(1, SeqCst) + 1;
+        self.blocking.send_replace(blocks);
+    }
+
+    /// How often something was blocked; read before a response is checked, it is how the response
+    /// finds out later that it must be checked again.
+    pub fn blocks(&self) -> u64 {
+        self.blocks.load(SeqCst)
+    }
+
+    /// Changes whenever something was blocked.
+    pub fn watch_blocks(&self) -> watch::Receiver<u64> {
+        self.blocking.subscribe()
+    }
+
+    /// Enough is known to answer, or it cannot be had.
+    pub fn begin(&self) {
+        self.has_begun.store(true, Release);
+    }
+
+    /// Whether enough is known to answer.
+    pub fn has_begun(&self) -> bool {
+        self.has_begun.load(Acquire)
+    }
+
+    /// Whether what is known of the log is recent enough.
+    pub fn confirmation(&self) -> Confirmation {
+        if !self.has_begun() {
+            return Confirmation::Fenced;
+        }
+        match self.lease {
+            None => Confirmation::Confirmed,
+            Some(lease) if self.positions.confirmed_ago().is_some_and(|ago| ago < lease.window) => {
+                Confirmation::Confirmed
+            }
+            Some(Lease { is_strict: true, .. }) => Confirmation::Fenced,
+            Some(_) => Confirmation::Unconfirmed,
+        }
+    }
+}

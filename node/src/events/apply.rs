@@ -1,0 +1,173 @@
+//! Events become true: the fence first, then what it covers is dropped.
+//!
+//! The order matters. The place of an event is *known* before the fence stands, so that no fetch
+//! begins in between whose token would be too old; the fence stands before anything is dropped, so
+//! that whatever is kept meanwhile is kept in vain; blocks stand on disk before [`Applier::apply`]
+//! returns, for only then the event counts as applied.
+
+use std::sync::Arc;
+
+use wcdn_gossip::seam::Sink;
+use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
+
+use super::{
+    Log,
+    blocked::Word,
+    disk::Disk,
+    outcome::{Did, Outcomes, Removal},
+    redis::RedisRemovals,
+    removed::Removals,
+};
+use crate::cache::{Cache, fill::Fills};
+
+/// Applies events to all that this node holds.
+#[derive(Debug)]
+pub struct Applier {
+    log: Arc<Log>,
+    cache: Arc<Cache>,
+    fills: Fills,
+    redis: Option<RedisRemovals>,
+    disk: Option<Arc<Disk>>,
+    outcomes: Arc<Outcomes>,
+}
+
+/// Everything that a node must know to begin, as a control plane gives it.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// What it is of.
+    pub position: Option<Position>,
+    /// What was removed. `None` where it cannot be read: then everything up to the position was.
+    pub removals: Option<Removals>,
+    /// What is withheld.
+    pub blocked: Vec<ContentId>,
+}
+
+impl Applier {
+    /// Applies to these. Without `disk`, blocks do not outlast the process.
+    pub fn new(
+        fills: Fills,
+        cache: Arc<Cache>,
+        redis: Option<RedisRemovals>,
+        disk: Option<Arc<Disk>>,
+        outcomes: Arc<Outcomes>,
+    ) -> Self {
+        let log = Arc::clone(cache.log());
+        Self { log, cache, fills, redis, disk, outcomes }
+    }
+
+    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes.
+    pub async fn replace(&self, snapshot: Snapshot) -> bool {
+        let Some(at) = snapshot.position.filter(|at| at.epoch >= self.log.removed.epoch()) else {
+            return false;
+        };
+        self.log.positions.hear(at);
+        match &snapshot.removals {
+            Some(removals) => {
+                self.log.removed.merge(removals);
+            }
+            None => self.log.removed.remove_all(at),
+        }
+        self.log.blocked.replace(&snapshot.blocked, at);
+        self.log.cut();
+        // What it covers cannot be told one by one; a snapshot is rare.
+        self.cache.clear();
+        self.fills.forget_all();
+        if let Some(disk) = &self.disk {
+            disk.rewrite_journal(self.log.blocked.export()).await;
+        }
+        self.log.positions.head(at);
+        self.log.positions.advance(at);
+        self.log.begin();
+        true
+    }
+
+    /// The fence for all of it; nothing is dropped yet.
+    fn fence(&self, events: &Events) {
+        self.log.removed.begin(events.first.epoch);
+        for (at, change) in events.iter() {
+            match change {
+                Change::Purge(Purge::Ids(ids)) => self.log.removed.remove(ids, at),
+                Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                    self.log.removed.remove_all(at);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What is withheld from now on, to be kept.
+    fn withhold(&self, events: &Events, applied: Position) -> Vec<(ContentId, Word)> {
+        let mut heard = Vec::new();
+        for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
+            let (ids, is_blocked) = match change {
+                Change::Block(ids) => (ids, true),
+                Change::Unblock(ids) => (ids, false),
+                _ => continue,
+            };
+            let word = Word { at, is_blocked };
+            self.log.blocked.hear(ids, word);
+            heard.extend(ids.iter().map(|id| (*id, word)));
+        }
+        if heard.iter().any(|(_, word)| word.is_blocked) {
+            self.log.cut();
+        }
+        heard
+    }
+
+    fn drop_removed(&self, at: Position, change: &Change) {
+        match change {
+            Change::Purge(Purge::Ids(ids)) => self.drop_ids(at, ids),
+            Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                let did = Did {
+                    memory_removed: self.cache.clear(),
+                    fills_marked: self.fills.forget_all(),
+                };
+                // Nobody looks where Redis keeps it any more.
+                self.outcomes.done(at, did, self.redis.as_ref().map(|_| Removal::moved()));
+            }
+            _ => self.outcomes.done(at, Did::default(), None),
+        }
+    }
+
+    fn drop_ids(&self, at: Position, ids: &[BlobId]) {
+        let did = Did {
+            memory_removed: ids.iter().map(|id| self.cache.remove_all_of(id)).sum(),
+            fills_marked: self.fills.forget(ids),
+        };
+        match &self.redis {
+            Some(redis) => redis.remove(at, ids, did),
+            None => {
+                let is_clean = !ids.iter().any(|id| self.cache.still_holds(id));
+                self.outcomes.done(at, did, Some(Removal::none(is_clean)));
+            }
+        }
+    }
+}
+
+impl Sink for Applier {
+    async fn apply(&self, events: &Events) {
+        let applied = self.log.positions.applied();
+        let epoch = self.log.removed.epoch();
+        // What is true stays true. A word on a block could even undo a later one that is forgotten.
+        if events.first.epoch < epoch || events.last() <= applied {
+            return;
+        }
+        self.log.positions.hear(events.last());
+        self.fence(events);
+        let heard = self.withhold(events, applied);
+        if events.first.epoch > epoch {
+            // Nothing proves what was fetched under the old log.
+            self.cache.clear();
+            self.fills.forget_all();
+        }
+        for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
+            self.drop_removed(at, change);
+        }
+        if let Some(disk) = self.disk.as_ref().filter(|_| !heard.is_empty()) {
+            disk.journal(heard).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! What a node must still know after a crash, in two files of its folder.
+//!
+//! `events.state` is the whole: position, removals, blocks, origins. It is written anew at most each
+//! second, beside the old one, which it then replaces. Its position may lag behind what is true, never
+//! lead: what is missing comes from the log again.
+//!
+//! ```text
+//! events.state    = "wcdn events 1\n" | epoch | seq | floor | pool length u32, pool as JSON
+//!                 | slots u32, (slot u32, seq u64) each | words u32, a record each | BLAKE3 of all (32)
+//! blocks.journal  = a record for each block and each end of one, as they come
+//! record (64)     = kind u8 | id (37) | epoch | seq | 0 u16 | first 8 bytes of the BLAKE3 of these
+//! kind            = 1 blob blocked, 2 file blocked, 3 blob no more, 4 file no more
+//! ```
+//!
+//! Numbers are little-endian, of 64 bits where nothing is said. Blocks stand in both files: in the
+//! journal before the event counts as applied, so that the loss of either leaves the other. A record
+//! that is torn or damaged is passed over, and those after it count; of a damaged state nothing does,
+//! and the node begins as one that knows only what it withholds.
+
+mod journal;
+mod state;
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+use wcdn_proto::{ContentId, Position};
+
+use super::{Log, blocked::Word, removed::Removals};
+use crate::config::OriginSpec;
+
+/// What was kept.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Kept {
+    /// Everything up to here is in it.
+    pub position: Position,
+    /// What was removed.
+    pub removals: Removals,
+    /// What is withheld, and what no longer is.
+    pub words: Vec<(ContentId, Word)>,
+    /// The origins, if the control plane gave some.
+    pub origins: Option<Origins>,
+}
+
+/// Origins as a control plane gave them.
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+pub struct Origins {
+    /// Larger is newer.
+    pub revision: u64,
+    /// At least one.
+    pub specs: Vec<OriginSpec>,
+}
+
+/// The folder.
+#[derive(Debug)]
+pub struct Disk {
+    dir: PathBuf,
+    journal: Mutex<Journal>,
+    origins: Mutex<Option<Origins>>,
+    changed: Notify,
+}
+
+/// How long the journal is.
+#[derive(Debug)]
+struct Journal {
+    records: usize,
+    /// Records after the last rewriting: it is rewritten when there are many more.
+    rewritten: usize,
+}
+
+/// How often the state is written at most.
+const PACE: Duration = Duration::from_secs(1);
+
+/// How often one write of a block is tried; a disk that is full may be cleared.
+const TRIES: u32 = 3;
+const RETRY_AFTER: Duration = Duration::from_millis(100);
+
+/// A journal with fewer records than this beyond those needed is left as it is.
+const SPARE_RECORDS: usize = 4096;
+
+const STATE: &str = "events.state";
+const JOURNAL: &str = "blocks.journal";
+
+impl Disk {
+    /// Opens the folder, making it if need be, and reads what was kept.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or read. What is damaged in it is no error.
+    pub fn open(dir: &Path) -> io::Result<(Self, Kept)> {
+        fs::create_dir_all(dir)?;
+        let journal = read(&dir.join(JOURNAL))?;
+        let whole = journal.len() / journal::RECORD * journal::RECORD;
+        if whole < journal.len() {
+            // A torn record: the next one must begin where records do.
+            let file = File::options().write(true).open(dir.join(JOURNAL))?;
+            file.set_len(whole as u64)?;
+            file.sync_all()?;
+        }
+        let records = whole / journal::RECORD;
+        let kept = merged(state::decode(&read(&dir.join(STATE))?), journal::decode(&journal));
+        let disk = Self {
+            dir: dir.to_owned(),
+            journal: Mutex::new(Journal { records, rewritten: kept.words.len() }),
+            origins: Mutex::new(kept.origins.clone()),
+            changed: Notify::new(),
+        };
+        Ok((disk, kept))
+    }
+
+    /// Keeps these origins.
+    pub fn keep_origins(&self, origins: Origins) {
+        *self.origins.lock() = Some(origins);
+        self.changed.notify_one();
+    }
+
+    /// Writes words on blocks; they are on the disk when this returns. A disk that refuses is told to
+    /// the operator: the block stands as long as the process, and comes from the log again.
+    pub async fn journal(self: &Arc<Self>, words: Vec<(ContentId, Word)>) {
+        self.write("block", move |disk| disk.append(&words)).await;
+    }
+
+    /// Writes the journal anew, with these words alone.
+    pub async fn rewrite_journal(self: &Arc<Self>, words: Vec<(ContentId, Word)>) {
+        self.write("blocks", move |disk| disk.rewrite(&mut disk.journal.lock(), &words)).await;
+    }
+
+    async fn write(
+        self: &Arc<Self>,
+        what: &'static str,
+        write: impl Fn(&Self) -> io::Result<()> + Send + Sync + 'static,
+    ) {
+        let write = Arc::new(write);
+        for attempt in 1..=TRIES {
+            let (disk, write) = (Arc::clone(self), Arc::clone(&write));
+            let written = tokio::task::spawn_blocking(move || write(&disk)).await;
+            match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+                Ok(()) => return,
+                Err(error) => {
+                    tracing::error!(%error, what, attempt, dir = %self.dir.display(), "cannot keep what is withheld");
+                }
+            }
+            sleep(RETRY_AFTER).await;
+        }
+    }
+
+    fn append(&self, words: &[(ContentId, Word)]) -> io::Result<()> {
+        let mut journal = self.journal.lock();
+        // Opened each time, for a process that takes over may have replaced it.
+        let path = self.dir.join(JOURNAL);
+        let is_new = !path.exists();
+        let mut file = File::options().create(true).append(true).open(path)?;
+        file.write_all(&journal::encode(words))?;
+        file.sync_data()?;
+        if is_new {
+            sync_dir(&self.dir)?;
+        }
+        journal.records += words.len();
+        Ok(())
+    }
+
+    fn rewrite(&self, journal: &mut Journal, words: &[(ContentId, Word)]) -> io::Result<()> {
+        replace(&self.dir, JOURNAL, &journal::encode(words))?;
+        *journal = Journal { records: words.len(), rewritten: words.len() };
+        Ok(())
+    }
+
+    /// Writes all that is known. It blocks on the disk.
+    ///
+    /// # Errors
+    /// The disk's; then the old state stays.
+    pub fn save(&self, log: &Log) -> io::Result<()> {
+        // First of all: what is exported after may hold more than up to here, never less.
+        let position = log.positions.applied();
+        log.blocked.forget_ends(position);
+        let words = log.blocked.export();
+        let removals = log.removed.export();
+        // An epoch that has come into force and is not caught up with: the old place means nothing.
+        let position = match position.epoch == removals.epoch {
+            true => position,
+            false => Position { epoch: removals.epoch, seq: 0 },
+        };
+        let kept = Kept { position, removals, words, origins: self.origins.lock().clone() };
+        replace(&self.dir, STATE, &state::encode(&kept))?;
+        let mut journal = self.journal.lock();
+        if journal.records > journal.rewritten + SPARE_RECORDS {
+            // Under the lock, so that what is appended meanwhile comes after.
+            self.rewrite(&mut journal, &log.blocked.export())?;
+        }
+        Ok(())
+    }
+
+    /// Saves whatever changes, until `shutdown`, and then once more.
+    pub async fn keep(self: Arc<Self>, log: Arc<Log>, shutdown: CancellationToken) {
+        let mut applied = log.positions.watch();
+        loop {
+            let is_over = tokio::select! {
+                Ok(()) = applied.changed() => false,
+                () = self.changed.notified() => false,
+                () = shutdown.cancelled() => true,
+            };
+            let (disk, saved) = (Arc::clone(&self), Arc::clone(&log));
+            let saving = tokio::task::spawn_blocking(move || disk.save(&saved));
+            if let Ok(Err(error)) = saving.await {
+                tracing::warn!(%error, dir = %self.dir.display(), "cannot keep what is known of the log");
+            }
+            if is_over {
+                return;
+            }
+            let _stops = shutdown.run_until_cancelled(sleep(PACE)).await.is_none();
+        }
+    }
+}
+
+/// What both files say together.
+fn merged(state: Option<Kept>, journal: Vec<(ContentId, Word)>) -> Kept {
+    let Some(mut kept) = state else { return Kept { words: journal, ..Kept::default() } };
+    // What the state holds no word on, though it was written later, has ended.
+    let position = kept.position;
+    kept.words.extend(journal.into_iter().filter(|(_, word)| word.at > position));
+    kept
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
+/// Puts a file in the place of another, whole or not at all.
+fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let beside = dir.join(format!("{name}.new"));
+    let mut file = File::create(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(beside, dir.join(name))?;
+    sync_dir(dir)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,148 @@
+use proptest::prelude::*;
+use wcdn_proto::{BlobId, QuiltPatchId};
+
+use super::*;
+use crate::events::Follows;
+
+fn at(epoch: u64, seq: u64) -> Position {
+    Position { epoch, seq }
+}
+
+fn blob(n: u8) -> ContentId {
+    ContentId::Blob(BlobId::from_bytes([n; 32]))
+}
+
+fn file(n: u8) -> ContentId {
+    let quilt = BlobId::from_bytes([n; 32]);
+    ContentId::Patch(QuiltPatchId::new(quilt, 3, 9).unwrap())
+}
+
+fn kept() -> Kept {
+    let block = |seq| Word { at: at(2, seq), is_blocked: true };
+    Kept {
+        position: at(2, 30),
+        removals: Removals { epoch: 2, floor: 4, slots: vec![(1, 7), (9, 30)] },
+        words: vec![(blob(1), block(5)), (file(2), block(6))],
+        origins: Some(Origins {
+            revision: 3,
+            specs: vec![OriginSpec::new("a".parse().unwrap(), "http://a:1".parse().unwrap())],
+        }),
+    }
+}
+
+fn log(kept: &Kept) -> Log {
+    Log::new(Follows::Log, Some(kept), Arc::default())
+}
+
+#[tokio::test]
+async fn what_was_saved_is_there_after_a_restart() {
+    let home = tempfile::tempdir().unwrap();
+    let dir = home.path().join("state");
+    let (disk, nothing) = Disk::open(&dir).unwrap();
+    assert_eq!(nothing, Kept::default());
+    disk.keep_origins(kept().origins.unwrap());
+    disk.save(&log(&kept())).unwrap();
+    let (_, again) = Disk::open(&dir).unwrap();
+    let sorted = |mut kept: Kept| {
+        kept.words.sort_by_key(|(id, _)| *id);
+        kept
+    };
+    assert_eq!(sorted(again), sorted(kept()));
+}
+
+#[tokio::test]
+async fn a_block_is_there_after_a_crash_and_its_end_too() {
+    let home = tempfile::tempdir().unwrap();
+    let (disk, _) = Disk::open(home.path()).unwrap();
+    let disk = Arc::new(disk);
+    disk.save(&log(&kept())).unwrap();
+    disk.journal(vec![(blob(7), Word { at: at(2, 31), is_blocked: true })]).await;
+    disk.journal(vec![(blob(8), Word { at: at(2, 32), is_blocked: true })]).await;
+    disk.journal(vec![(blob(8), Word { at: at(2, 33), is_blocked: false })]).await;
+    let (_, again) = Disk::open(home.path()).unwrap();
+    let log = log(&again);
+    assert!(log.withholds(&blob(7)) && log.withholds(&blob(1)) && log.withholds(&file(2)));
+    assert!(!log.withholds(&blob(8)));
+}
+
+#[tokio::test]
+async fn an_end_that_was_saved_outlasts_the_block_in_the_journal() {
+    let home = tempfile::tempdir().unwrap();
+    let (disk, _) = Disk::open(home.path()).unwrap();
+    let (disk, log) = (Arc::new(disk), log(&kept()));
+    let (block, end) =
+        (Word { at: at(2, 31), is_blocked: true }, Word { at: at(2, 32), is_blocked: false });
+    disk.journal(vec![(blob(7), block)]).await;
+    log.blocked.hear(&[blob(7)], block);
+    log.blocked.hear(&[blob(7)], end);
+    log.positions.advance(at(2, 32));
+    disk.save(&log).unwrap();
+    let (_, again) = Disk::open(home.path()).unwrap();
+    assert!(!super::tests::log(&again).withholds(&blob(7)));
+}
+
+#[tokio::test]
+async fn damage_at_any_byte_of_one_file_forgets_no_block() {
+    let home = tempfile::tempdir().unwrap();
+    let (disk, _) = Disk::open(home.path()).unwrap();
+    let (disk, full) = (Arc::new(disk), kept());
+    disk.rewrite_journal(full.words.clone()).await;
+    disk.save(&log(&full)).unwrap();
+    for name in [STATE, JOURNAL] {
+        let path = home.path().join(name);
+        let sound = fs::read(&path).unwrap();
+        for byte in 0..sound.len() {
+            let mut flipped = sound.clone();
+            flipped[byte] ^= 0x40;
+            for damaged in [&flipped[..], &sound[..byte]] {
+                fs::write(&path, damaged).unwrap();
+                let (_, again) = Disk::open(home.path()).unwrap();
+                let withholds =
+                    |id| again.words.iter().any(|(it, word)| *it == id && word.is_blocked);
+                assert!(withholds(blob(1)) && withholds(file(2)), "{name} at {byte}");
+                let is_known = again.position == full.position && again.removals == full.removals;
+                assert!(is_known || again.position == Position::ORIGIN, "{name} at {byte}");
+            }
+        }
+        fs::write(&path, &sound).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_torn_record_leaves_room_for_the_next() {
+    let home = tempfile::tempdir().unwrap();
+    let block = |n| vec![(blob(n), Word { at: at(1, u64::from(n)), is_blocked: true })];
+    let (disk, _) = Disk::open(home.path()).unwrap();
+    Arc::new(disk).journal(block(1)).await;
+    let path = home.path().join(JOURNAL);
+    let mut torn = fs::read(&path).unwrap();
+    torn.extend_from_slice(&journal::encode(&block(2))[..40]);
+    fs::write(&path, torn).unwrap();
+    let (disk, again) = Disk::open(home.path()).unwrap();
+    assert_eq!(again.words, block(1));
+    Arc::new(disk).journal(block(3)).await;
+    let (_, again) = Disk::open(home.path()).unwrap();
+    assert_eq!(again.words, [block(1), block(3)].concat());
+}
+
+#[tokio::test]
+async fn a_journal_of_many_ends_is_written_anew() {
+    let home = tempfile::tempdir().unwrap();
+    let (disk, _) = Disk::open(home.path()).unwrap();
+    let (disk, log) = (Arc::new(disk), log(&kept()));
+    let words = |seq| Word { at: at(2, seq), is_blocked: seq % 2 == 1 };
+    let many = (31..31 + SPARE_RECORDS as u64 + 2).map(|seq| (blob(9), words(seq))).collect();
+    disk.journal(many).await;
+    disk.save(&log).unwrap();
+    let length = fs::metadata(home.path().join(JOURNAL)).unwrap().len();
+    assert_eq!(length, 2 * journal::RECORD as u64);
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(state::decode(&bytes).is_none());
+        let _words = journal::decode(&bytes).len();
+        let _parsed = state::parse(&[b"wcdn events 1\n", &bytes[..]].concat()).is_some();
+    }
+}

@@ -1,0 +1,139 @@
+//! How a node follows the log of its control plane.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::time::timeout;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_proto::pb::edge::v1::Register;
+
+use crate::{
+    config::Config,
+    control::{ControlCatchup, Line, Session, endpoint::Endpoints, holding::Shelf},
+    edge::Edge,
+    events::{
+        Follows, Lease, Log,
+        apply::Applier,
+        disk::{Disk, Kept},
+        outcome::Outcomes,
+        redis::RedisRemovals,
+    },
+    metrics::Metrics,
+    secrets::Secrets,
+};
+
+/// What the event plane drives.
+#[derive(Debug)]
+pub struct Following {
+    /// Where events become true.
+    pub sink: Arc<Applier>,
+    /// How what was missed is read again.
+    pub catchup: Arc<ControlCatchup>,
+    /// What is known of the log; the plane tells it positions, heads and confirmations.
+    pub log: Arc<Log>,
+}
+
+/// What was kept of the log by the last run, and where it is kept.
+pub(super) fn kept(config: &Config) -> io::Result<Option<(Arc<Disk>, Kept)>> {
+    if !config.control.is_given() {
+        return Ok(None);
+    }
+    let Some(dir) = &config.node.state_dir else {
+        tracing::warn!(
+            "node.state_dir is not given: at each start nothing is served until the control plane \
+             has told what is removed and withheld"
+        );
+        return Ok(None);
+    };
+    let (disk, kept) = Disk::open(dir)?;
+    Ok(Some((Arc::new(disk), kept)))
+}
+
+/// What is known of the log at the start.
+pub(super) fn log(config: &Config, kept: Option<&Kept>, metrics: &Metrics) -> Arc<Log> {
+    let lease = Lease { window: config.cluster.lease.duration(), is_strict: config.cluster.strict };
+    let follows = match (config.control.is_given(), config.gossip.listen) {
+        (false, _) => Follows::None,
+        (true, None) => Follows::Log,
+        (true, Some(_)) => Follows::Confirmed(lease),
+    };
+    Arc::new(Log::new(follows, kept, Arc::clone(&metrics.events)))
+}
+
+/// Begins to follow, if there is a control plane.
+pub(super) fn start(
+    config: &Config,
+    secrets: &Secrets,
+    edge: &Edge,
+    kept: Option<(Arc<Disk>, Kept)>,
+    address: SocketAddr,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> io::Result<Option<Following>> {
+    let Some(key) = secrets.cluster_key.as_ref().filter(|_| config.control.is_given()) else {
+        return Ok(None);
+    };
+    let endpoints =
+        Endpoints::new(&config.control, secrets, key.expose()).map_err(io::Error::other)?;
+    let (log, cache) = (Arc::clone(&edge.log), Arc::clone(&edge.cache));
+    let outcomes = Arc::new(Outcomes::new(Arc::clone(&log.metrics)));
+    let redis = edge.fills.redis().map(|redis| {
+        let (redis, outcomes) = (redis.clone(), Arc::clone(&outcomes));
+        RedisRemovals::start(redis, Arc::clone(&cache), outcomes, tasks, shutdown.clone())
+    });
+    let (disk, kept) = kept.unzip();
+    if let Some(origins) = kept.and_then(|kept| kept.origins) {
+        edge.fills.pool().manage(origins.specs);
+    }
+    if let Some(disk) = &disk {
+        tasks.spawn(Arc::clone(disk).keep(Arc::clone(&log), shutdown.clone()));
+    }
+    let fills = edge.fills.clone();
+    let sink = Applier::new(fills, Arc::clone(&cache), redis, disk.clone(), Arc::clone(&outcomes));
+    let (sink, line) = (Arc::new(sink), Line::default());
+    let catchup = ControlCatchup::new(line.clone(), Arc::clone(&sink), Arc::clone(&log));
+    let catchup = Arc::new(catchup);
+    let session = Session {
+        endpoints,
+        register: register(config, address),
+        line,
+        catchup: Arc::clone(&catchup),
+        log: Arc::clone(&log),
+        outcomes,
+        shelf: Shelf::new(cache, edge.fills.clone()),
+        pool: edge.fills.pool().clone(),
+        disk,
+    };
+    tasks.spawn(session.run(shutdown.clone()));
+    Ok(Some(Following { sink, catchup, log }))
+}
+
+fn register(config: &Config, address: SocketAddr) -> Register {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Register {
+        node: config.node.id.to_string(),
+        region: config.node.region.to_string(),
+        incarnation: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        edge_url: format!("http://{address}"),
+        strict: config.cluster.strict,
+        applied: None,
+    }
+}
+
+/// Waits until the node knows enough to serve, or has waited long enough.
+pub(super) async fn begin(log: Arc<Log>, grace: Duration) {
+    let mut applied = log.positions.watch();
+    let knowing = applied.wait_for(|_| log.has_begun());
+    if timeout(grace, knowing).await.is_err() {
+        tracing::warn!(
+            waited = ?grace,
+            "no control plane tells what is removed and withheld; serving all the same"
+        );
+    }
+    log.begin();
+}

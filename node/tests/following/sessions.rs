@@ -1,0 +1,139 @@
+//! The session with the control plane.
+
+use bytes::Bytes;
+use wcdn_gossip::seam::{Catchup as _, CaughtUp};
+use wcdn_proto::{
+    BlobId, ContentId, Position, Purge,
+    pb::edge::v1::{Origin, OriginPool, ReadBack, RedisOutcome, session_response::Kind},
+};
+
+use super::{CLUSTER_KEY, Scene, control_plane::ControlPlane, eventually, viewer};
+
+#[tokio::test]
+async fn a_node_registers_takes_the_first_snapshot_and_reports_its_position() {
+    let scene = Scene::new().await;
+    let blocked = scene.origin.store(Bytes::from_static(b"blocked before"));
+    scene.control_plane.said(|said| said.blocked = vec![blocked.as_bytes().to_vec()]);
+    let node = scene.ready().await;
+    assert_eq!(viewer::get(node.edge(), &format!("/cdn/{blocked}")).await.status, 451);
+    let register = scene.control_plane.said(|said| said.registered[0].clone());
+    assert_eq!((register.node.as_str(), register.region.as_str()), ("edge-1", "local"));
+    assert_eq!(register.edge_url, format!("http://{}", node.edge()));
+    assert!(register.incarnation > 0 && !register.strict);
+    eventually("the position is reported", async || {
+        scene.control_plane.said(|said| {
+            let applied = |report: &wcdn_proto::pb::edge::v1::Report| report.applied;
+            said.reports.iter().filter_map(applied).any(|at| (at.epoch, at.seq) == (1, 10))
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_purge_is_reported_with_what_it_did_and_the_next_answer_is_fresh() {
+    let scene = Scene::new().await;
+    let id = scene.origin.store(Bytes::from(vec![1; 5000]));
+    let node = scene.ready().await;
+    let path = format!("/cdn/{id}");
+    let cached = async || viewer::get(node.edge(), &path).await.header("x-cache").to_owned();
+    assert_eq!((cached().await, cached().await), ("MISS".to_owned(), "HIT".to_owned()));
+    node.purge(11, id).await;
+    assert_eq!((cached().await, cached().await), ("MISS".to_owned(), "HIT".to_owned()));
+    let outcome = || {
+        scene.control_plane.said(|said| {
+            let mut outcomes = said.reports.iter().flat_map(|report| report.outcomes.clone());
+            outcomes.find(|outcome| outcome.position.is_some_and(|at| at.seq == 11))
+        })
+    };
+    eventually("the outcome is reported", async || outcome().is_some()).await;
+    let outcome = outcome().unwrap();
+    assert_eq!((outcome.memory_removed, outcome.redis_removed), (1, 0));
+    assert_eq!((outcome.redis(), outcome.read_back()), (RedisOutcome::None, ReadBack::Clean));
+}
+
+#[tokio::test]
+async fn a_question_is_answered_with_what_the_node_holds() {
+    let scene = Scene::new().await;
+    let id = scene.origin.store(Bytes::from(vec![1; 5000]));
+    let node = scene.ready().await;
+    node.purge(11, id).await;
+    assert_eq!(viewer::get(node.edge(), &format!("/cdn/{id}")).await.status, 200);
+    node.block(12, ContentId::Blob(BlobId::from_bytes([9; 32]))).await;
+    scene.control_plane.ask(1, id.as_bytes().to_vec()).await;
+    scene.control_plane.ask(2, vec![9; 32]).await;
+    scene.control_plane.ask(3, b"nonsense".to_vec()).await;
+    let answers = || scene.control_plane.said(|said| said.answers.clone());
+    eventually("all are answered", async || answers().len() == 3).await;
+    let holding = |id| answers().into_iter().find(|it| it.id == id).unwrap().holding.unwrap();
+    let held = holding(1);
+    assert_eq!((held.tier.as_str(), held.verified.as_str(), held.length), ("memory", "full", 5000));
+    assert_eq!(held.token.map(|at| at.seq), Some(11));
+    assert_eq!(held.removed.map(|at| at.seq), Some(11));
+    assert!(holding(2).blocked && holding(2).tier.is_empty());
+    assert_eq!(holding(3), Default::default());
+}
+
+#[tokio::test]
+async fn origins_of_the_control_plane_take_the_place_of_the_configured_ones() {
+    let scene = Scene::new().await;
+    let id = scene.origin.store(Bytes::from_static(b"some blob"));
+    let node = scene.start(|config| config.origins[0].url = "http://127.0.0.1:9".parse().unwrap());
+    node.is_ready().await;
+    let status = async || viewer::get(node.edge(), &format!("/cdn/{id}")).await.status;
+    assert_eq!(status().await, 502);
+    let origin = |name: &str, url: &str| Origin {
+        name: name.to_owned(),
+        url: url.to_owned(),
+        trusted: true,
+    };
+    let origins = vec![origin("given", &scene.origin.url), origin("no name", "no url")];
+    scene.control_plane.send(Kind::Origins(OriginPool { revision: 1, origins })).await;
+    eventually("they are asked", async || status().await == 200).await;
+    let unset = OriginPool { revision: 0, origins: Vec::new() };
+    scene.control_plane.send(Kind::Origins(unset)).await;
+    assert!(node.node.reload(node.node.config()).is_ok());
+    let other = scene.origin.store(Bytes::from_static(b"another blob"));
+    assert_eq!(viewer::get(node.edge(), &format!("/cdn/{other}")).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_next_control_plane_is_taken_where_one_is_gone() {
+    let scene = Scene::new().await;
+    let second = ControlPlane::start(&CLUSTER_KEY).await;
+    second.said(|said| said.head = (1, 10));
+    let urls = vec![scene.control_plane.url.clone(), second.url.clone()];
+    let node = scene.start(|config| config.control.endpoints = urls);
+    node.is_ready().await;
+    scene.control_plane.stop();
+    eventually("the node is with the second", async || {
+        second
+            .said(|said| said.registered.iter().any(|it| it.applied.is_some_and(|at| at.seq == 10)))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_missed_comes_as_frames_or_as_a_snapshot_of_no_older_log() {
+    let scene = Scene::new().await;
+    let node = scene.ready().await;
+    let following = node.node.following().unwrap();
+    scene.control_plane.said(|said| said.frames = vec![Bytes::from_static(b"frame")]);
+    match following.catchup.catch_up(Position { epoch: 1, seq: 10 }).await.unwrap() {
+        CaughtUp::Frames(frames) => assert_eq!(frames, [Bytes::from_static(b"frame")]),
+        CaughtUp::Snapshot(_) => panic!("the log reaches back"),
+    }
+    let id = BlobId::from_bytes([4; 32]);
+    scene.control_plane.said(|said| {
+        said.head = (2, 3);
+        said.removed = vec![(wcdn_proto::removal_slot(&id), 2)];
+    });
+    let caught_up = following.catchup.catch_up(Position { epoch: 1, seq: 10 }).await.unwrap();
+    assert!(matches!(caught_up, CaughtUp::Snapshot(Position { epoch: 2, seq: 3 })));
+    assert!(following.log.removed.covers(&id, Position { epoch: 2, seq: 1 }));
+    scene.control_plane.said(|said| said.head = (1, 99));
+    let older = following.catchup.catch_up(Position { epoch: 2, seq: 3 }).await;
+    assert!(older.is_err(), "an older log is not followed");
+    // What still comes of it changes nothing.
+    node.apply(100, wcdn_proto::Change::Purge(Purge::All)).await;
+    assert_eq!(following.log.removed.floor(), 0);
+}
