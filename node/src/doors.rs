@@ -2,10 +2,10 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use wcdn_daemon::listen;
 
-use crate::config::Listen;
+use crate::config::Config;
 
 /// Bound sockets. The caller binds, so it knows every address before the node runs.
 #[derive(Debug)]
@@ -16,6 +16,8 @@ pub struct Doors {
     pub tls: Option<TcpListener>,
     /// For the operator: probes and metrics.
     pub admin: TcpListener,
+    /// For gossip.
+    pub gossip: Option<UdpSocket>,
 }
 
 /// A socket that could not be bound.
@@ -33,7 +35,9 @@ impl Doors {
     ///
     /// # Errors
     /// [`BindError`] names the key and the address.
-    pub fn bind(config: &Listen) -> Result<Self, BindError> {
+    pub fn bind(config: &Config) -> Result<Self, BindError> {
+        let gossip = config.gossip.listen.map(bind_udp).transpose()?;
+        let config = &config.listen;
         let open = |key, address, reuse_port| {
             let failed = |cause| BindError { key, address, cause };
             listen::bind(address, reuse_port).map_err(failed)
@@ -43,6 +47,15 @@ impl Doors {
             edge: open("listen.edge", config.edge, config.reuse_port)?,
             tls: tls.transpose()?,
             admin: open("listen.admin", config.admin, config.reuse_port)?,
+            gossip,
         })
     }
+}
+
+fn bind_udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
+    let bound = std::net::UdpSocket::bind(address).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        UdpSocket::from_std(socket)
+    });
+    bound.map_err(|cause| BindError { key: "gossip.listen", address, cause })
 }

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             return Ok(());
         }
         let Signals { shutdown, reload } = signals;
-        let doors = Doors::bind(&config.listen).map_err(Failure::other)?;
+        let doors = Doors::bind(&config).map_err(Failure::other)?;
         let node = start(config, doors, shutdown.clone()).map_err(Failure::other)?;
         let reloading = reload_when_asked(&node, &args, reload);
         shutdown.run_until_cancelled(reloading).await;

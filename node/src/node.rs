@@ -1,6 +1,7 @@
 //! An edge put together from its parts, and taken apart again.
 
 mod follow;
+mod plane;
 mod reload;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
@@ -121,6 +122,10 @@ pub fn start(
     let edge = Arc::new(edge);
     let following = follow::start(&config, &secrets, &edge, kept, addresses.0, &services, &close)
         .map_err(system("the session with the control plane"))?;
+    if let (Some(following), Some(socket)) = (&following, doors.gossip) {
+        plane::start(&config, &secrets, following, socket, &mut registry, &close, &services)
+            .map_err(system("the event plane"))?;
+    }
     metrics::register_cache(&mut registry, &edge.cache);
     metrics::events::register_log(&mut registry, &log);
     metrics::origin::register_pool(&mut registry, edge.fills.pool());

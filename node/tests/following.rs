@@ -67,6 +67,8 @@ impl Scene {
         config.origins = vec![OriginSpec { name, url, trusted: true }];
         config.cluster.key_file = Some(self.home.path().join("cluster.key"));
         config.control.endpoints = vec![self.control_plane.url.clone()];
+        config.gossip.listen = Some(any());
+        config.gossip.issuer_keys = vec!["00".repeat(32)];
         config.control.start_grace = Span::secs(3600);
         config.node.state_dir = Some(self.home.path().join("state"));
         config.limits.drain_delay = Span::secs(0);
@@ -76,7 +78,8 @@ impl Scene {
     fn start(&self, change: impl FnOnce(&mut Config)) -> Running {
         let mut config = self.config();
         change(&mut config);
-        let doors = Doors::bind(&config.listen).unwrap();
+        // The tests do what the event plane does.
+        let doors = Doors { gossip: None, ..Doors::bind(&config).unwrap() };
         let shutdown = CancellationToken::new();
         let node = wcdn_node::start(config, doors, shutdown.clone()).unwrap();
         Running { node, shutdown }

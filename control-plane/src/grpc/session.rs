@@ -4,11 +4,11 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 use tonic::{Request, Status, Streaming};
 use wcdn_proto::{
-    NodeId,
+    NodeId, Position,
     pb::edge::v1::{
         self as edge, Holding, OriginPool, session_request::Kind as Up,
         session_response::Kind as Down,
@@ -30,6 +30,9 @@ use crate::{
 /// From the begin of the call to the registration.
 const REGISTER: Duration = Duration::from_secs(10);
 
+/// Between two tellings of the head: datagrams are faster, and this is for nodes that they miss.
+const BETWEEN_HEADS: Duration = Duration::from_millis(100);
+
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
@@ -41,6 +44,7 @@ struct Session {
     up: Streaming<edge::SessionRequest>,
     down: Feed<edge::SessionResponse>,
     pools: watch::Receiver<OriginPool>,
+    heads: watch::Receiver<Position>,
     pending: HashMap<u64, oneshot::Sender<Holding>>,
     asked: u64,
 }
@@ -71,6 +75,7 @@ pub(super) async fn open(
         up,
         down,
         pools: desk.log.pools(),
+        heads: desk.log.heads(),
         pending: HashMap::new(),
         asked: 0,
     };
@@ -100,7 +105,13 @@ impl Session {
         self.send(Down::Welcome(edge::Welcome { head, version })).await?;
         let pool = self.pools.borrow_and_update().clone();
         self.send(Down::Origins(pool)).await?;
+        let mut next_head = Instant::now();
         loop {
+            let heads = &mut self.heads;
+            let moved = async {
+                sleep_until(next_head).await;
+                heads.changed().await
+            };
             tokio::select! {
                 biased;
                 () = self.desk.ending.cancelled() => return Err(Refusal::Draining),
@@ -108,6 +119,11 @@ impl Session {
                 Ok(()) = self.pools.changed() => {
                     let pool = self.pools.borrow_and_update().clone();
                     self.send(Down::Origins(pool)).await?;
+                }
+                Ok(()) = moved => {
+                    let head = wire::position(*self.heads.borrow_and_update());
+                    self.send(Down::Head(head)).await?;
+                    next_head = Instant::now() + BETWEEN_HEADS;
                 }
                 Some(question) = self.entered.questions.recv() => self.ask(question).await?,
                 message = self.up.message() => {

@@ -123,6 +123,12 @@ impl Gossip {
             );
         }
         if self.listen.is_none() {
+            if control.is_given() {
+                problems.push(
+                    "gossip.listen",
+                    "is missing, and control.endpoints needs it: events come by it",
+                );
+            }
             return;
         }
         if !control.is_given() {

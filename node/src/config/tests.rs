@@ -102,7 +102,8 @@ fn a_control_plane_needs_what_it_needs() {
          gossip.issuer_keys has abc; a public key is 64 hexadecimal digits\n\
          gossip.seeds has 10.0.0.5; write it like 10.0.0.5:4502\n\
          cluster.strict is true without gossip.listen: nothing would ever confirm the log, so that \
-         nothing would be served"
+         nothing would be served\n\
+         gossip.listen is missing, and control.endpoints needs it: events come by it"
     );
     let alone: Config = toml::from_str("[gossip]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     assert_eq!(

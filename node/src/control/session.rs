@@ -182,6 +182,7 @@ impl Session {
                     match message {
                         Ok(Some(SessionResponse { kind })) => match kind {
                             Some(Down::Origins(pool)) => self.take_origins(pool),
+                            Some(Down::Head(head)) => self.log.positions.head(from_wire(Some(head))),
                             Some(Down::Ask(ask)) => answers.push(self.shelf.answer(ask)),
                             Some(Down::Welcome(_)) | None => {}
                         },

@@ -35,6 +35,8 @@ pub struct Following {
     pub catchup: Arc<ControlCatchup>,
     /// What is known of the log; the plane tells it positions, heads and confirmations.
     pub log: Arc<Log>,
+    /// Of this start of the node: larger than any before.
+    pub incarnation: u64,
 }
 
 /// What was kept of the log by the last run, and where it is kept.
@@ -97,9 +99,11 @@ pub(super) fn start(
     let (sink, line) = (Arc::new(sink), Line::default());
     let catchup = ControlCatchup::new(line.clone(), Arc::clone(&sink), Arc::clone(&log));
     let catchup = Arc::new(catchup);
+    let register = register(config, address);
+    let incarnation = register.incarnation;
     let session = Session {
         endpoints,
-        register: register(config, address),
+        register,
         line,
         catchup: Arc::clone(&catchup),
         log: Arc::clone(&log),
@@ -109,7 +113,7 @@ pub(super) fn start(
         disk,
     };
     tasks.spawn(session.run(shutdown.clone()));
-    Ok(Some(Following { sink, catchup, log }))
+    Ok(Some(Following { sink, catchup, log, incarnation }))
 }
 
 fn register(config: &Config, address: SocketAddr) -> Register {

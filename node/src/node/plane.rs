@@ -1,0 +1,86 @@
+//! The event plane of a node: events come by datagram, and how far the log is known is told to those
+//! who serve.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use prometheus_client::registry::Registry;
+use tokio::{
+    net::UdpSocket,
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_gossip::{
+    driver::{EdgePlane, EdgePlaneSettings, PlaneSettings},
+    membership::MembershipSettings,
+    seal::{ClusterKey, ClusterKeys},
+};
+
+use super::follow::Following;
+use crate::{config::Config, events::Log, secrets::Secrets};
+
+/// The name of the cluster in datagrams; what keeps clusters apart is their key.
+const CLUSTER: &str = "wcdn";
+
+/// How often the lease is looked at: it is renewed each second.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Starts the plane; it runs until `shutdown`.
+pub(super) fn start(
+    config: &Config,
+    secrets: &Secrets,
+    following: &Following,
+    socket: UdpSocket,
+    registry: &mut Registry,
+    shutdown: &CancellationToken,
+    tasks: &TaskTracker,
+) -> io::Result<()> {
+    let advertise = config.gossip.advertise.unwrap_or(reachable(socket.local_addr()?));
+    let node = &config.node;
+    let mut membership =
+        MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
+    membership.seeds.clone_from(&config.gossip.seeds);
+    let Some(key) = &secrets.cluster_key else { return Ok(()) };
+    let keys = ClusterKeys { current: ClusterKey::new(*key.expose()), also: None };
+    let plane = PlaneSettings { membership, keys };
+    let mut settings = EdgePlaneSettings::new(plane, config.gossip.keys(), following.incarnation);
+    settings.is_strict = config.cluster.strict;
+    settings.start = following.log.positions.applied();
+    let plane = EdgePlane::start(
+        settings,
+        socket,
+        Arc::clone(&following.sink),
+        Arc::clone(&following.catchup),
+        registry,
+        shutdown.clone(),
+        tasks.clone(),
+    );
+    let telling = tell(plane, Arc::clone(&following.log));
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
+    Ok(())
+}
+
+/// Where others reach a socket that is bound to every address: on this machine, at least.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    if bound.ip().is_unspecified() { ([127, 0, 0, 1], bound.port()).into() } else { bound }
+}
+
+/// Tells the node what the plane knows of the log, and the plane what sessions say.
+async fn tell(plane: EdgePlane, log: Arc<Log>) {
+    let (mut applied, mut head) = (plane.watch_applied(), log.positions.watch_head());
+    let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            Ok(()) = applied.changed() => {}
+            Ok(()) = head.changed() => plane.hint(*head.borrow_and_update()),
+            _ = look.tick() => {}
+        }
+        log.positions.hear(plane.known());
+        log.positions.advance(*applied.borrow_and_update());
+        if let Some(ago) = plane.confirmed_ago() {
+            log.positions.confirm(ago);
+            // A head that was confirmed is one that was heard.
+            log.positions.head(plane.applied());
+        }
+    }
+}
