@@ -13,6 +13,11 @@ pub fn text(cluster: &Cluster, seeded: Option<&Seeded>) -> String {
     for edge in cluster.edges() {
         row(edge.region.as_str(), &edge.url, &format!("admin {}", edge.admin_url));
     }
+    if let Some(desk) = cluster.desk() {
+        row("control plane", &format!("http://{}", desk.grpc), "gRPC, with reflection");
+        row("", &format!("http://{}", desk.admin), "its /livez /readyz /metrics");
+        row("API key", &desk.key, "");
+    }
     for own in cluster.redis() {
         row(
             "redis",
@@ -60,6 +65,16 @@ fn commands(cluster: &Cluster, seeded: Option<&Seeded>) -> Vec<(&'static str, St
             ("the files of a quilt", format!("curl {}/v1/quilts/{quilt}/patches", first.url)),
             ("store one", format!("curl -X PUT --data-binary @README.md {publisher}/v1/blobs")),
             ("what an edge counts", format!("curl {}/metrics", first.admin_url)),
+        ]);
+    }
+    if let Some(desk) = cluster.desk() {
+        let wcdn = format!(
+            "WCDN_ENDPOINT=http://{} WCDN_API_KEY={} target/release/wcdn",
+            desk.grpc, desk.key
+        );
+        commands.extend([
+            ("remove it from every edge, with a receipt", format!("{wcdn} purge {id} --wait")),
+            ("every edge, and how far it has followed", format!("{wcdn} nodes")),
         ]);
     }
     commands

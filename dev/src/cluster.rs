@@ -1,29 +1,55 @@
 //! Starts the whole system, and stops it.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::sync::CancellationToken;
 use wcdn_node::{Doors, Node, config::OriginSpec};
 use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
 use crate::{
+    desk::{Desk, Place},
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
-    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
+    topology::{
+        AGGREGATORS, CONTROL_PORT, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology,
+        WalrusNetwork,
+    },
 };
 
 /// A running system.
 #[derive(Debug)]
 pub struct Cluster {
+    topology: Topology,
     standin: Option<Standin>,
+    desk: Option<Desk>,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
-    _home: Option<TempDir>,
+    home: Home,
+}
+
+/// Where the system keeps what it must not forget.
+#[derive(Debug)]
+struct Home {
+    path: PathBuf,
+    /// Gone with the system, unless a folder was given.
+    _temporary: Option<TempDir>,
+}
+
+/// The socket of a member of the gossip, and the address by which others know it.
+#[derive(Debug)]
+pub struct GossipPlace {
+    /// Its own.
+    pub socket: UdpSocket,
+    /// Where datagrams for it are sent.
+    pub advertise: SocketAddr,
 }
 
 /// The Redis of a region.
@@ -48,31 +74,141 @@ pub struct Edge {
     pub admin_url: String,
     shutdown: CancellationToken,
     node: Node,
+    /// What it was started with.
+    config: wcdn_node::Config,
+}
+
+impl GossipPlace {
+    /// A socket on this machine, at a port or at any.
+    ///
+    /// # Errors
+    /// When the port is taken.
+    pub async fn bind(port: u16) -> anyhow::Result<Self> {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).await;
+        let socket = socket.with_context(|| taken("UDP", port))?;
+        let advertise = socket.local_addr()?;
+        Ok(Self { socket, advertise })
+    }
 }
 
 impl Cluster {
-    /// Starts the stand-in Walrus if the network is local, then every edge.
+    /// Starts the stand-in Walrus if the network is local, then the control plane, then every edge.
     ///
     /// # Errors
     /// When a port is taken or a part cannot start; what had started is stopped.
     pub async fn start(topology: &Topology) -> anyhow::Result<Self> {
+        Self::start_among(topology, Vec::new()).await
+    }
+
+    /// The same, with the first members of the gossip at these places: the control plane, then the
+    /// edges in their order.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_among(
+        topology: &Topology,
+        places: Vec<GossipPlace>,
+    ) -> anyhow::Result<Self> {
+        let mut places = places.into_iter();
+        let home = Home::of(topology)?;
         let walrus_shutdown = CancellationToken::new();
         let guard = walrus_shutdown.clone().drop_guard();
         let standin = match topology.network {
             WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
             WalrusNetwork::Public(_) => None,
         };
-        let (redis, config, home) = start_redis(topology).await?;
-        let mut edges = Vec::new();
-        for (region, number, port) in topology.edges() {
-            let mut config = config.clone();
-            if let Some(own) = redis.iter().find(|own| own.region == region) {
-                config.redis.urls = vec![own.server.url()];
-            }
-            edges.push(start_edge(topology, config, standin.as_ref(), region, number, port).await?);
+        let topology = Topology { edge: keyed(topology, &home)?, ..topology.clone() };
+        let redis = start_redis(&topology, &home).await?;
+        let (edges, desk) = (Vec::new(), None);
+        let mut cluster = Self { topology, standin, desk, edges, redis, walrus_shutdown, home };
+        if cluster.topology.control_plane {
+            cluster.start_desk(places.next()).await?;
+        }
+        let edges: Vec<_> = cluster.topology.edges().collect();
+        for (region, number, port) in edges {
+            let config = cluster.edge_config(&region, number)?;
+            let place = places.next();
+            let edge = start_edge(&cluster.topology, config, port, place).await?;
+            cluster.edges.push(edge);
         }
         guard.disarm();
-        Ok(Self { standin, edges, redis, walrus_shutdown, _home: home })
+        Ok(cluster)
+    }
+
+    /// Starts the control plane, at the ports where it was before if it was, with what it knew.
+    ///
+    /// # Errors
+    /// When a port is taken, or its folder cannot be used.
+    pub async fn start_desk(&mut self, place: Option<GossipPlace>) -> anyhow::Result<()> {
+        let ports = self.topology.control_ports.unwrap_or(match self.topology.ports {
+            Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
+            Ports::Any => (0, 0),
+        });
+        let (grpc, admin) = (listen(ports.0).await?, listen(ports.1).await?);
+        let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
+        self.topology.control_ports = Some((grpc_port, admin_port));
+        let GossipPlace { socket, advertise } = match place {
+            Some(place) => place,
+            None => GossipPlace::bind(grpc_port).await?,
+        };
+        let home = self.home.path.join("control-plane");
+        let place = Place { grpc, admin, gossip: socket, advertise, home };
+        let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
+        let desk = Desk::start(place, config, &self.home.cluster_key(), key).await?;
+        self.desk = Some(desk);
+        Ok(())
+    }
+
+    /// Stops the control plane, if it runs.
+    pub async fn stop_desk(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            desk.stop().await;
+        }
+    }
+
+    /// Drains and stops an edge; its place in [`Self::edges`] stays.
+    ///
+    /// # Errors
+    /// When it cannot be started again, which it is: with what it kept on disk, elsewhere.
+    pub async fn restart_edge(
+        &mut self,
+        n: usize,
+        place: Option<GossipPlace>,
+    ) -> anyhow::Result<()> {
+        let edge = self.edges.remove(n);
+        let config = edge.config.clone();
+        edge.shutdown.cancel();
+        edge.node.join().await;
+        self.edges.insert(n, start_edge(&self.topology, config, 0, place).await?);
+        Ok(())
+    }
+
+    /// The configuration of an edge, but for its sockets.
+    fn edge_config(&self, region: &Region, number: u16) -> anyhow::Result<wcdn_node::Config> {
+        let mut config = self.topology.edge.clone();
+        config.node.id = format!("{region}-{number}").parse()?;
+        config.node.region = region.clone();
+        // No load balancer stands before these, and Ctrl-C is not to be waited for.
+        config.limits.drain_delay = Span::secs(0);
+        match self.topology.network {
+            WalrusNetwork::Public(network) => config.walrus.network = network,
+            WalrusNetwork::Local => config.walrus.n_shards = self.topology.encoding.n_shards(),
+        }
+        if let Some(standin) = &self.standin
+            && config.origins.is_empty()
+        {
+            config.origins = origins(&standin.aggregator_urls)?;
+        }
+        if let Some(own) = self.redis.iter().find(|own| own.region == *region) {
+            config.redis.urls = vec![own.server.url()];
+        }
+        if let Some(desk) = &self.desk {
+            config.cluster.key_file = Some(self.home.cluster_key());
+            config.node.state_dir =
+                Some(self.home.path.join("edges").join(config.node.id.as_str()));
+            desk.introduce(&mut config);
+        }
+        Ok(config)
     }
 
     /// The stand-in Walrus, if there is one.
@@ -85,6 +221,11 @@ impl Cluster {
         &self.edges
     }
 
+    /// The control plane, if it runs.
+    pub fn desk(&self) -> Option<&Desk> {
+        self.desk.as_ref()
+    }
+
     /// The Redis of each region, if there is any.
     pub fn redis(&self) -> &[RegionRedis] {
         &self.redis
@@ -95,6 +236,9 @@ impl Cluster {
         self.edges.iter().for_each(|edge| edge.shutdown.cancel());
         for edge in self.edges {
             edge.node.join().await;
+        }
+        if let Some(desk) = self.desk {
+            desk.stop().await;
         }
         self.walrus_shutdown.cancel();
         if let Some(standin) = self.standin {
@@ -136,25 +280,48 @@ async fn start_standin(
     Standin::start(options, shutdown).await.context("cannot start the stand-in Walrus")
 }
 
-/// Starts a Redis for each region, if that is wanted and can be; the configuration of edges then
-/// has a key of this cluster.
-async fn start_redis(
-    topology: &Topology,
-) -> anyhow::Result<(Vec<RegionRedis>, wcdn_node::Config, Option<TempDir>)> {
-    let mut config = topology.edge.clone();
-    let wanted = topology.redis && config.redis.urls.is_empty();
-    if !wanted || !redis::is_installed() {
-        return Ok((Vec::new(), config, None));
+impl Home {
+    fn of(topology: &Topology) -> anyhow::Result<Self> {
+        if let Some(data) = &topology.data {
+            std::fs::create_dir_all(data)
+                .with_context(|| format!("cannot make {}", data.display()))?;
+            return Ok(Self { path: data.clone(), _temporary: None });
+        }
+        let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+        Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
     }
-    let home = tempfile::tempdir().context("cannot make a temporary folder")?;
-    if config.cluster.key_file.is_none() {
-        let key = home.path().join("cluster.key");
-        redis::write_cluster_key(&key)?;
+
+    fn cluster_key(&self) -> PathBuf {
+        self.path.join("cluster.key")
+    }
+}
+
+/// The configuration of edges, with a key of this cluster where one is needed.
+fn keyed(topology: &Topology, home: &Home) -> anyhow::Result<wcdn_node::Config> {
+    let mut config = topology.edge.clone();
+    let key = home.cluster_key();
+    let is_needed = topology.control_plane || starts_redis(topology);
+    if is_needed && config.cluster.key_file.is_none() {
+        if !key.exists() {
+            redis::write_cluster_key(&key)?;
+        }
         config.cluster.key_file = Some(key);
+    }
+    Ok(config)
+}
+
+fn starts_redis(topology: &Topology) -> bool {
+    topology.redis && topology.edge.redis.urls.is_empty() && redis::is_installed()
+}
+
+/// Starts a Redis for each region, if that is wanted and can be.
+async fn start_redis(topology: &Topology, home: &Home) -> anyhow::Result<Vec<RegionRedis>> {
+    if !starts_redis(topology) {
+        return Ok(Vec::new());
     }
     let mut servers = Vec::new();
     for (n, (region, _)) in (0..).zip(REGIONS) {
-        let dir = home.path().join(region);
+        let dir = home.path.join("redis").join(region);
         let address = match topology.ports {
             Ports::Documented => RedisAddress::Port(REDIS_PORT + 10 * n),
             Ports::Any => RedisAddress::Socket(dir.join("redis.sock")),
@@ -162,29 +329,24 @@ async fn start_redis(
         let server = RedisServer::start(address, &dir, &[]).await?;
         servers.push(RegionRedis { region: region.parse()?, server });
     }
-    Ok((servers, config, Some(home)))
+    Ok(servers)
 }
 
 async fn start_edge(
     topology: &Topology,
     mut config: wcdn_node::Config,
-    standin: Option<&Standin>,
-    region: Region,
-    number: u16,
     port: u16,
+    place: Option<GossipPlace>,
 ) -> anyhow::Result<Edge> {
-    config.node.id = format!("{region}-{number}").parse()?;
-    config.node.region = region.clone();
-    // No load balancer stands before these, and Ctrl-C is not to be waited for.
-    config.limits.drain_delay = Span::secs(0);
-    match topology.network {
-        WalrusNetwork::Public(network) => config.walrus.network = network,
-        WalrusNetwork::Local => config.walrus.n_shards = topology.encoding.n_shards(),
-    }
-    if let Some(standin) = standin
-        && config.origins.is_empty()
-    {
-        config.origins = origins(&standin.aggregator_urls)?;
+    let admin_port = if port == 0 { 0 } else { port + 1 };
+    let place = match place {
+        None if config.control.endpoints.is_empty() => None,
+        None => Some(GossipPlace::bind(on(topology.ports, admin_port)).await?),
+        some => some,
+    };
+    if let Some(GossipPlace { socket, advertise }) = &place {
+        config.gossip.listen = Some(socket.local_addr()?);
+        config.gossip.advertise = Some(*advertise);
     }
     let doors = Doors {
         edge: bind(topology.ports, port).await?,
@@ -192,17 +354,19 @@ async fn start_edge(
             Some(address) => Some(TcpListener::bind(address).await?),
             None => None,
         },
-        admin: bind(topology.ports, port + 1).await?,
+        admin: bind(topology.ports, admin_port).await?,
+        gossip: place.map(|place| place.socket),
     };
     let shutdown = CancellationToken::new();
-    let node = wcdn_node::start(config, doors, shutdown.clone())?;
+    let node = wcdn_node::start(config.clone(), doors, shutdown.clone())?;
     Ok(Edge {
-        region,
+        region: config.node.region.clone(),
         url: format!("http://{}", node.edge_addr()),
         tls_url: node.tls_addr().map(|address| format!("https://{address}")),
         admin_url: format!("http://{}", node.admin_addr()),
         shutdown,
         node,
+        config,
     })
 }
 
@@ -215,11 +379,21 @@ fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
 }
 
 async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {
-    let port = match ports {
+    listen(on(ports, documented)).await
+}
+
+fn on(ports: Ports, documented: u16) -> u16 {
+    match ports {
         Ports::Documented => documented,
         Ports::Any => 0,
-    };
-    TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
-        .await
-        .with_context(|| format!("cannot listen on 127.0.0.1:{port}; is `make run` running twice?"))
+    }
+}
+
+async fn listen(port: u16) -> anyhow::Result<TcpListener> {
+    let bound = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
+    bound.with_context(|| taken("TCP", port))
+}
+
+fn taken(protocol: &str, port: u16) -> String {
+    format!("cannot listen on 127.0.0.1:{port} ({protocol}); is `make run` running twice?")
 }

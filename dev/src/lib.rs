@@ -4,17 +4,19 @@
 //! - [`standin`]: a Walrus that behaves like the real one, quirks included
 //! - [`topology`]: how many of what, and on which ports
 //! - [`redis`]: a `redis-server` for each region
+//! - [`desk`]: the control plane
 //! - [`cluster`]: starts and stops it all
 //! - [`seed`]: something to look at, stored through the publisher
 //! - [`banner`]: the table of URLs and the commands to try
 
 pub mod banner;
 pub mod cluster;
+pub mod desk;
 pub mod reach;
 pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;
 
-pub use cluster::{Cluster, Edge};
+pub use cluster::{Cluster, Edge, GossipPlace};
 pub use topology::{Ports, Topology, WalrusNetwork};

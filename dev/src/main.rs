@@ -26,12 +26,16 @@ struct Args {
     /// Edges in each region.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     edges_per_region: u16,
-    /// Keep the stand-in's blobs in this folder; without it they are gone at the end.
+    /// Keep blobs, the control plane's store and all keys in this folder; without it they are gone at
+    /// the end.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// How long the stand-in answers 404 for a blob just stored, as real aggregators may.
     #[arg(long, value_name = "TIME", default_value = "0s")]
     visible_after: Span,
+    /// The API key of the control plane; one is made if there is none.
+    #[arg(env = "WCDN_DEV_KEY", hide_env_values = true, long = "dev-key", hide = true)]
+    dev_key: Option<String>,
 }
 
 impl HasCommon for Args {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
             network: args.network,
             edges_per_region: args.edges_per_region,
             data: args.data,
+            api_key: args.dev_key,
             visible_after: args.visible_after.duration(),
             edge,
             ..Topology::default()

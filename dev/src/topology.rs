@@ -14,7 +14,8 @@ pub struct Topology {
     pub edges_per_region: u16,
     /// Which ports are taken.
     pub ports: Ports,
-    /// Where the stand-in Walrus keeps its blobs; memory only if not given.
+    /// Where everything is kept that is to be there the next time; a temporary folder, and memory for
+    /// the blobs of the stand-in Walrus, if not given.
     pub data: Option<PathBuf>,
     /// Whether each region has a `redis-server`, if one is installed.
     pub redis: bool,
@@ -24,6 +25,14 @@ pub struct Topology {
     pub visible_after: Duration,
     /// The largest blob that the stand-in's publisher takes.
     pub max_body: usize,
+    /// Whether there is a control plane.
+    pub control_plane: bool,
+    /// Its ports for gRPC and for the operator, if they are not to follow from `ports`.
+    pub control_ports: Option<(u16, u16)>,
+    /// Its configuration, before its own names, ports and files are put in.
+    pub control: wcdn_control_plane::Config,
+    /// The API key that it knows; one is made if not given.
+    pub api_key: Option<String>,
     /// The configuration of every edge, before its own names, ports and origins are put in.
     pub edge: wcdn_node::Config,
 }
@@ -70,6 +79,9 @@ pub const PUBLISHER_PORT: u16 = 4590;
 /// Aggregators of the stand-in.
 pub const AGGREGATORS: u16 = 3;
 
+/// The control plane's port for the operator; that for gRPC and datagrams is one above.
+pub const CONTROL_PORT: u16 = 4500;
+
 /// The port of the first region's Redis; those of the others follow in tens.
 pub const REDIS_PORT: u16 = 4610;
 
@@ -88,19 +100,24 @@ impl Default for Topology {
             encoding: Encoding::PUBLIC,
             visible_after: Duration::ZERO,
             max_body: crate::standin::MAX_BODY,
+            control_plane: true,
+            control_ports: None,
+            control: wcdn_control_plane::Config::default(),
+            api_key: None,
             edge: wcdn_node::Config::default(),
         }
     }
 }
 
 impl Topology {
-    /// A small Walrus, ids that cost microseconds, free ports, and no Redis: for tests.
+    /// A small Walrus, ids that cost microseconds, free ports, no Redis and no control plane: for
+    /// tests.
     ///
     /// # Panics
     /// Never: 100 shards are a valid number.
     pub fn for_tests() -> Self {
         let encoding = Encoding::new(100).expect("100 shards make a code");
-        Self { ports: Ports::Any, redis: false, encoding, ..Self::default() }
+        Self { ports: Ports::Any, redis: false, control_plane: false, encoding, ..Self::default() }
     }
 
     /// Every edge: its region, its number in it from 1, and its port.
