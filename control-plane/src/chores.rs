@@ -55,10 +55,11 @@ fn report(done: Result<(), StoreError>) {
 }
 
 fn measure(desk: &Desk) {
-    let (nodes, open) = {
-        let tracker = desk.tracker.lock();
-        (tracker.nodes(Instant::now()), tracker.open_receipts())
+    let (nodes, open, forgotten) = {
+        let mut tracker = desk.tracker.lock();
+        (tracker.nodes(Instant::now()), tracker.open_receipts(), tracker.forgotten())
     };
+    desk.metrics.forgotten_receipts.inc_by(forgotten);
     desk.metrics.open_receipts.set(i64::try_from(open).unwrap_or(i64::MAX));
     for state in [State::Live, State::Unconfirmed, State::Fenced, State::Lost] {
         let count = nodes.iter().filter(|node| node.state == state).count();

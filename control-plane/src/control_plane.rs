@@ -4,7 +4,10 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::TcpListener,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
 use wcdn_gossip::frame::IssuerKey;
@@ -74,6 +77,9 @@ const FIXED_KEY: &str = "fixed";
 /// Changes whose receipts go on growing after a restart: of the last ten minutes.
 const REOPEN_MS: u64 = 10 * 60 * 1_000;
 const MAX_REOPENED: u32 = 16_384;
+
+/// How long the store may take to end; what was acknowledged is on the disk already.
+const CLOSE: Duration = Duration::from_secs(5);
 
 /// Starts a control plane on bound sockets; it runs until `shutdown`, then drains.
 ///
@@ -243,7 +249,7 @@ impl ControlPlane {
         self.close.cancel();
         drain::finish(&self.writing, deadline).await;
         drain::finish(&self.services, Duration::from_secs(1)).await;
-        self.desk.store.close().await;
+        drop(timeout(CLOSE, self.desk.store.close()).await);
         tracing::info!("control plane stopped");
     }
 }

@@ -62,9 +62,14 @@ impl Secrets {
         let mut problems = Problems::default();
         let cluster = &config.cluster;
         let mut own = |key, path: &Path| {
-            if create {
-                let made = create_key(path);
-                each(&mut problems, key, made);
+            if create && each(&mut problems, key, create_key(path)) == Some(true) {
+                tracing::info!(path = %path.display(), "key made");
+                if config.store.path.exists() {
+                    tracing::warn!(
+                        key,
+                        "a new key beside an old store: edges must be given it too"
+                    );
+                }
             }
             // A check before the first start finds no file where one will be made.
             let will_be = !create && cluster.create_keys && !path.exists();
@@ -139,10 +144,10 @@ fn each<T, E: std::error::Error>(
     .ok()
 }
 
-/// Makes a file with a new key, if there is none.
-fn create_key(path: &Path) -> Result<(), FileError> {
+/// Makes a file with a new key, if there is none. Says whether it did.
+fn create_key(path: &Path) -> Result<bool, FileError> {
     if path.exists() {
-        return Ok(());
+        return Ok(false);
     }
     let failed = |cause| FileError::Write { path: path.to_owned(), cause };
     create_folder(path).map_err(|error| failed(std::io::Error::other(error)))?;
@@ -150,8 +155,7 @@ fn create_key(path: &Path) -> Result<(), FileError> {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let digits: String = rand::random::<[u8; 32]>().iter().map(|it| format!("{it:02x}")).collect();
     writeln!(file, "{digits}").and_then(|()| file.sync_all()).map_err(failed)?;
-    tracing::info!(path = %path.display(), "key made");
-    Ok(())
+    Ok(true)
 }
 
 fn fixed_key(path: &Path) -> Result<ApiKey, FileError> {

@@ -52,6 +52,7 @@ pub(crate) struct Tracker {
     open: BTreeMap<Position, Open>,
     by_id: HashMap<String, Position>,
     lines: usize,
+    forgotten: u64,
 }
 
 /// What a look around found.
@@ -74,6 +75,7 @@ impl Tracker {
             open: BTreeMap::new(),
             by_id: HashMap::new(),
             lines: 0,
+            forgotten: 0,
         }
     }
 
@@ -157,6 +159,7 @@ impl Tracker {
         while self.open.len() > MAX_OPEN || self.lines > MAX_LINES {
             let Some((_, forgotten)) = self.open.pop_first() else { break };
             self.close(&forgotten);
+            self.forgotten += 1;
         }
     }
 
@@ -249,6 +252,11 @@ impl Tracker {
     /// Receipts that are not kept elsewhere yet.
     pub(crate) fn open_receipts(&self) -> usize {
         self.open.len()
+    }
+
+    /// Receipts that lost their times because there were too many, since this was asked last.
+    pub(crate) fn forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
     }
 }
 

@@ -115,7 +115,7 @@ impl Store {
     ) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
             "SELECT * FROM changes WHERE receipt IS NULL AND committed_at_ms >= $1 \
-             ORDER BY epoch DESC, last_seq DESC LIMIT $2",
+             ORDER BY committed_at_ms DESC, epoch DESC, last_seq DESC LIMIT $2",
         )
         .bind(sql(since_ms))
         .bind(i64::from(most))

@@ -207,6 +207,7 @@ async fn memory_is_bounded_and_the_oldest_receipts_go_first() {
     }
     assert_eq!(tracker.open_receipts(), MAX_OPEN);
     assert_eq!(tracker.lines, 2 * MAX_OPEN);
+    assert_eq!(tracker.forgotten(), 10);
     assert!(tracker.receipt("c10", clock.0).is_none());
     assert!(tracker.receipt("c11", clock.0).is_some());
 }
