@@ -21,10 +21,24 @@ pub trait Catchup: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`CatchupError`] when no control plane answers; it is asked again later.
+    ///
+    /// # Cancel safety
+    /// It is dropped when it takes more than a minute, and at shutdown: what it did so far must be
+    /// true or without effect.
     fn catch_up(
         &self,
         after: Position,
     ) -> impl Future<Output = Result<CaughtUp, CatchupError>> + Send;
+}
+
+/// Where an issuer's log ends.
+pub trait Head: Send + Sync + 'static {
+    /// The position of the last event that is committed, read from the store after the call, or of
+    /// the place before the first event if there is none.
+    ///
+    /// # Errors
+    /// [`HeadError`] when the store does not answer; then nothing is confirmed.
+    fn head(&self) -> impl Future<Output = Result<Position, HeadError>> + Send;
 }
 
 /// What was missed.
@@ -47,6 +61,22 @@ impl fmt::Display for CatchupError {
 }
 
 impl Error for CatchupError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.0)
+    }
+}
+
+/// The store does not tell where the log ends.
+#[derive(Debug)]
+pub struct HeadError(pub Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for HeadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the head of the log cannot be read")
+    }
+}
+
+impl Error for HeadError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         Some(&*self.0)
     }

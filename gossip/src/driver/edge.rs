@@ -1,0 +1,294 @@
+//! The event plane of an edge.
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use prometheus_client::registry::Registry;
+use rand::{SeedableRng as _, rngs::StdRng};
+use tokio::{
+    net::UdpSocket,
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::timeout,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::{error, warn};
+use wcdn_proto::Position;
+
+use super::{
+    PlaneSettings, clock,
+    wiring::{BATCH, Wiring, until},
+};
+use crate::{
+    edge_brain::{Action, EdgeBrain, EdgeCounts, EdgeSettings, EdgeTiming, Input},
+    frame::IssuerKeys,
+    member::Role,
+    membership::Members,
+    metrics::{CatchUpResult, GossipMetrics},
+    positions::Positions,
+    ring::RingSize,
+    seam::{Catchup, CaughtUp, Sink},
+};
+
+/// How long the log may take to answer. A snapshot is about 10 MB.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an edge's plane needs to know.
+#[derive(Debug, Clone)]
+pub struct EdgePlaneSettings {
+    /// What every plane needs to know.
+    pub plane: PlaneSettings,
+    /// Of this start of the node: larger than any before.
+    pub incarnation: u64,
+    /// Whether the node stops serving when it cannot confirm the head in time.
+    pub is_strict: bool,
+    /// Whose frames it believes.
+    pub issuer_keys: IssuerKeys,
+    /// What is applied already: from disk, else [`Position::ORIGIN`].
+    pub start: Position,
+    /// How many frames it keeps for others.
+    pub ring: RingSize,
+    /// When it does what.
+    pub timing: EdgeTiming,
+}
+
+/// A running plane. Cheap to clone; it ends with its shutdown token.
+#[derive(Debug, Clone)]
+pub struct EdgePlane {
+    positions: Arc<Positions>,
+    members: watch::Receiver<Members>,
+    hint: Arc<watch::Sender<Position>>,
+}
+
+struct Driver<S, C> {
+    brain: EdgeBrain,
+    wiring: Wiring,
+    sink: Arc<S>,
+    catchup: Arc<C>,
+    positions: Arc<Positions>,
+    /// What other ways than membership say of the head.
+    hint: watch::Receiver<Position>,
+    /// The reading of the log under way.
+    reading: Option<JoinHandle<Option<CaughtUp>>>,
+    counted: EdgeCounts,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl EdgePlaneSettings {
+    /// Of a node that begins with nothing, and is not strict.
+    pub fn new(plane: PlaneSettings, issuer_keys: IssuerKeys, incarnation: u64) -> Self {
+        Self {
+            plane,
+            incarnation,
+            is_strict: false,
+            issuer_keys,
+            start: Position::ORIGIN,
+            ring: RingSize::default(),
+            timing: EdgeTiming::default(),
+        }
+    }
+}
+
+impl EdgePlane {
+    /// Starts the plane of an edge on a bound socket. Its tasks run on `tasks` until `shutdown`.
+    pub fn start(
+        settings: EdgePlaneSettings,
+        socket: UdpSocket,
+        sink: Arc<impl Sink>,
+        catchup: Arc<impl Catchup>,
+        registry: &mut Registry,
+        shutdown: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let metrics = GossipMetrics::register(registry);
+        let positions = Arc::new(Positions::new(settings.start));
+        let EdgePlaneSettings { plane, start, .. } = &settings;
+        let (told, start) = (positions.clone(), *start);
+        let wiring = Wiring::start(plane, Role::Edge, socket, told, metrics, &shutdown, &tasks);
+        let hint = Arc::new(watch::Sender::new(start));
+        let running = Self {
+            positions: positions.clone(),
+            members: wiring.members.clone(),
+            hint: hint.clone(),
+        };
+        let rng = StdRng::from_rng(&mut rand::rng());
+        let driver = Driver {
+            brain: EdgeBrain::new(settings.brain(), rng, clock::now()),
+            wiring,
+            sink,
+            catchup,
+            positions,
+            hint: hint.subscribe(),
+            reading: None,
+            counted: EdgeCounts::default(),
+            shutdown,
+            tasks: tasks.clone(),
+        };
+        tasks.spawn(driver.run());
+        running
+    }
+
+    /// Every event up to here is true in the sink.
+    pub fn applied(&self) -> Position {
+        self.positions.applied()
+    }
+
+    /// The same whenever it changes.
+    pub fn watch_applied(&self) -> watch::Receiver<Position> {
+        self.positions.watch()
+    }
+
+    /// The highest position that a signature vouched for: what is fetched from an origin from now on
+    /// is newer than every event up to here.
+    pub fn known(&self) -> Position {
+        self.positions.known()
+    }
+
+    /// How long ago everything that was committed by then is applied by now; `None` if the head was
+    /// never confirmed.
+    pub fn confirmed_ago(&self) -> Option<Duration> {
+        self.positions.confirmed().map(|at| clock::now().saturating_sub(at))
+    }
+
+    /// Who is known, this node included.
+    pub fn members(&self) -> Members {
+        self.members.borrow().clone()
+    }
+
+    /// Says that there is this much, as a session does; it is a reason to ask, not believed.
+    pub fn hint(&self, head: Position) {
+        self.hint.send_if_modified(|before| {
+            let is_more = *before < head;
+            *before = head.max(*before);
+            is_more
+        });
+    }
+}
+
+impl EdgePlaneSettings {
+    fn brain(self) -> EdgeSettings {
+        let membership = self.plane.membership;
+        EdgeSettings {
+            node: membership.node,
+            region: membership.region,
+            incarnation: self.incarnation,
+            is_strict: self.is_strict,
+            keys: self.issuer_keys,
+            start: self.start,
+            ring: self.ring,
+            timing: self.timing,
+        }
+    }
+}
+
+impl<S: Sink, C: Catchup> Driver<S, C> {
+    async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        let shutdown = self.shutdown.clone();
+        loop {
+            let Wiring { events, members, head_hint, .. } = &mut self.wiring;
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => return,
+                read = finished(&mut self.reading) => {
+                    self.reading = None;
+                    self.take(Input::CaughtUp(self.result(read))).await;
+                }
+                Ok(()) = members.changed() => {
+                    let members = members.borrow_and_update().to_vec();
+                    self.take(Input::Members(members)).await;
+                }
+                Ok(()) = head_hint.changed() => {
+                    let head = *head_hint.borrow_and_update();
+                    self.take(Input::Hint(head)).await;
+                }
+                Ok(()) = self.hint.changed() => {
+                    let head = *self.hint.borrow_and_update();
+                    self.take(Input::Hint(head)).await;
+                }
+                received = events.recv_many(&mut batch, BATCH) => {
+                    if received == 0 {
+                        error!("event plane ended with its socket");
+                        return;
+                    }
+                    for datagram in batch.drain(..) {
+                        if let Some((from, message)) = self.wiring.decode(datagram) {
+                            self.take(Input::Received { from, message }).await;
+                        }
+                    }
+                }
+                // Last, as every input runs the timers too: a deadline that has passed must not
+                // keep others from their turn.
+                () = until(self.brain.deadline()) => self.take(Input::Tick).await,
+            }
+        }
+    }
+
+    /// Does what the brain says, in its order, and only then tells what has become true.
+    async fn take(&mut self, input: Input) {
+        for action in self.brain.handle(input, clock::now()) {
+            match action {
+                Action::Send { to, message } => self.wiring.send(to, &message).await,
+                Action::Apply(frame) => self.sink.apply(frame.events()).await,
+                Action::CatchUp { after } => self.catch_up(after),
+            }
+        }
+        self.publish();
+    }
+
+    fn catch_up(&mut self, after: Position) {
+        let (catchup, shutdown) = (self.catchup.clone(), self.shutdown.clone());
+        self.reading = Some(self.tasks.spawn(async move {
+            let read = timeout(CATCH_UP_TIMEOUT, catchup.catch_up(after));
+            match shutdown.run_until_cancelled(read).await? {
+                Ok(Ok(caught_up)) => Some(caught_up),
+                Ok(Err(error)) => {
+                    warn!(error = &error as &dyn std::error::Error, "cannot catch up");
+                    None
+                }
+                Err(_) => {
+                    warn!("catching up took too long");
+                    None
+                }
+            }
+        }));
+    }
+
+    fn result(&self, read: Result<Option<CaughtUp>, JoinError>) -> Option<CaughtUp> {
+        let caught_up = read.unwrap_or_else(|error| {
+            error!(%error, "catching up failed");
+            None
+        });
+        self.wiring.metrics.caught_up(match caught_up {
+            Some(CaughtUp::Frames(_)) => CatchUpResult::Frames,
+            Some(CaughtUp::Snapshot(_)) => CatchUpResult::Snapshot,
+            None => CatchUpResult::Failed,
+        });
+        caught_up
+    }
+
+    fn publish(&mut self) {
+        let (applied, known) = (self.brain.applied(), self.brain.known());
+        self.positions.advance(applied, known);
+        self.positions.confirm(self.brain.confirmed());
+        let metrics = &self.wiring.metrics;
+        metrics.applied_seq.set(applied.seq);
+        metrics.known_seq.set(known.seq);
+        let counts = self.brain.counts();
+        if counts != self.counted {
+            metrics.add_edge(self.counted, counts);
+            self.counted = counts;
+        }
+    }
+}
+
+/// # Cancel safety
+/// Safe: the reading goes on.
+async fn finished(
+    reading: &mut Option<JoinHandle<Option<CaughtUp>>>,
+) -> Result<Option<CaughtUp>, JoinError> {
+    match reading {
+        Some(reading) => reading.await,
+        None => pending().await,
+    }
+}
