@@ -27,6 +27,9 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
     let mut round = interval(SWEEP);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
+        if let Some(plane) = &desk.plane {
+            plane.confirm(&desk.tracker);
+        }
         let swept = desk.tracker.lock().sweep(Instant::now());
         for node in &swept.lost {
             tracing::warn!(%node, "edge lost");

@@ -9,7 +9,7 @@ use wcdn_proto::Span;
 
 pub use self::{
     limits::Limits,
-    parts::{Cluster, Keys, Listen, Log, Receipts, Store, Tls},
+    parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Store, Tls},
 };
 
 /// The configuration of a control plane. `config.example.toml` shows every key with its default.
@@ -18,6 +18,8 @@ pub use self::{
 pub struct Config {
     /// Where it listens.
     pub listen: Listen,
+    /// Who it is among the nodes that gossip.
+    pub gossip: Gossip,
     /// The certificate that is shown to operators and edges.
     pub tls: Tls,
     /// Where everything is kept.
@@ -42,6 +44,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
         self.listen.check(&mut problems);
+        self.gossip.check(&self.listen, &mut problems);
         self.tls.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,6 +21,7 @@ use crate::{
     grpc,
     log::{Log, Tell},
     metrics::Metrics,
+    plane::{self, Announcer, Plane},
     secrets::Secrets,
     store::{Claim, Store, StoreError, now_ms},
     tracker::Tracker,
@@ -31,6 +32,7 @@ use crate::{
 pub struct ControlPlane {
     grpc: SocketAddr,
     admin: SocketAddr,
+    gossip: Option<SocketAddr>,
     first_key: Option<ApiKey>,
     issuer: IssuerKey,
     desk: Arc<Desk>,
@@ -96,25 +98,40 @@ pub async fn start(
     let addresses = (
         doors.grpc.local_addr().map_err(system("the gRPC port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
+        doors.gossip.as_ref().map(UdpSocket::local_addr).transpose(),
     );
+    let gossip = addresses.2.map_err(system("the gossip port"))?;
     let claim = Claim::take(&config.store.path)?;
     let store = Store::open(&config.store.path).await?;
     let first_key = first_key(&store, &secrets).await?;
-    let (metrics, registry) = Metrics::new();
+    let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
+    let (announcer, announcements) = Announcer::new(doors.gossip.is_some());
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
         config.log.max_waiting,
-        tell(&tracker),
+        tell(&tracker, announcer),
         Arc::clone(&metrics),
         close.clone(),
         &writing,
     )
     .await?;
     let issuer = secrets.signing.public();
+    let services = TaskTracker::new();
+    let plane = match (doors.gossip, announcements, secrets.sealing) {
+        (Some(socket), Some(announcements), Some(keys)) => {
+            let (signing, store) = (Arc::clone(&secrets.signing), store.clone());
+            let parts =
+                plane::Parts { config: &config, socket, keys, signing, store, announcements };
+            let plane = Plane::start(parts, &mut registry, &close, &services);
+            Some(plane.map_err(system("the event plane"))?)
+        }
+        _ => None,
+    };
     let parts = Parts {
+        plane,
         pepper: store.pepper().await?,
         store,
         log,
@@ -127,19 +144,20 @@ pub async fn start(
     let plane = ControlPlane {
         grpc: addresses.0,
         admin: addresses.1,
+        gossip,
         first_key,
         issuer,
         desk: Arc::new(Desk::new(parts)),
         limits: config.limits.clone(),
         serving: TaskTracker::new(),
-        services: TaskTracker::new(),
+        services,
         writing,
         refuse: CancellationToken::new(),
         rest: CancellationToken::new(),
         close,
         _claim: claim,
     };
-    plane.serve(&config, doors, secrets.tls, registry, shutdown);
+    plane.serve(&config, (doors.grpc, doors.admin), secrets.tls, registry, shutdown);
     Ok(plane)
 }
 
@@ -172,10 +190,12 @@ async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> 
 }
 
 /// Who hears of a commit before it is answered.
-fn tell(tracker: &Arc<Mutex<Tracker>>) -> Tell {
+fn tell(tracker: &Arc<Mutex<Tracker>>, announcer: Announcer) -> Tell {
     let tracker = Arc::clone(tracker);
     Box::new(move |news| {
+        // Before the frames leave: whoever confirms them must find them open.
         tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
+        announcer.announce(news.frames);
     })
 }
 
@@ -183,18 +203,22 @@ impl ControlPlane {
     fn serve(
         &self,
         config: &Config,
-        doors: Doors,
+        (grpc, admin): (TcpListener, TcpListener),
         tls: Option<tonic::transport::ServerTlsConfig>,
         registry: Registry,
         shutdown: CancellationToken,
     ) {
         let health = Health::new();
-        let admin = admin::Admin::new(registry, health.clone());
-        self.services.spawn(admin::serve(doors.admin, admin, self.close.clone()));
+        let pages = admin::Admin::new(registry, health.clone());
+        self.services.spawn(admin::serve(admin, pages, self.close.clone()));
+        if let Some(plane) = &self.desk.plane {
+            let following = plane.follow(Arc::clone(&self.desk.tracker));
+            self.services.spawn(self.rest.clone().run_until_cancelled_owned(following));
+        }
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
         let prune = chores::prune(Arc::clone(&self.desk), config.log.clone(), self.rest.clone());
         self.services.spawn(prune);
-        self.serving.spawn(serve(Arc::clone(&self.desk), doors.grpc, tls, self.refuse.clone()));
+        self.serving.spawn(serve(Arc::clone(&self.desk), grpc, tls, self.refuse.clone()));
         let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
         let delay = self.limits.drain_delay.duration();
         health.ready();
@@ -220,6 +244,11 @@ impl ControlPlane {
     /// Where the operator looks.
     pub fn admin_addr(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// Where events go from, to edges.
+    pub fn gossip_addr(&self) -> Option<SocketAddr> {
+        self.gossip
     }
 
     /// The API key that was made because there was none.

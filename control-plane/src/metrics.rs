@@ -68,8 +68,8 @@ impl Metrics {
             pruned_frames: Counter::default(),
             refused: Family::default(),
         };
-        let mut registry = Registry::with_prefix("wcdn_control");
-        metrics.register(&mut registry);
+        let mut registry = Registry::default();
+        metrics.register(registry.sub_registry_with_prefix("wcdn_control"));
         (Arc::new(metrics), registry)
     }
 

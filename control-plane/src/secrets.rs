@@ -14,7 +14,10 @@ use wcdn_daemon::{
     secret::{Key, Secret},
     tls::Certificates,
 };
-use wcdn_gossip::frame::SigningKey;
+use wcdn_gossip::{
+    frame::SigningKey,
+    seal::{ClusterKey, ClusterKeys},
+};
 
 use crate::{
     api_key::ApiKey,
@@ -30,6 +33,8 @@ const TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
 pub struct Secrets {
     /// What signs frames.
     pub(crate) signing: Arc<SigningKey>,
+    /// What datagrams are sealed with; none before the first start.
+    pub(crate) sealing: Option<ClusterKeys>,
     /// What admits edges.
     pub(crate) tokens: ClusterTokens,
     /// An API key of the operator's choice.
@@ -86,6 +91,7 @@ impl Secrets {
         problems.into_result()?;
         let signing = signing.map_or([0; 32], |key| *key.expose());
         Ok(Self {
+            sealing: key.as_ref().map(|key| sealing(key, previous.as_ref())),
             signing: Arc::new(SigningKey::from_seed(&signing)),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
             fixed_key,
@@ -111,6 +117,11 @@ impl std::fmt::Debug for ClusterTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ClusterTokens(…)")
     }
+}
+
+fn sealing(key: &Key, previous: Option<&Key>) -> ClusterKeys {
+    let seals = |key: &Key| ClusterKey::new(*key.expose());
+    ClusterKeys { current: seals(key), also: previous.map(seals) }
 }
 
 /// A file that cannot be used.

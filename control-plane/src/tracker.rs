@@ -92,10 +92,7 @@ impl Tracker {
         // It may have forgotten what it applied, but then it holds nothing that was removed.
         self.apply(&name, before, applied, now);
         self.nodes.insert(name.clone(), Node::registered(who, applied, session, now));
-        let later = self.open.range_mut((Excluded(applied), Unbounded)).map(|(_, open)| open);
-        for open in later.filter(|open| open.settled.is_none()) {
-            self.lines += usize::from(open.wait_for(&name));
-        }
+        self.wait_for(&name, applied);
     }
 
     /// A node says how far it has applied the log.
@@ -107,6 +104,38 @@ impl Tracker {
             node.confirmed = now;
         }
         self.apply(name, before, applied, now);
+    }
+
+    /// A node was heard at `heard`, by other ways than a session, and had applied this much. One that
+    /// has no session is as good as one that has, as long as it is heard.
+    pub(crate) fn confirmed(
+        &mut self,
+        who: Registered,
+        applied: Position,
+        heard: Instant,
+        now: Instant,
+    ) {
+        if now - heard >= self.windows.lost {
+            return;
+        }
+        let name = who.node.clone();
+        if self.nodes.get(&name).is_none_or(|node| node.is_lost) {
+            let known = Known { who, applied: Position::ORIGIN, is_lost: false };
+            self.nodes.insert(name.clone(), Node::known(known, heard));
+            self.wait_for(&name, applied);
+        }
+        self.heard(&name, applied, now);
+        if let Some(node) = self.nodes.get_mut(&name) {
+            node.left = node.left.max(heard);
+        }
+    }
+
+    /// Waits for a node in receipts of what it has not applied, unless they are settled.
+    fn wait_for(&mut self, name: &NodeId, applied: Position) {
+        let later = self.open.range_mut((Excluded(applied), Unbounded)).map(|(_, open)| open);
+        for open in later.filter(|open| open.settled.is_none()) {
+            self.lines += usize::from(open.wait_for(name));
+        }
     }
 
     fn apply(&mut self, name: &NodeId, before: Position, applied: Position, now: Instant) {

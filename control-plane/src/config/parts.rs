@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::Span;
+use wcdn_proto::{NodeId, Region, Span};
 
 use super::{not_zero, takes_time};
 use crate::tracker::Windows;
@@ -17,9 +17,24 @@ pub struct Listen {
     pub grpc: SocketAddr,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
-    /// UDP, for events to edges; nowhere if not given.
+    /// UDP, for events to edges; nowhere if not given. `[gossip]` says who it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gossip: Option<SocketAddr>,
+}
+
+/// Who a control plane is among the nodes that gossip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gossip {
+    /// Its name, unique in the cluster.
+    pub node: NodeId,
+    /// The region it stands in.
+    pub region: Region,
+    /// Where others reach `listen.gossip`, if that is another address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
+    /// Some nodes or control planes to begin with, as `host:port`.
+    pub seeds: Vec<String>,
 }
 
 /// The certificate that is shown to operators and edges.
@@ -101,6 +116,17 @@ impl Default for Listen {
     }
 }
 
+impl Default for Gossip {
+    fn default() -> Self {
+        Self {
+            node: "control-plane-1".parse().expect("a name"),
+            region: "local".parse().expect("a name"),
+            advertise: None,
+            seeds: Vec::new(),
+        }
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self { path: "wcdn-data/control-plane.db".into() }
@@ -136,6 +162,20 @@ impl Listen {
             let problem =
                 format!("is {}, as listen.grpc is; each needs an address of its own", self.admin);
             problems.push("listen.admin", problem);
+        }
+    }
+}
+
+impl Gossip {
+    pub(super) fn check(&self, listen: &Listen, problems: &mut Problems) {
+        let reached = self.advertise.or(listen.gossip);
+        if let Some(address) = reached.filter(|address| address.ip().is_unspecified()) {
+            problems.push(
+                "gossip.advertise",
+                format!(
+                    "is missing; others cannot reach {address} (listen.gossip): name an address"
+                ),
+            );
         }
     }
 }

@@ -68,6 +68,14 @@ pub(super) struct Node {
     pub(super) is_lost: bool,
 }
 
+impl Registered {
+    /// A node that confirms, and has not said yet who it is besides.
+    pub(crate) fn unnamed(node: NodeId, region: Region, strict: bool) -> Self {
+        let (version, edge_url) = (String::new(), String::new());
+        Self { node, region, incarnation: 0, version, edge_url, strict }
+    }
+}
+
 impl State {
     /// As one word.
     pub(crate) fn as_str(self) -> &'static str {
