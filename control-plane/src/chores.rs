@@ -20,7 +20,7 @@ const SWEEP: Duration = Duration::from_millis(100);
 const PRUNE: Duration = Duration::from_secs(60);
 
 /// Receipts of one transaction: some milliseconds, in which changes wait.
-const RECEIPTS: usize = 200;
+const RECEIPTS: usize = 1_000;
 
 /// Looks who is late, until `shutdown`.
 pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
