@@ -97,11 +97,16 @@ impl Tracker {
 
     /// A node says how far it has applied the log.
     pub(crate) fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
+        self.note(name, applied, now, now);
+    }
+
+    /// Notes what a node said at `heard`, and what became known of it now.
+    fn note(&mut self, name: &NodeId, applied: Position, heard: Instant, now: Instant) {
         let Some(node) = self.nodes.get_mut(name) else { return };
         let before = node.applied;
         node.applied = applied.max(before);
         if node.applied >= self.head {
-            node.confirmed = now;
+            node.confirmed = node.confirmed.max(heard);
         }
         self.apply(name, before, applied, now);
     }
@@ -124,7 +129,7 @@ impl Tracker {
             self.nodes.insert(name.clone(), Node::known(known, heard));
             self.wait_for(&name, applied);
         }
-        self.heard(&name, applied, now);
+        self.note(&name, applied, heard, now);
         if let Some(node) = self.nodes.get_mut(&name) {
             node.left = node.left.max(heard);
         }
@@ -250,6 +255,12 @@ impl Tracker {
         let receipt = receipt::wire(open, &self.nodes, self.windows, self.head, now);
         let is_final = receipt.settled && open.is_told();
         Some((receipt, is_final))
+    }
+
+    /// Whether an open receipt is settled; so is one that is not open.
+    pub(crate) fn is_settled(&self, id: &str) -> bool {
+        let open = self.by_id.get(id).and_then(|place| self.open.get(place));
+        open.is_none_or(|open| open.settled.is_some())
     }
 
     /// Rings whenever an open receipt grows.

@@ -173,6 +173,7 @@ async fn a_node_that_is_heard_without_a_session_is_live_and_waited_for_until_it_
     let heard = clock.0;
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(14_900));
     assert!(tracker.sweep(clock.0).lost.is_empty());
+    assert_eq!(tracker.nodes(clock.0)[2].state, State::Unconfirmed);
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(100));
     assert_eq!(tracker.sweep(clock.0).lost, [name("c")]);
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(10));
