@@ -91,6 +91,22 @@ async fn young_frames_stay_and_old_ones_go() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_hole_in_the_log() {
+    let (_folder, store) = fresh().await;
+    append(&store, vec![Asked::Barrier]).await;
+    append(&store, vec![Asked::Barrier]).await;
+    let later = now_ms() + 3_600_000;
+    sqlx::query("UPDATE frames SET committed_at_ms = $1 WHERE first_seq = 1")
+        .bind(sql(later))
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    let retention = |before_ms| Retention { before_ms, max_frames: 1_000 };
+    assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 0);
+    assert_eq!(store.prune(retention(later + 1)).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer() {
     let (_folder, store) = fresh().await;
     let request =
