@@ -32,7 +32,7 @@ CREATE TABLE pool (
     bytes BLOB NOT NULL
 );
 
--- What was asked for, and its receipt once it is settled (encoded wcdn.admin.v1.Receipt).
+-- What was asked for, and receipts once they are settled (encoded wcdn.admin.v1.Receipt).
 CREATE TABLE changes (
     id TEXT PRIMARY KEY,
     kind TEXT NOT NULL,
@@ -43,11 +43,16 @@ CREATE TABLE changes (
     ids BIGINT NOT NULL,
     asked_by TEXT NOT NULL,
     token TEXT,
-    digest BLOB NOT NULL,
-    receipt BLOB
+    digest BLOB NOT NULL
 );
 CREATE UNIQUE INDEX changes_token ON changes (asked_by, token);
 CREATE INDEX changes_time ON changes (committed_at_ms);
+CREATE TABLE receipts (
+    change_id TEXT PRIMARY KEY,
+    committed_at_ms BIGINT NOT NULL,
+    bytes BLOB NOT NULL
+);
+CREATE INDEX receipts_time ON receipts (committed_at_ms);
 
 CREATE TABLE nodes (
     node TEXT PRIMARY KEY,

@@ -20,13 +20,16 @@ const SWEEP: Duration = Duration::from_millis(100);
 const PRUNE: Duration = Duration::from_secs(60);
 
 /// Receipts of one transaction: some milliseconds, in which changes wait.
-const RECEIPTS: usize = 200;
+const RECEIPTS: usize = 1_000;
 
 /// Looks who is late, until `shutdown`.
 pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
     let mut round = interval(SWEEP);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
+        if let Some(plane) = &desk.plane {
+            plane.confirm(&desk.tracker);
+        }
         let swept = desk.tracker.lock().sweep(Instant::now());
         for node in &swept.lost {
             tracing::warn!(%node, "edge lost");
@@ -55,10 +58,11 @@ fn report(done: Result<(), StoreError>) {
 }
 
 fn measure(desk: &Desk) {
-    let (nodes, open) = {
-        let tracker = desk.tracker.lock();
-        (tracker.nodes(Instant::now()), tracker.open_receipts())
+    let (nodes, open, forgotten) = {
+        let mut tracker = desk.tracker.lock();
+        (tracker.nodes(Instant::now()), tracker.open_receipts(), tracker.forgotten())
     };
+    desk.metrics.forgotten_receipts.inc_by(forgotten);
     desk.metrics.open_receipts.set(i64::try_from(open).unwrap_or(i64::MAX));
     for state in [State::Live, State::Unconfirmed, State::Fenced, State::Lost] {
         let count = nodes.iter().filter(|node| node.state == state).count();

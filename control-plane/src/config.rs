@@ -18,6 +18,8 @@ pub use self::{
 pub struct Config {
     /// Where it listens.
     pub listen: Listen,
+    /// Who it is among the nodes that gossip.
+    pub gossip: Gossip,
     /// The certificate that is shown to operators and edges.
     pub tls: Tls,
     /// Where everything is kept.
@@ -26,8 +28,6 @@ pub struct Config {
     pub log: Log,
     /// The keys of the cluster.
     pub cluster: Cluster,
-    /// How edges are told of events at once.
-    pub gossip: Gossip,
     /// API keys.
     pub keys: Keys,
     /// When a node counts as what.
@@ -44,10 +44,10 @@ impl Config {
     pub fn check(&self) -> Result<(), Problems> {
         let mut problems = Problems::default();
         self.listen.check(&mut problems);
+        self.gossip.check(&self.listen, &mut problems);
         self.tls.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
-        self.gossip.check(&self.listen, &mut problems);
         self.receipts.check(&mut problems);
         self.limits.check(&mut problems);
         problems.into_result()

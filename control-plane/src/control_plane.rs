@@ -4,10 +4,13 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
-use wcdn_gossip::{driver::IssuerPlane, frame::IssuerKey};
+use wcdn_gossip::frame::IssuerKey;
 
 use crate::{
     api_key::ApiKey,
@@ -18,7 +21,7 @@ use crate::{
     grpc,
     log::{Log, Tell},
     metrics::Metrics,
-    plane,
+    plane::{self, Announcer, Plane},
     secrets::Secrets,
     store::{Claim, Store, StoreError, now_ms},
     tracker::Tracker,
@@ -29,6 +32,7 @@ use crate::{
 pub struct ControlPlane {
     grpc: SocketAddr,
     admin: SocketAddr,
+    gossip: Option<SocketAddr>,
     first_key: Option<ApiKey>,
     issuer: IssuerKey,
     desk: Arc<Desk>,
@@ -76,6 +80,9 @@ const FIXED_KEY: &str = "fixed";
 const REOPEN_MS: u64 = 10 * 60 * 1_000;
 const MAX_REOPENED: u32 = 16_384;
 
+/// How long the store may take to end; what was acknowledged is on the disk already.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// Starts a control plane on bound sockets; it runs until `shutdown`, then drains.
 ///
 /// # Errors
@@ -91,41 +98,40 @@ pub async fn start(
     let addresses = (
         doors.grpc.local_addr().map_err(system("the gRPC port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
+        doors.gossip.as_ref().map(UdpSocket::local_addr).transpose(),
     );
+    let gossip = addresses.2.map_err(system("the gossip port"))?;
     let claim = Claim::take(&config.store.path)?;
     let store = Store::open(&config.store.path).await?;
     let first_key = first_key(&store, &secrets).await?;
     let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
+    let (announcer, announcements) = Announcer::new(doors.gossip.is_some());
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
-    let (services, rest) = (TaskTracker::new(), CancellationToken::new());
-    let issuing = doors.gossip.map(|socket| {
-        let means = plane::Means {
-            gossip: &config.gossip,
-            socket,
-            keys: secrets.seals,
-            signing: Arc::clone(&secrets.signing),
-            lease: config.receipts.lease.duration(),
-            store: store.clone(),
-        };
-        plane::start(means, &mut registry, rest.clone(), &services)
-    });
-    let issuing = issuing.transpose().map_err(system("the event plane"))?;
-    if let Some(plane) = &issuing {
-        services.spawn(plane::follow(plane.clone(), Arc::clone(&tracker), rest.clone()));
-    }
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
         config.log.max_waiting,
-        tell(&tracker, issuing),
+        tell(&tracker, announcer),
         Arc::clone(&metrics),
         close.clone(),
         &writing,
     )
     .await?;
     let issuer = secrets.signing.public();
+    let services = TaskTracker::new();
+    let plane = match (doors.gossip, announcements, secrets.sealing) {
+        (Some(socket), Some(announcements), Some(keys)) => {
+            let (signing, store) = (Arc::clone(&secrets.signing), store.clone());
+            let parts =
+                plane::Parts { config: &config, socket, keys, signing, store, announcements };
+            let plane = Plane::start(parts, &mut registry, &close, &services);
+            Some(plane.map_err(system("the event plane"))?)
+        }
+        _ => None,
+    };
     let parts = Parts {
+        plane,
         pepper: store.pepper().await?,
         store,
         log,
@@ -138,6 +144,7 @@ pub async fn start(
     let plane = ControlPlane {
         grpc: addresses.0,
         admin: addresses.1,
+        gossip,
         first_key,
         issuer,
         desk: Arc::new(Desk::new(parts)),
@@ -146,12 +153,11 @@ pub async fn start(
         services,
         writing,
         refuse: CancellationToken::new(),
-        rest,
+        rest: CancellationToken::new(),
         close,
         _claim: claim,
     };
-    let doors = (doors.grpc, doors.admin);
-    plane.serve(&config, doors, secrets.tls, registry, shutdown);
+    plane.serve(&config, (doors.grpc, doors.admin), secrets.tls, registry, shutdown);
     Ok(plane)
 }
 
@@ -184,13 +190,12 @@ async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> 
 }
 
 /// Who hears of a commit before it is answered.
-fn tell(tracker: &Arc<Mutex<Tracker>>, plane: Option<IssuerPlane>) -> Tell {
+fn tell(tracker: &Arc<Mutex<Tracker>>, announcer: Announcer) -> Tell {
     let tracker = Arc::clone(tracker);
     Box::new(move |news| {
+        // Before the frames leave: whoever confirms them must find them open.
         tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
-        if let Some(plane) = plane.as_ref().filter(|_| !news.frames.is_empty()) {
-            plane.publish(news.frames.to_vec());
-        }
+        announcer.announce(news.frames);
     })
 }
 
@@ -198,14 +203,18 @@ impl ControlPlane {
     fn serve(
         &self,
         config: &Config,
-        (grpc, admin_port): (TcpListener, TcpListener),
+        (grpc, admin): (TcpListener, TcpListener),
         tls: Option<tonic::transport::ServerTlsConfig>,
         registry: Registry,
         shutdown: CancellationToken,
     ) {
         let health = Health::new();
-        let admin = admin::Admin::new(registry, health.clone());
-        self.services.spawn(admin::serve(admin_port, admin, self.close.clone()));
+        let pages = admin::Admin::new(registry, health.clone());
+        self.services.spawn(admin::serve(admin, pages, self.close.clone()));
+        if let Some(plane) = &self.desk.plane {
+            let following = plane.follow(Arc::clone(&self.desk.tracker));
+            self.services.spawn(self.rest.clone().run_until_cancelled_owned(following));
+        }
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
         let prune = chores::prune(Arc::clone(&self.desk), config.log.clone(), self.rest.clone());
         self.services.spawn(prune);
@@ -237,6 +246,11 @@ impl ControlPlane {
         self.admin
     }
 
+    /// Where events go from, to edges.
+    pub fn gossip_addr(&self) -> Option<SocketAddr> {
+        self.gossip
+    }
+
     /// The API key that was made because there was none.
     pub fn first_key(&self) -> Option<&ApiKey> {
         self.first_key.as_ref()
@@ -264,7 +278,7 @@ impl ControlPlane {
         self.close.cancel();
         drain::finish(&self.writing, deadline).await;
         drain::finish(&self.services, Duration::from_secs(1)).await;
-        self.desk.store.close().await;
+        drop(timeout(CLOSE, self.desk.store.close()).await);
         tracing::info!("control plane stopped");
     }
 }

@@ -17,10 +17,11 @@ use crate::{
     grpc::error::Refusal,
     log::Log,
     metrics::Metrics,
+    plane::Plane,
     secrets::ClusterTokens,
     sessions::{Sessions, Why},
     store::{Store, keys::StoredKey, now_ms},
-    tracker::Tracker,
+    tracker::{Registered, Tracker},
 };
 
 /// Replays and snapshots at once: each holds some megabytes.
@@ -54,6 +55,8 @@ pub(crate) struct Desk {
     pub(crate) ending: CancellationToken,
     /// Connections are cut.
     pub(crate) cut: CancellationToken,
+    /// The event plane, if there is one.
+    pub(crate) plane: Option<Plane>,
     keys: Keys,
     watches: Arc<Semaphore>,
     reads: Arc<Semaphore>,
@@ -79,11 +82,12 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) leaving: CancellationToken,
+    pub(crate) plane: Option<Plane>,
 }
 
 impl Desk {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, log, tracker, tokens, pepper, limits, metrics, leaving } = parts;
+        let Parts { store, log, tracker, tokens, pepper, limits, metrics, leaving, plane } = parts;
         Self {
             store,
             log,
@@ -93,6 +97,7 @@ impl Desk {
             metrics,
             tasks: TaskTracker::new(),
             leaving,
+            plane,
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
             keys: Keys { pepper, seen: RwLock::default() },
@@ -100,6 +105,13 @@ impl Desk {
             reads: Arc::new(Semaphore::new(MAX_READS)),
             raised: AsyncMutex::new(None),
             limits,
+        }
+    }
+
+    /// Tells the event plane what a node reports, so that it is not told again.
+    pub(crate) fn hear(&self, who: &Registered, applied: Position) {
+        if let Some(plane) = &self.plane {
+            plane.heard(who, applied);
         }
     }
 

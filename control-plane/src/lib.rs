@@ -1,13 +1,13 @@
 //! The WCDN control plane: what must be true everywhere, and where it is.
 //!
-//! A change goes [`grpc`] → [`log`] → [`store`], and what became of it comes back to [`tracker`]:
+//! A change goes `grpc` → `log` → `store`, and what became of it comes back to `tracker`:
 //!
-//! - [`grpc`]: who may call, what calls mean, the sessions of edges
-//! - [`log`]: one task that commits what many ask for, and tells of it
-//! - [`store`]: the SQLite file, and what is done with copies of it
-//! - [`state`]: what the log amounts to, for edges that begin
-//! - [`plane`]: datagrams to and from edges
-//! - [`tracker`]: which node has applied what, and when; receipts
+//! - `grpc`: who may call, what calls mean, the sessions of edges
+//! - `log`: one task that commits what many ask for, and tells of it
+//! - `store`: the SQLite file, and what is done with copies of it
+//! - `plane`: frames to nodes at once, and their confirmations
+//! - `state`: what the log amounts to, for edges that begin
+//! - `tracker`: which node has applied what, and when; receipts
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 

@@ -27,6 +27,8 @@ pub(crate) struct Metrics {
     pub(crate) sessions: Gauge,
     /// Receipts that are not kept in the store yet.
     pub(crate) open_receipts: Gauge,
+    /// Receipts that lost their times because there were too many.
+    pub(crate) forgotten_receipts: Counter,
     /// Old frames that were folded into the checkpoint.
     pub(crate) pruned_frames: Counter,
     refused: Family<Reason, Counter>,
@@ -62,11 +64,12 @@ impl Metrics {
             nodes: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
+            forgotten_receipts: Counter::default(),
             pruned_frames: Counter::default(),
             refused: Family::default(),
         };
-        let mut registry = Registry::with_prefix("wcdn_control");
-        metrics.register(&mut registry);
+        let mut registry = Registry::default();
+        metrics.register(registry.sub_registry_with_prefix("wcdn_control"));
         (Arc::new(metrics), registry)
     }
 
@@ -82,6 +85,8 @@ impl Metrics {
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";
         registry.register("open_receipts", help, self.open_receipts.clone());
+        let help = "Receipts that lost their times because there were too many";
+        registry.register("forgotten_receipts", help, self.forgotten_receipts.clone());
         let help = "Old frames that were folded into the checkpoint";
         registry.register("pruned_frames", help, self.pruned_frames.clone());
         registry.register("refused_calls", "Calls refused, by reason", self.refused.clone());

@@ -33,10 +33,10 @@ const TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
 pub struct Secrets {
     /// What signs frames.
     pub(crate) signing: Arc<SigningKey>,
+    /// What datagrams are sealed with; none before the first start.
+    pub(crate) sealing: Option<ClusterKeys>,
     /// What admits edges.
     pub(crate) tokens: ClusterTokens,
-    /// What datagrams are sealed with.
-    pub(crate) seals: ClusterKeys,
     /// An API key of the operator's choice.
     pub(crate) fixed_key: Option<ApiKey>,
     /// What is shown to whoever connects.
@@ -67,9 +67,14 @@ impl Secrets {
         let mut problems = Problems::default();
         let cluster = &config.cluster;
         let mut own = |key, path: &Path| {
-            if create {
-                let made = create_key(path);
-                each(&mut problems, key, made);
+            if create && each(&mut problems, key, create_key(path)) == Some(true) {
+                tracing::info!(path = %path.display(), "key made");
+                if config.store.path.exists() {
+                    tracing::warn!(
+                        key,
+                        "a new key beside an old store: edges must be given it too"
+                    );
+                }
             }
             // A check before the first start finds no file where one will be made.
             let will_be = !create && cluster.create_keys && !path.exists();
@@ -85,12 +90,10 @@ impl Secrets {
         let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();
         problems.into_result()?;
         let signing = signing.map_or([0; 32], |key| *key.expose());
-        let seal = |key: &Key| ClusterKey::new(*key.expose());
-        let current = key.as_ref().map_or_else(|| ClusterKey::new([0; 32]), seal);
         Ok(Self {
+            sealing: key.as_ref().map(|key| sealing(key, previous.as_ref())),
             signing: Arc::new(SigningKey::from_seed(&signing)),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
-            seals: ClusterKeys { current, also: previous.as_ref().map(seal) },
             fixed_key,
             tls,
         })
@@ -114,6 +117,11 @@ impl std::fmt::Debug for ClusterTokens {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ClusterTokens(…)")
     }
+}
+
+fn sealing(key: &Key, previous: Option<&Key>) -> ClusterKeys {
+    let seals = |key: &Key| ClusterKey::new(*key.expose());
+    ClusterKeys { current: seals(key), also: previous.map(seals) }
 }
 
 /// A file that cannot be used.
@@ -147,10 +155,10 @@ fn each<T, E: std::error::Error>(
     .ok()
 }
 
-/// Makes a file with a new key, if there is none.
-fn create_key(path: &Path) -> Result<(), FileError> {
+/// Makes a file with a new key, if there is none. Says whether it did.
+fn create_key(path: &Path) -> Result<bool, FileError> {
     if path.exists() {
-        return Ok(());
+        return Ok(false);
     }
     let failed = |cause| FileError::Write { path: path.to_owned(), cause };
     create_folder(path).map_err(|error| failed(std::io::Error::other(error)))?;
@@ -158,8 +166,7 @@ fn create_key(path: &Path) -> Result<(), FileError> {
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
     let digits: String = rand::random::<[u8; 32]>().iter().map(|it| format!("{it:02x}")).collect();
     writeln!(file, "{digits}").and_then(|()| file.sync_all()).map_err(failed)?;
-    tracing::info!(path = %path.display(), "key made");
-    Ok(())
+    Ok(true)
 }
 
 fn fixed_key(path: &Path) -> Result<ApiKey, FileError> {

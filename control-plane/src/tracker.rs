@@ -20,7 +20,7 @@ use wcdn_proto::{
     pb::{admin::v1 as admin, edge::v1 as edge},
 };
 
-pub(crate) use self::node::{Known, Overheard, Registered, Standing, State};
+pub(crate) use self::node::{Known, Registered, Standing, State};
 use self::{node::Node, receipt::Open};
 use crate::{change::Recorded, wire};
 
@@ -52,6 +52,7 @@ pub(crate) struct Tracker {
     open: BTreeMap<Position, Open>,
     by_id: HashMap<String, Position>,
     lines: usize,
+    forgotten: u64,
 }
 
 /// What a look around found.
@@ -74,6 +75,7 @@ impl Tracker {
             open: BTreeMap::new(),
             by_id: HashMap::new(),
             lines: 0,
+            forgotten: 0,
         }
     }
 
@@ -93,43 +95,52 @@ impl Tracker {
         self.wait_for(&name, applied);
     }
 
-    /// Receipts that are not settled wait for this node too.
+    /// A node says how far it has applied the log.
+    pub(crate) fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
+        self.note(name, applied, now, now);
+    }
+
+    /// Notes what a node said at `heard`, and what became known of it now.
+    fn note(&mut self, name: &NodeId, applied: Position, heard: Instant, now: Instant) {
+        let Some(node) = self.nodes.get_mut(name) else { return };
+        let before = node.applied;
+        node.applied = applied.max(before);
+        if node.applied >= self.head {
+            node.confirmed = node.confirmed.max(heard);
+        }
+        self.apply(name, before, applied, now);
+    }
+
+    /// A node was heard at `heard`, by other ways than a session, and had applied this much. One that
+    /// has no session is as good as one that has, as long as it is heard.
+    pub(crate) fn confirmed(
+        &mut self,
+        who: Registered,
+        applied: Position,
+        heard: Instant,
+        now: Instant,
+    ) {
+        if now - heard >= self.windows.lost {
+            return;
+        }
+        let name = who.node.clone();
+        if self.nodes.get(&name).is_none_or(|node| node.is_lost) {
+            let known = Known { who, applied: Position::ORIGIN, is_lost: false };
+            self.nodes.insert(name.clone(), Node::known(known, heard));
+            self.wait_for(&name, applied);
+        }
+        self.note(&name, applied, heard, now);
+        if let Some(node) = self.nodes.get_mut(&name) {
+            node.left = node.left.max(heard);
+        }
+    }
+
+    /// Waits for a node in receipts of what it has not applied, unless they are settled.
     fn wait_for(&mut self, name: &NodeId, applied: Position) {
         let later = self.open.range_mut((Excluded(applied), Unbounded)).map(|(_, open)| open);
         for open in later.filter(|open| open.settled.is_none()) {
             self.lines += usize::from(open.wait_for(name));
         }
-    }
-
-    /// A node said by datagram how far it has applied the log, some time ago.
-    pub(crate) fn overheard(&mut self, heard: Overheard, now: Instant) {
-        let Some(at) = heard.at else { return };
-        let name = heard.node.clone();
-        if !self.nodes.contains_key(&name) {
-            self.nodes.insert(name.clone(), Node::overheard(&heard, at));
-            self.wait_for(&name, heard.applied);
-        }
-        let (head, lost) = (self.head, self.windows.lost);
-        let Some(node) = self.nodes.get_mut(&name) else { return };
-        let before = node.applied;
-        node.left = node.left.max(at);
-        node.is_lost &= now.saturating_duration_since(at) >= lost;
-        node.applied = heard.applied.max(before);
-        if heard.applied >= head {
-            node.confirmed = node.confirmed.max(at);
-        }
-        self.apply(&name, before, heard.applied, now);
-    }
-
-    /// A node says how far it has applied the log.
-    pub(crate) fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
-        let Some(node) = self.nodes.get_mut(name) else { return };
-        let before = node.applied;
-        node.applied = applied.max(before);
-        if node.applied >= self.head {
-            node.confirmed = now;
-        }
-        self.apply(name, before, applied, now);
     }
 
     fn apply(&mut self, name: &NodeId, before: Position, applied: Position, now: Instant) {
@@ -182,6 +193,7 @@ impl Tracker {
         while self.open.len() > MAX_OPEN || self.lines > MAX_LINES {
             let Some((_, forgotten)) = self.open.pop_first() else { break };
             self.close(&forgotten);
+            self.forgotten += 1;
         }
     }
 
@@ -245,6 +257,12 @@ impl Tracker {
         Some((receipt, is_final))
     }
 
+    /// Whether an open receipt is settled; so is one that is not open.
+    pub(crate) fn is_settled(&self, id: &str) -> bool {
+        let open = self.by_id.get(id).and_then(|place| self.open.get(place));
+        open.is_none_or(|open| open.settled.is_some())
+    }
+
     /// Rings whenever an open receipt grows.
     pub(crate) fn bell(&self, id: &str) -> Option<watch::Receiver<()>> {
         Some(self.open.get(self.by_id.get(id)?)?.bell.subscribe())
@@ -274,6 +292,11 @@ impl Tracker {
     /// Receipts that are not kept elsewhere yet.
     pub(crate) fn open_receipts(&self) -> usize {
         self.open.len()
+    }
+
+    /// Receipts that lost their times because there were too many, since this was asked last.
+    pub(crate) fn forgotten(&mut self) -> u64 {
+        std::mem::take(&mut self.forgotten)
     }
 }
 

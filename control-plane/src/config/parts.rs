@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::{NodeId, Span};
+use wcdn_proto::{NodeId, Region, Span};
 
 use super::{not_zero, takes_time};
 use crate::tracker::Windows;
@@ -17,9 +17,24 @@ pub struct Listen {
     pub grpc: SocketAddr,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
-    /// UDP, for events to edges; nowhere if not given.
+    /// UDP, for events to edges; nowhere if not given. `[gossip]` says who it is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gossip: Option<SocketAddr>,
+}
+
+/// Who a control plane is among the nodes that gossip.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gossip {
+    /// Its name, unique in the cluster.
+    pub node: NodeId,
+    /// The region it stands in.
+    pub region: Region,
+    /// Where others reach `listen.gossip`, if that is another address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<SocketAddr>,
+    /// Some nodes or control planes to begin with, as `host:port`.
+    pub seeds: Vec<String>,
 }
 
 /// The certificate that is shown to operators and edges.
@@ -72,19 +87,6 @@ pub struct Cluster {
     pub create_keys: bool,
 }
 
-/// How edges are told of events at once.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Gossip {
-    /// The name of this control plane among the members.
-    pub name: NodeId,
-    /// Where edges reach `listen.gossip`, if not there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub advertise: Option<SocketAddr>,
-    /// Members to ask first, as `host:port`.
-    pub seeds: Vec<String>,
-}
-
 /// API keys.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -114,6 +116,17 @@ impl Default for Listen {
     }
 }
 
+impl Default for Gossip {
+    fn default() -> Self {
+        Self {
+            node: "control-plane-1".parse().expect("a name"),
+            region: "local".parse().expect("a name"),
+            advertise: None,
+            seeds: Vec::new(),
+        }
+    }
+}
+
 impl Default for Store {
     fn default() -> Self {
         Self { path: "wcdn-data/control-plane.db".into() }
@@ -137,13 +150,6 @@ impl Default for Cluster {
     }
 }
 
-impl Default for Gossip {
-    fn default() -> Self {
-        let name = "control-plane".parse().expect("it is a name");
-        Self { name, advertise: None, seeds: Vec::new() }
-    }
-}
-
 impl Default for Receipts {
     fn default() -> Self {
         Self { lease: Span::secs(5), lost_after: Span::secs(15) }
@@ -156,6 +162,20 @@ impl Listen {
             let problem =
                 format!("is {}, as listen.grpc is; each needs an address of its own", self.admin);
             problems.push("listen.admin", problem);
+        }
+    }
+}
+
+impl Gossip {
+    pub(super) fn check(&self, listen: &Listen, problems: &mut Problems) {
+        let reached = self.advertise.or(listen.gossip);
+        if let Some(address) = reached.filter(|address| address.ip().is_unspecified()) {
+            problems.push(
+                "gossip.advertise",
+                format!(
+                    "is missing; others cannot reach {address} (listen.gossip): name an address"
+                ),
+            );
         }
     }
 }
@@ -196,36 +216,6 @@ impl Cluster {
                     "is {path}, as cluster.key_file is; edges know that one, and must not sign"
                 ),
             );
-        }
-    }
-}
-
-impl Gossip {
-    pub(super) fn check(&self, listen: &Listen, problems: &mut Problems) {
-        if let Some(listening) = listen.gossip
-            && listening.ip().is_unspecified()
-            && self.advertise.is_none()
-        {
-            problems.push(
-                "gossip.advertise",
-                format!(
-                    "is missing; listen.gossip is {listening}, and edges need an address to send to"
-                ),
-            );
-        }
-        if let Some(advertise) = self.advertise.filter(|address| address.ip().is_unspecified()) {
-            problems.push(
-                "gossip.advertise",
-                format!("is {advertise}; it must be an address that edges can send to"),
-            );
-        }
-        let is_address = |seed: &str| {
-            seed.rsplit_once(':').is_some_and(|(host, port)| {
-                !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0)
-            })
-        };
-        for seed in self.seeds.iter().filter(|seed| !is_address(seed)) {
-            problems.push("gossip.seeds", format!("has {seed:?}; each must be host:port"));
         }
     }
 }

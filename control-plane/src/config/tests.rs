@@ -46,7 +46,7 @@ fn defaults_make_sense() {
 #[test]
 fn every_problem_is_told_with_its_key_value_and_remedy() {
     let config: Config = toml::from_str(
-        "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\n[tls]\nclient_ca = \"a\"\n\
+        "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\ngossip = \"0.0.0.0:5\"\n[tls]\nclient_ca = \"a\"\n\
          [log]\nretention = \"1s\"\nmax_frames = 1\nmax_waiting = 0\n\
          [cluster]\nkey_file = \"k\"\nsigning_key_file = \"k\"\n\
          [receipts]\nlost_after = \"1s\"\n\
@@ -56,6 +56,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     let told = config.check().unwrap_err().to_string();
     for problem in [
         "listen.admin is 127.0.0.1:1, as listen.grpc is; each needs an address of its own",
+        "gossip.advertise is missing; others cannot reach 0.0.0.0:5 (listen.gossip): name an address",
         "tls.certificate is missing; tls.client_ca needs it",
         "log.retention is 1s; the least is 1m",
         "log.max_frames is 1; the least is 1024",
@@ -69,5 +70,5 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     ] {
         assert!(told.lines().any(|line| line == problem), "{problem} is missing in\n{told}");
     }
-    assert_eq!(told.lines().count(), 10);
+    assert_eq!(told.lines().count(), 11);
 }

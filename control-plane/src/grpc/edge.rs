@@ -78,9 +78,8 @@ async fn send_frames(
 ) -> Result<(), Refusal> {
     let head = desk.log.head();
     while after < head {
-        tail::reachable(desk, after).await?;
         let (mut frames, mut bytes) = (Vec::new(), 0);
-        for frame in desk.store.frames_after(after.seq).await? {
+        for frame in tail::next_frames(desk, after).await? {
             after.seq = after.seq.max(frame.last_seq);
             bytes += frame.bytes.len();
             frames.push(frame.bytes);

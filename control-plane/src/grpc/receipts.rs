@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::desk::Desk;
 
-/// Between two messages, so that a receipt of many nodes does not become many messages.
+/// Between two messages, unless the second one settles it, so that a receipt of many nodes does not become many messages.
 const COALESCE: Duration = Duration::from_millis(20);
 
 /// How long a stream stays open after the receipt is settled for what nodes still have to tell, such as
@@ -91,8 +91,20 @@ async fn follow(
         if is_final || !rings(&mut bell, until).await {
             return Ok(());
         }
-        sleep(COALESCE).await;
+        gather(desk, &id, &mut bell, until.is_some()).await;
     }
+}
+
+/// Waits a little for more to tell, but not if a receipt has just been settled: that is news.
+async fn gather(desk: &Desk, id: &str, bell: &mut watch::Receiver<()>, was_settled: bool) {
+    let news = async {
+        while was_settled || !desk.tracker.lock().is_settled(id) {
+            if bell.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    drop(timeout(COALESCE, news).await);
 }
 
 /// Waits for the bell; false if it is no use to wait any longer.

@@ -7,12 +7,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Request, Status, Streaming};
-use wcdn_proto::{
-    NodeId, Position,
-    pb::edge::v1::{
-        self as edge, Holding, OriginPool, session_request::Kind as Up,
-        session_response::Kind as Down,
-    },
+use wcdn_proto::pb::edge::v1::{
+    self as edge, Holding, OriginPool, session_request::Kind as Up, session_response::Kind as Down,
 };
 
 use super::{
@@ -24,6 +20,7 @@ use super::{
 use crate::{
     desk::Desk,
     sessions::{self, Entered, Question},
+    tracker::Registered,
     wire,
 };
 
@@ -39,7 +36,7 @@ const MAX_PENDING: usize = 64;
 /// The task of a session.
 struct Session {
     desk: Arc<Desk>,
-    node: NodeId,
+    who: Registered,
     entered: Entered,
     up: Streaming<edge::SessionRequest>,
     down: Feed<edge::SessionResponse>,
@@ -63,14 +60,14 @@ pub(super) async fn open(
     desk.believe(applied).await?;
     let entered = desk.sessions.enter(&who)?;
     desk.store.remember(&who, applied).await?;
-    let node = who.node.clone();
-    tracing::info!(%node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
-    desk.tracker.lock().registered(who, applied, entered.number, Instant::now());
+    tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
+    desk.hear(&who, applied);
+    desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
     desk.metrics.sessions.inc();
     let (down, sent) = Feed::new(desk);
     let session = Session {
         desk: Arc::clone(desk),
-        node,
+        who,
         entered,
         up,
         down,
@@ -86,7 +83,8 @@ pub(super) async fn open(
 impl Session {
     async fn run(mut self) {
         let ended = self.converse().await;
-        let Self { desk, node, entered, down, .. } = self;
+        let Self { desk, who, entered, down, .. } = self;
+        let node = who.node;
         desk.tracker.lock().left(&node, entered.number, Instant::now());
         desk.metrics.sessions.dec();
         drop(entered);
@@ -179,10 +177,11 @@ impl Session {
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = wire::read_position(report.applied);
         self.desk.believe(applied).await?;
+        self.desk.hear(&self.who, applied);
         let mut tracker = self.desk.tracker.lock();
         // What was done is noted before that it was done: receipts settle with it.
-        report.outcomes.iter().for_each(|outcome| tracker.told(&self.node, outcome));
-        tracker.heard(&self.node, applied, Instant::now());
+        report.outcomes.iter().for_each(|outcome| tracker.told(&self.who.node, outcome));
+        tracker.heard(&self.who.node, applied, Instant::now());
         Ok(())
     }
 }

@@ -37,6 +37,17 @@ pub(super) async fn reachable(desk: &Desk, after: Position) -> Result<Position, 
     if is_within { Ok(after) } else { Err(Refusal::LogTruncated { after, oldest }) }
 }
 
+/// The next frames after a position that is below the head.
+pub(super) async fn next_frames(desk: &Desk, after: Position) -> Result<Vec<StoredFrame>, Refusal> {
+    let frames = desk.store.frames_after(after.seq).await?;
+    if frames.is_empty() {
+        // They were pruned meanwhile, or another log has begun.
+        let oldest = reachable(desk, after).await?;
+        return Err(Refusal::LogTruncated { after, oldest });
+    }
+    Ok(frames)
+}
+
 async fn follow(
     desk: &Desk,
     feed: &Feed<admin::TailEventsResponse>,
@@ -50,8 +61,7 @@ async fn follow(
             return Err(Refusal::EpochRaised);
         }
         while after < head {
-            reachable(desk, after).await?;
-            for frame in desk.store.frames_after(after.seq).await? {
+            for frame in next_frames(desk, after).await? {
                 after = send(feed, &frame, after).await?;
             }
         }

@@ -26,7 +26,6 @@ struct Row {
     ids: i64,
     asked_by: String,
     digest: Vec<u8>,
-    receipt: Option<Vec<u8>>,
 }
 
 impl Row {
@@ -102,7 +101,12 @@ impl Store {
             .fetch_optional(&self.readers)
             .await?;
         let Some(row) = row else { return Ok(None) };
-        let receipt = row.receipt.as_deref().map(admin::Receipt::decode).transpose();
+        let bytes: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT bytes FROM receipts WHERE change_id = $1")
+                .bind(id)
+                .fetch_optional(&self.readers)
+                .await?;
+        let receipt = bytes.as_deref().map(admin::Receipt::decode).transpose();
         let receipt = receipt.map_err(|_| StoreError::Damaged { what: "receipt" })?;
         Ok(Some((row.change(), receipt)))
     }
@@ -114,8 +118,9 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM changes WHERE receipt IS NULL AND committed_at_ms >= $1 \
-             ORDER BY epoch DESC, last_seq DESC LIMIT $2",
+            "SELECT * FROM changes WHERE committed_at_ms >= $1 \
+             AND NOT EXISTS (SELECT 1 FROM receipts WHERE change_id = changes.id) \
+             ORDER BY committed_at_ms DESC, epoch DESC, last_seq DESC LIMIT $2",
         )
         .bind(sql(since_ms))
         .bind(i64::from(most))
@@ -124,19 +129,24 @@ impl Store {
         Ok(rows.iter().rev().map(Row::change).collect())
     }
 
-    /// Keeps receipts.
+    /// Keeps receipts, in few statements: other changes wait meanwhile.
     pub(crate) async fn keep_receipts(
         &self,
         receipts: &[admin::Receipt],
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        for receipt in receipts {
-            let id = receipt.change.as_ref().map_or("", |change| change.id.as_str());
-            sqlx::query("UPDATE changes SET receipt = $1 WHERE id = $2")
-                .bind(receipt.encode_to_vec())
-                .bind(id)
-                .execute(&mut *tx)
-                .await?;
+        for receipts in receipts.chunks(ROWS) {
+            let mut insert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO receipts (change_id, committed_at_ms, bytes) ",
+            );
+            insert.push_values(receipts, |mut row, receipt| {
+                let change = receipt.change.as_ref();
+                row.push_bind(change.map(|change| change.id.as_str()).unwrap_or_default())
+                    .push_bind(sql(change.map_or(0, |change| change.committed_at_ms)))
+                    .push_bind(receipt.encode_to_vec());
+            });
+            insert.push(" ON CONFLICT (change_id) DO UPDATE SET bytes = excluded.bytes");
+            insert.build().execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -56,10 +56,12 @@ impl Store {
     /// Forgets changes that are older than the log, and tokens that are older than a day.
     pub(crate) async fn prune_changes(&self, before_ms: u64) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        sqlx::query("DELETE FROM changes WHERE committed_at_ms < $1")
-            .bind(sql(before_ms))
-            .execute(&mut *tx)
-            .await?;
+        for old in [
+            "DELETE FROM changes WHERE committed_at_ms < $1",
+            "DELETE FROM receipts WHERE committed_at_ms < $1",
+        ] {
+            sqlx::query(old).bind(sql(before_ms)).execute(&mut *tx).await?;
+        }
         sqlx::query(
             "UPDATE changes SET token = NULL WHERE token IS NOT NULL AND committed_at_ms < $1",
         )

@@ -64,10 +64,11 @@ impl Store {
     }
 
     /// The next frames after an event, in order, [`CHUNK`] at most; the first may begin before it.
+    /// None if the one that should come next is no longer there.
     pub(crate) async fn frames_after(&self, seq: u64) -> Result<Vec<StoredFrame>, StoreError> {
         // The frame that holds the next event is the last that begins at or before it.
-        let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT last_seq, bytes FROM frames WHERE first_seq >= COALESCE( \
+        let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+            "SELECT first_seq, last_seq, bytes FROM frames WHERE first_seq >= COALESCE( \
                (SELECT MAX(first_seq) FROM frames WHERE first_seq <= $1), 0) AND last_seq >= $1 \
              ORDER BY first_seq LIMIT $2",
         )
@@ -75,7 +76,10 @@ impl Store {
         .bind(CHUNK)
         .fetch_all(&self.readers)
         .await?;
-        let frame = |(last_seq, bytes): (i64, Vec<u8>)| StoredFrame {
+        if rows.first().is_some_and(|(first_seq, ..)| number(*first_seq) > seq.saturating_add(1)) {
+            return Ok(Vec::new());
+        }
+        let frame = |(_, last_seq, bytes): (i64, i64, Vec<u8>)| StoredFrame {
             last_seq: number(last_seq),
             bytes: bytes.into(),
         };

@@ -91,6 +91,45 @@ async fn young_frames_stay_and_old_ones_go() {
 }
 
 #[tokio::test]
+async fn a_clock_that_was_set_back_makes_no_hole_in_the_log() {
+    let (_folder, store) = fresh().await;
+    append(&store, vec![Asked::Barrier]).await;
+    append(&store, vec![Asked::Barrier]).await;
+    let later = now_ms() + 3_600_000;
+    sqlx::query("UPDATE frames SET committed_at_ms = $1 WHERE first_seq = 1")
+        .bind(sql(later))
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    let retention = |before_ms| Retention { before_ms, max_frames: 1_000 };
+    assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 0);
+    assert_eq!(store.prune(retention(later + 1)).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer() {
+    let (_folder, store) = fresh().await;
+    let request =
+        || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
+    let first = store.append(&key(), vec![request()]).await.unwrap().new.remove(0);
+    let receipt = wcdn_proto::pb::admin::v1::Receipt {
+        change: Some(first.to_wire()),
+        settled: true,
+        ..Default::default()
+    };
+    store.keep_receipts(std::slice::from_ref(&receipt)).await.unwrap();
+    let kept = store.change(&first.id).await.unwrap().unwrap();
+    assert_eq!(kept, (first.clone(), Some(receipt)));
+    assert!(store.unsettled(0, 10).await.unwrap().is_empty());
+    store.prune_changes(first.committed_at_ms).await.unwrap();
+    assert!(store.append(&key(), vec![request()]).await.unwrap().new.is_empty());
+    store.prune_changes(now_ms() + 60_000).await.unwrap();
+    assert!(store.change(&first.id).await.unwrap().is_none());
+    let second = store.append(&key(), vec![request()]).await.unwrap().new.remove(0);
+    assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
+}
+
+#[tokio::test]
 async fn frames_are_found_from_the_middle_of_one() {
     let (_folder, store) = fresh().await;
     append(&store, vec![Asked::Barrier, Asked::Barrier, Asked::Barrier]).await;

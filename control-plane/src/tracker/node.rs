@@ -22,18 +22,6 @@ pub(crate) struct Registered {
     pub(crate) strict: bool,
 }
 
-/// What a node said by datagram.
-#[derive(Debug)]
-pub(crate) struct Overheard {
-    pub(crate) node: NodeId,
-    pub(crate) region: Region,
-    /// Whether it stops serving when it cannot confirm the head.
-    pub(crate) strict: bool,
-    pub(crate) applied: Position,
-    /// When it was last heard, if it ever was.
-    pub(crate) at: Option<Instant>,
-}
-
 /// A node of an earlier run of the control plane.
 #[derive(Debug)]
 pub(crate) struct Known {
@@ -75,9 +63,17 @@ pub(super) struct Node {
     pub(super) session: Option<u64>,
     /// When it last was known to be at the head.
     pub(super) confirmed: Instant,
-    /// When its last session ended, or it was last heard by datagram.
+    /// When its last session ended.
     pub(super) left: Instant,
     pub(super) is_lost: bool,
+}
+
+impl Registered {
+    /// A node that confirms, and has not said yet who it is besides.
+    pub(crate) fn unnamed(node: NodeId, region: Region, strict: bool) -> Self {
+        let (version, edge_url) = (String::new(), String::new());
+        Self { node, region, incarnation: 0, version, edge_url, strict }
+    }
 }
 
 impl State {
@@ -96,19 +92,6 @@ impl Node {
     pub(super) fn known(known: Known, now: Instant) -> Self {
         let Known { who, applied, is_lost } = known;
         Self { who, applied, session: None, confirmed: now, left: now, is_lost }
-    }
-
-    /// A node that has had no session here.
-    pub(super) fn overheard(heard: &Overheard, at: Instant) -> Self {
-        let who = Registered {
-            node: heard.node.clone(),
-            region: heard.region.clone(),
-            incarnation: 0,
-            version: String::new(),
-            edge_url: String::new(),
-            strict: heard.strict,
-        };
-        Self::known(Known { who, applied: Position::ORIGIN, is_lost: false }, at)
     }
 
     pub(super) fn registered(

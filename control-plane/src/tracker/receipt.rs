@@ -79,11 +79,12 @@ impl Open {
         self.bell.send_replace(());
     }
 
-    /// This node tells what one of its events did.
+    /// This node tells what one of its events did. It may tell twice of one that it applied twice.
     pub(super) fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
         let events = self.change.events();
-        let Some(line) = self.lines.get_mut(name).filter(|line| line.told < events) else { return };
+        let Some(line) = self.lines.get_mut(name) else { return };
         line.add(outcome, self.change.last);
+        line.told += 1;
         if line.told == events && line.applied_after.is_some() {
             self.untold -= 1;
         }
@@ -119,7 +120,6 @@ impl Line {
         if read_back_rank(told.read_back()) > read_back_rank(sum.read_back()) {
             sum.read_back = told.read_back;
         }
-        self.told += 1;
     }
 }
 

@@ -154,6 +154,36 @@ async fn nodes_of_an_earlier_run_are_waited_for_before_they_are_heard() {
 }
 
 #[tokio::test]
+async fn a_node_that_is_heard_without_a_session_is_live_and_waited_for_until_it_is_silent() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.confirmed(who("c", false), at(0), clock.0, clock.0);
+    for node in ["a", "b"] {
+        tracker.heard(&name(node), at(1), clock.pass(10));
+    }
+    let (receipt, _) = tracker.receipt("x", clock.0).unwrap();
+    assert_eq!(states(&receipt)[2], NodeState::Pending);
+    tracker.confirmed(who("c", false), at(1), clock.0, clock.pass(10));
+    assert!(tracker.receipt("x", clock.0).unwrap().0.complete);
+    for _ in 0..20 {
+        clock.pass(1_000);
+        tracker.confirmed(who("c", false), at(1), clock.0, clock.0);
+        assert!(tracker.sweep(clock.0).lost.is_empty());
+    }
+    let heard = clock.0;
+    tracker.confirmed(who("c", false), at(1), heard, clock.pass(14_900));
+    assert!(tracker.sweep(clock.0).lost.is_empty());
+    assert_eq!(tracker.nodes(clock.0)[2].state, State::Unconfirmed);
+    tracker.confirmed(who("c", false), at(1), heard, clock.pass(100));
+    assert_eq!(tracker.sweep(clock.0).lost, [name("c")]);
+    tracker.confirmed(who("c", false), at(1), heard, clock.pass(10));
+    let last = |tracker: &Tracker, now| tracker.nodes(now).last().unwrap().state;
+    assert_eq!(last(&tracker, clock.0), State::Lost, "it was not heard again");
+    tracker.confirmed(who("c", false), at(1), clock.0, clock.0);
+    assert_eq!(last(&tracker, clock.0), State::Live);
+}
+
+#[tokio::test]
 async fn counts_are_sums_over_events_and_the_worst_is_told() {
     let (mut tracker, mut clock) = two();
     tracker.committed([change("w", 1, 1), change("x", 2, 3)], at(3), clock.0);
@@ -207,6 +237,7 @@ async fn memory_is_bounded_and_the_oldest_receipts_go_first() {
     }
     assert_eq!(tracker.open_receipts(), MAX_OPEN);
     assert_eq!(tracker.lines, 2 * MAX_OPEN);
+    assert_eq!(tracker.forgotten(), 10);
     assert!(tracker.receipt("c10", clock.0).is_none());
     assert!(tracker.receipt("c11", clock.0).is_some());
 }

@@ -70,6 +70,48 @@ async fn a_hundred_thousand_ids_go_out_and_come_back_in_parts() {
 }
 
 #[tokio::test]
+async fn what_was_pruned_cannot_be_replayed_and_is_in_the_snapshot() {
+    let mut stage = Stage::with(|config| config.log.max_frames = 1_024).await;
+    let id = |n: u32| BlobId::from_bytes(*blake3::hash(&n.to_be_bytes()).as_bytes());
+    let ids: Vec<_> = (0..30_000).map(|n| id(n).to_string()).collect();
+    let request = stage.keyed(PurgeRequest { ids, ..Default::default() });
+    let change = stage.admin.purge(request).await.unwrap().into_inner().change.unwrap();
+    let begin = Position { seq: 0, ..change.first.unwrap() };
+    // Old frames go when it starts, and each minute.
+    let mut stage = stage.restart(|_| {}).await;
+    let floor = pruned(&mut stage).await;
+    assert_eq!(floor, change.last.unwrap().seq - 1_024 + 1);
+    let request = stage.as_edge(ReplayRequest { after: Some(begin) });
+    let refused = stage.edge.replay(request).await.unwrap_err();
+    assert_eq!((refused.code(), reason(&refused)), (Code::OutOfRange, "LOG_TRUNCATED".into()));
+    let first = replay(&mut stage, Position { seq: floor - 1, ..begin }).await[0].first.seq;
+    assert_eq!(first, floor);
+    let request = stage.as_edge(GetSnapshotRequest {});
+    let parts = all(stage.edge.get_snapshot(request).await.unwrap().into_inner()).await.unwrap();
+    let slots = parts.into_iter().filter_map(|part| match part.part {
+        Some(Part::Removed(removed)) => Some(removed.slots),
+        _ => None,
+    });
+    let told: std::collections::BTreeSet<u32> = slots.flatten().collect();
+    assert_eq!(told, (0..30_000).map(|n| removal_slot(&id(n))).collect());
+}
+
+/// The floor, once there is one; it is asked for as fast as it is answered.
+async fn pruned(stage: &mut Stage) -> u64 {
+    let look = async {
+        loop {
+            let request = stage.keyed(GetStatusRequest {});
+            let floor = stage.admin.get_status(request).await.unwrap().into_inner().floor_seq;
+            if floor > 1 {
+                return floor;
+            }
+        }
+    };
+    let within = std::time::Duration::from_secs(20);
+    tokio::time::timeout(within, look).await.expect("old frames go")
+}
+
+#[tokio::test]
 async fn a_snapshot_has_what_was_removed_and_what_is_withheld() {
     let mut stage = Stage::begin().await;
     let purge = PurgeRequest { ids: vec![blob(1)], ..Default::default() };

@@ -92,13 +92,14 @@ impl Stage {
         request
     }
 
-    pub(crate) fn token(&self) -> String {
+    pub(crate) fn cluster_key(&self) -> Vec<u8> {
         let digits = std::fs::read_to_string(&self.config.cluster.key_file).unwrap();
-        let bytes: Vec<u8> = (0..64)
-            .step_by(2)
-            .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
-            .collect();
-        let token = blake3::derive_key("wcdn 2026 edge session token", &bytes);
+        let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+        (0..64).step_by(2).map(byte).collect()
+    }
+
+    pub(crate) fn token(&self) -> String {
+        let token = blake3::derive_key("wcdn 2026 edge session token", &self.cluster_key());
         blake3::Hash::from_bytes(token).to_hex().to_string()
     }
 

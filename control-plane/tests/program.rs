@@ -1,0 +1,116 @@
+//! The control plane as a process: its first key, its commands, its end.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+
+/// Longer than anything takes that is to happen.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn program(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wcdn-control-plane"));
+    command
+        .current_dir(home)
+        .env("WCDN_LISTEN__GRPC", "127.0.0.1:0")
+        .env("WCDN_LISTEN__ADMIN", "127.0.0.1:0")
+        .env("WCDN_LIMITS__DRAIN_DELAY", "0s")
+        .arg("--log-format=json")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// What one writes to its standard output until it says that it serves, and what it logged.
+async fn serving(child: &mut Child) -> String {
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let serves = async {
+        let mut logged = String::new();
+        while let Some(line) = log.next_line().await.unwrap() {
+            logged.push_str(&line);
+            if line.contains("control plane serves") {
+                return logged;
+            }
+        }
+        panic!("it ended early: {logged}")
+    };
+    timeout(PATIENCE, serves).await.expect("it serves")
+}
+
+async fn stopped(child: Child) -> String {
+    let id = child.id().unwrap().to_string();
+    let asked = Command::new("kill").arg("-TERM").arg(id).status().await.unwrap();
+    assert!(asked.success());
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it stops").unwrap();
+    assert!(output.status.success(), "{:?}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+async fn said(home: &TempDir, args: &[&str]) -> (i32, String, String) {
+    let output = program(home.path()).args(args).output();
+    let output = timeout(PATIENCE, output).await.expect("it ends").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test]
+async fn the_first_start_makes_keys_and_shows_the_api_key_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let mut first = program(home.path()).spawn().unwrap();
+    let logged = serving(&mut first).await;
+    assert!(logged.contains("issuer_key"), "edges need the public key: {logged}");
+    let shown = stopped(first).await;
+    let key = shown.lines().find_map(|line| line.trim().strip_prefix("wcdn_")).unwrap();
+    assert_eq!(key.len(), 70);
+    assert!(!logged.contains(key), "the key is in the log");
+    for file in ["cluster.key", "signing.key"] {
+        let mode =
+            home.path().join("wcdn-data").join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    let mut second = program(home.path()).spawn().unwrap();
+    serving(&mut second).await;
+    assert!(!stopped(second).await.contains("wcdn_"));
+}
+
+#[tokio::test]
+async fn a_copy_can_be_made_while_it_serves_and_brought_back_when_it_does_not() {
+    let home = tempfile::tempdir().unwrap();
+    let mut child = program(home.path()).spawn().unwrap();
+    serving(&mut child).await;
+    let (code, made, _) = said(&home, &["create-key", "ci"]).await;
+    assert!(code == 0 && made.starts_with("wcdn_"), "{code} {made}");
+    assert_eq!(said(&home, &["backup", "copy.db"]).await.0, 0);
+    let (code, _, told) = said(&home, &["restore", "copy.db"]).await;
+    assert!(code == 1 && told.contains("another process serves"), "{code} {told}");
+    let (code, _, told) = said(&home, &[]).await;
+    assert!(code == 1 && told.contains("another process serves"), "{code} {told}");
+    stopped(child).await;
+    let (code, told, _) = said(&home, &["restore", "copy.db"]).await;
+    assert!(code == 0 && told.contains("control-plane.db.replaced"), "{code} {told}");
+}
+
+#[tokio::test]
+async fn a_check_finds_what_is_wrong_and_makes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    assert_eq!(said(&home, &["--check-config"]).await.0, 0);
+    assert!(!home.path().join("wcdn-data").exists());
+    std::fs::write(home.path().join("bad.key"), "short").unwrap();
+    let checked = program(home.path())
+        .env("WCDN_CLUSTER__KEY_FILE", "bad.key")
+        .env("WCDN_LOG__MAX_WAITING", "1")
+        .arg("--check-config")
+        .output();
+    let output = timeout(PATIENCE, checked).await.expect("it ends").unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.contains("cluster.key_file is of no use: "), "{told}");
+}
