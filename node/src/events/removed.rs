@@ -6,7 +6,7 @@
 //! bring anything back.
 //!
 //! The table never forgets: one number a slot, the latest event that removed an id in it. Two ids that
-//! share a slot cost a needless fetch, and for the latest removals not even that ([`Recent`]).
+//! share a slot cost a needless fetch, and for the latest removals not even that (`Recent`).
 //!
 //! # Memory ordering
 //!
