@@ -52,15 +52,11 @@ async fn a_purge_is_reported_with_what_it_did_and_the_next_answer_is_fresh() {
     let outcome = outcome().unwrap();
     assert_eq!((outcome.memory_removed, outcome.redis_removed), (1, 0));
     assert_eq!((outcome.redis(), outcome.read_back()), (RedisOutcome::None, ReadBack::Clean));
-    let metrics = viewer::get(node.node.admin_addr(), "/metrics").await.body;
-    let metrics = String::from_utf8(metrics).unwrap();
-    let value = |name: &str| {
-        let line = metrics.lines().find(|line| line.starts_with(&format!("wcdn_{name}{{")));
-        line.and_then(|line| line.rsplit(' ').next()).unwrap_or("none").to_owned()
-    };
-    assert_eq!(value("events_applied_seq"), "11");
-    assert_eq!(value("events_removed_slots"), "1");
-    assert_eq!(value("events_session"), "1");
+    for (name, value) in
+        [("events_applied_seq", "11"), ("events_removed_slots", "1"), ("events_session", "1")]
+    {
+        assert_eq!(node.metric(name).await, value, "{name}");
+    }
 }
 
 #[tokio::test]
