@@ -30,7 +30,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 use wcdn_proto::{BlobId, ContentId, Position};
 
 use self::{blocked::Blocked, disk::Kept, positions::Positions, removed::Removed};
@@ -52,8 +53,9 @@ pub struct Log {
     has_begun: AtomicBool,
     /// How often something was blocked; responses that run compare it before each piece.
     blocks: AtomicU64,
-    /// The same, for connections, which wait for it.
-    blocking: watch::Sender<u64>,
+    /// Cancelled, and another put in its place, whenever something is blocked. Each connection waits
+    /// for a child of its own, so that none waits for a lock that another holds.
+    blocking: Mutex<CancellationToken>,
 }
 
 /// How a log is followed.
@@ -99,20 +101,24 @@ impl Log {
                 blocked.hear(&[*id], *word);
             }
         }
+        // Removals are kept as they came, out of order: what is fetched now is newer than all of them.
+        let latest = kept.map_or(0, |kept| kept.removals.latest());
         let is_alone = follows == Follows::None;
         let lease = match follows {
             Follows::Confirmed(lease) => Some(lease),
             Follows::None | Follows::Log => None,
         };
+        let positions = Positions::new(position, !is_alone);
+        positions.hear(Position { epoch: removed.epoch(), seq: latest });
         Self {
             removed,
             blocked,
-            positions: Positions::new(position, !is_alone),
+            positions,
             metrics,
             lease,
             has_begun: AtomicBool::new(is_alone || position > Position::ORIGIN),
             blocks: AtomicU64::new(0),
-            blocking: watch::Sender::new(0),
+            blocking: Mutex::default(),
         }
     }
 
@@ -149,8 +155,8 @@ impl Log {
     /// Cuts responses that are withheld by now.
     pub fn cut(&self) {
         // After the ids stand in the set: whoever sees the new number looks there.
-        let blocks = self.blocks.fetch_add(1, SeqCst) + 1;
-        self.blocking.send_replace(blocks);
+        self.blocks.fetch_add(1, SeqCst);
+        std::mem::take(&mut *self.blocking.lock()).cancel();
     }
 
     /// How often something was blocked; read before a response is checked, it is how the response
@@ -159,9 +165,9 @@ impl Log {
         self.blocks.load(SeqCst)
     }
 
-    /// Changes whenever something was blocked.
-    pub fn watch_blocks(&self) -> watch::Receiver<u64> {
-        self.blocking.subscribe()
+    /// Cancelled once something is blocked.
+    pub fn next_block(&self) -> CancellationToken {
+        self.blocking.lock().child_token()
     }
 
     /// Enough is known to answer, or it cannot be had.

@@ -109,6 +109,14 @@ impl Running {
         .await;
     }
 
+    /// What the metric without further labels says.
+    async fn metric(&self, name: &str) -> String {
+        let page = viewer::get(self.node.admin_addr(), "/metrics").await.body;
+        let page = String::from_utf8(page).unwrap();
+        let line = page.lines().find(|line| line.starts_with(&format!("wcdn_{name}{{")));
+        line.and_then(|line| line.rsplit(' ').next()).unwrap_or("none").to_owned()
+    }
+
     /// As the event plane does.
     async fn apply(&self, seq: u64, change: Change) {
         let first = Position { epoch: 1, seq };

@@ -99,7 +99,7 @@ impl Control {
 }
 
 impl Gossip {
-    /// The control plane's public keys; those that are none are left out, as [`Self::check`] tells.
+    /// The control plane's public keys; those that are none are left out; checking tells of them.
     pub fn keys(&self) -> IssuerKeys {
         let keys = self.issuer_keys.iter().filter_map(|key| key.parse::<IssuerKey>().ok());
         IssuerKeys::new(keys.collect())

@@ -132,6 +132,9 @@ async fn collect(
         return Err(Trouble::Malformed("does not begin with its head"));
     };
     let mut collected = Collected::new(&head);
+    if head.floor_seq > collected.position.seq {
+        return Err(Trouble::Malformed("removes everything beyond its position"));
+    }
     while let Some(GetSnapshotResponse { part }) = timed(parts.message()).await? {
         if let Some(part) = part {
             collected.add(part)?;
@@ -173,6 +176,10 @@ impl Collected {
                     || removed.slots.iter().any(|slot| *slot >= REMOVAL_SLOTS)
                 {
                     return Err(Trouble::Malformed("has slots beyond the table"));
+                }
+                // Nothing that is fetched could ever be as new.
+                if removed.seqs.iter().any(|seq| *seq > self.position.seq) {
+                    return Err(Trouble::Malformed("removes beyond its position"));
                 }
                 removals.slots.extend(removed.slots.into_iter().zip(removed.seqs));
             }

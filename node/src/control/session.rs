@@ -71,6 +71,10 @@ enum Ended {
 /// How long a report waits for more to tell.
 const COALESCE: Duration = Duration::from_millis(20);
 
+/// A node that has nothing to tell tells so this often: where there is no gossip, it is by its reports
+/// that a control plane knows that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+
 /// Outcomes in one report.
 const MAX_OUTCOMES: usize = 1000;
 
@@ -173,10 +177,10 @@ impl Session {
     ) -> Ended {
         let mut applied = self.log.positions.watch();
         let mut answers = FuturesUnordered::new();
-        // What was applied or done while there was no session.
-        let mut report_at = Some(Instant::now());
+        // At once: what was applied or done while there was no session.
+        let mut report_at = Instant::now();
+        let soon = |at: Instant| at.min(Instant::now() + COALESCE);
         loop {
-            let due = report_at.unwrap_or_else(Instant::now);
             tokio::select! {
                 message = down.message(), if answers.len() < MAX_ASKS => {
                     match message {
@@ -194,15 +198,11 @@ impl Session {
                     // A control plane that does not read asks in vain.
                     let _was_sent = up.try_send(request(Up::Answer(answer))).is_ok();
                 }
-                Ok(()) = applied.changed() => {
-                    report_at.get_or_insert_with(|| Instant::now() + COALESCE);
-                }
-                () = self.outcomes.wait() => {
-                    report_at.get_or_insert_with(|| Instant::now() + COALESCE);
-                }
-                () = sleep_until(due), if report_at.is_some() => {
-                    let is_sent = self.report(up);
-                    report_at = (!is_sent).then(|| Instant::now() + COALESCE);
+                Ok(()) = applied.changed() => report_at = soon(report_at),
+                () = self.outcomes.wait() => report_at = soon(report_at),
+                () = sleep_until(report_at) => {
+                    let pause = if self.report(up) { HEARTBEAT } else { COALESCE };
+                    report_at = Instant::now() + pause;
                 }
             }
         }

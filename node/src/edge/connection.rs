@@ -262,7 +262,7 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
     pin!(serving);
     let tick = sleep(Watcher::interval(&edge.viewers.limits.load()));
     let stopping = shutdown.cancelled();
-    let mut blocks = edge.log.watch_blocks();
+    let mut block = edge.log.next_block();
     pin!(tick, stopping);
     let (mut stops, mut asked) = (false, false);
     loop {
@@ -290,7 +290,8 @@ pub(super) async fn watch<C: Future<Output = hyper::Result<()>>>(
                     }
                 }
             }
-            Ok(()) = blocks.changed() => {
+            () = block.cancelled() => {
+                block = edge.log.next_block();
                 if connection.sends_withheld() {
                     edge.metrics.events.cut.inc();
                     connection.fate.cut();

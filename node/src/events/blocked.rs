@@ -81,7 +81,6 @@ impl Blocked {
         for id in ids {
             self.put(&mut words, *id, word);
         }
-        self.recount(&words);
     }
 
     /// Takes what a snapshot of everything up to `at` withholds. What was blocked in the same epoch
@@ -89,10 +88,11 @@ impl Blocked {
     pub fn replace(&self, ids: &[ContentId], at: Position) {
         let mut words = self.words.write();
         words.retain(|_, word| word.at.epoch != at.epoch || word.at > at);
+        let count = words.values().filter(|word| word.is_blocked).count();
+        self.count.store(count, Relaxed);
         for id in ids {
             self.put(&mut words, *id, Word { at, is_blocked: true });
         }
-        self.recount(&words);
     }
 
     fn put(&self, words: &mut Words, id: ContentId, word: Word) {
@@ -104,7 +104,10 @@ impl Blocked {
             let (place, bit) = place(&id.blob());
             self.filter[place].fetch_or(bit, SeqCst);
         }
-        words.insert(id, word);
+        let was_blocked = words.insert(id, word).is_some_and(|word| word.is_blocked);
+        // Only whoever holds the lock changes it.
+        self.count.fetch_add(usize::from(word.is_blocked), Relaxed);
+        self.count.fetch_sub(usize::from(was_blocked), Relaxed);
     }
 
     /// Forgets ends that no older block can follow: everything up to `at` has been heard.
@@ -120,11 +123,6 @@ impl Blocked {
     /// Ids withheld.
     pub fn count(&self) -> usize {
         self.count.load(Relaxed)
-    }
-
-    fn recount(&self, words: &Words) {
-        let count = words.values().filter(|word| word.is_blocked).count();
-        self.count.store(count, Relaxed);
     }
 }
 

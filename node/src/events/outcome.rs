@@ -138,15 +138,6 @@ impl Outcomes {
         }
         taken
     }
-
-    /// Takes back what could not be told.
-    pub fn put_back(&self, outcomes: Vec<Outcome>) {
-        for outcome in outcomes {
-            let Some(event::Position { epoch, seq }) = outcome.position else { continue };
-            self.put(Position { epoch, seq }, outcome);
-        }
-        self.more.notify_one();
-    }
 }
 
 #[cfg(test)]
@@ -158,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_event_did_twice_is_told_once_and_what_could_not_be_told_is_kept() {
+    fn what_one_event_did_twice_is_told_once_and_the_oldest_is_told_first() {
         let outcomes = Outcomes::new(Arc::default());
         let did = Did { memory_removed: 2, fills_marked: 1 };
         outcomes.done(at(7), did, Some(Removal::done(1, Some(true))));
@@ -167,9 +158,8 @@ mod tests {
         let taken = outcomes.take(1);
         assert_eq!((taken[0].memory_removed, taken[0].fills_marked), (4, 2));
         assert_eq!(taken[0].redis(), RedisOutcome::Unreachable);
-        outcomes.put_back(taken);
         let seqs = outcomes.take(10).into_iter().filter_map(|it| it.position).map(|it| it.seq);
-        assert_eq!(seqs.collect::<Vec<_>>(), [7, 8]);
+        assert_eq!(seqs.collect::<Vec<_>>(), [8]);
     }
 
     #[test]

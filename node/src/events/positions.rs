@@ -73,8 +73,11 @@ impl Positions {
         self.catch_up();
     }
 
-    /// The log ended here, a moment ago.
+    /// The log ended here, a moment ago. The end of an older log than is followed means nothing.
     pub fn head(&self, head: Position) {
+        if head.epoch < self.applied().epoch {
+            return;
+        }
         let mut first = self.first_head.lock();
         if first.is_none_or(|first| first.epoch < head.epoch) {
             *first = Some(head);
@@ -159,6 +162,9 @@ mod tests {
         positions.advance(at(1, 8));
         positions.head(at(2, 3));
         assert!(positions.has_caught_up());
+        let newer = Positions::new(at(3, 5), true);
+        newer.head(at(2, 3));
+        assert!(!newer.has_caught_up(), "the head of an older log says nothing of this one");
         assert!(Positions::new(Position::ORIGIN, false).has_caught_up(), "there is no log");
     }
 

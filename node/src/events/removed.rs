@@ -6,7 +6,7 @@
 //! bring anything back.
 //!
 //! The table never forgets: one number a slot, the latest event that removed an id in it. Two ids that
-//! share a slot cost a needless fetch, and for the latest removals not even that ([`Recent`]).
+//! share a slot cost a needless fetch, and for the latest removals not even that (`Recent`).
 //!
 //! # Memory ordering
 //!
@@ -68,6 +68,13 @@ pub struct Removals {
     pub floor: u64,
     /// Slots that are not zero.
     pub slots: Vec<(u32, u64)>,
+}
+
+impl Removals {
+    /// The latest of them.
+    pub fn latest(&self) -> u64 {
+        self.slots.iter().map(|(_, seq)| *seq).fold(self.floor, u64::max)
+    }
 }
 
 /// Removals that are known by id.
@@ -169,11 +176,10 @@ impl Removed {
         if !self.enter(removals.epoch, &mut recent) {
             return false;
         }
-        let mut latest = removals.floor;
         for &(slot, seq) in &removals.slots {
-            latest = latest.max(seq);
             self.raise(slot, seq);
         }
+        let latest = removals.latest();
         self.floor.fetch_max(removals.floor, Release);
         // Of these the ids are not known.
         recent.complete_after = recent.complete_after.max(latest);

@@ -110,6 +110,11 @@ async fn a_running_response_is_cut_when_its_id_is_blocked_and_runs_on_when_it_is
     let purged = viewer::end(purged).await;
     assert!(purged.is_whole() && purged.status == 200, "{}", purged.body.len());
     node.block(12, ContentId::Blob(id)).await;
+    eventually("it is cut, though its viewer takes nothing", async || {
+        node.metric("connections").await == "0"
+    })
+    .await;
+    assert_ne!(node.metric("events_responses_cut_total").await, "0");
     let blocked = viewer::end(blocked).await;
     assert_eq!(blocked.status, 200);
     assert!(!blocked.is_whole());

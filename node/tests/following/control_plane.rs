@@ -7,7 +7,10 @@ use parking_lot::Mutex;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Request, Response, Status, Streaming, transport::Server};
+use tonic::{
+    Request, Response, Status, Streaming,
+    transport::{Certificate, Identity, Server, ServerTlsConfig},
+};
 use wcdn_proto::{
     REMOVAL_SLOTS,
     pb::{
@@ -51,15 +54,29 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl ControlPlane {
     pub async fn start(cluster_key: &[u8; 32]) -> Self {
+        Self::serve(cluster_key, "http", Server::builder()).await
+    }
+
+    /// Over TLS; nodes must show a certificate of `client_ca`.
+    pub async fn start_with_tls(
+        cluster_key: &[u8; 32],
+        identity: Identity,
+        client_ca: Certificate,
+    ) -> Self {
+        let tls = ServerTlsConfig::new().identity(identity).client_ca_root(client_ca);
+        Self::serve(cluster_key, "https", Server::builder().tls_config(tls).unwrap()).await
+    }
+
+    async fn serve(cluster_key: &[u8; 32], scheme: &str, mut server: Server) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let token = blake3::derive_key("wcdn 2026 edge session token", cluster_key);
         let control_plane = Self {
-            url: format!("http://{}", listener.local_addr().unwrap()),
+            url: format!("{scheme}://{}", listener.local_addr().unwrap()),
             said: Arc::default(),
             token: format!("Bearer {}", blake3::Hash::from_bytes(token).to_hex()),
             shutdown: CancellationToken::new(),
         };
-        let serving = Server::builder()
+        let serving = server
             .add_service(EdgeServiceServer::new(control_plane.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let shutdown = control_plane.shutdown.clone();

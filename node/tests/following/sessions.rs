@@ -1,9 +1,12 @@
 //! The session with the control plane.
 
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
 use bytes::Bytes;
+use tonic::transport::{Certificate, Identity};
 use wcdn_gossip::seam::{Catchup as _, CaughtUp};
 use wcdn_proto::{
-    BlobId, ContentId, Position, Purge,
+    BlobId, ContentId, Position, Purge, Span,
     pb::edge::v1::{Origin, OriginPool, ReadBack, RedisOutcome, session_response::Kind},
 };
 
@@ -49,6 +52,11 @@ async fn a_purge_is_reported_with_what_it_did_and_the_next_answer_is_fresh() {
     let outcome = outcome().unwrap();
     assert_eq!((outcome.memory_removed, outcome.redis_removed), (1, 0));
     assert_eq!((outcome.redis(), outcome.read_back()), (RedisOutcome::None, ReadBack::Clean));
+    for (name, value) in
+        [("events_applied_seq", "11"), ("events_removed_slots", "1"), ("events_session", "1")]
+    {
+        assert_eq!(node.metric(name).await, value, "{name}");
+    }
 }
 
 #[tokio::test]
@@ -110,6 +118,54 @@ async fn the_next_control_plane_is_taken_where_one_is_gone() {
             .said(|said| said.registered.iter().any(|it| it.applied.is_some_and(|at| at.seq == 10)))
     })
     .await;
+}
+
+/// A certificate for 127.0.0.1 that its own authority made, and its key.
+fn certificate() -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[tokio::test]
+async fn over_tls_each_side_shows_a_certificate_that_the_other_believes() {
+    let scene = Scene::new().await;
+    let (theirs, ours) = (certificate(), certificate());
+    let identity = Identity::from_pem(&theirs.0, &theirs.1);
+    let client_ca = Certificate::from_pem(&ours.0);
+    let control_plane = ControlPlane::start_with_tls(&CLUSTER_KEY, identity, client_ca).await;
+    control_plane.said(|said| said.head = (1, 10));
+    let file = |name: &str, text: &str| {
+        let path = scene.home.path().join(name);
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        Some(path)
+    };
+    let (ca, crt, key) = (file("ca", &theirs.0), file("crt", &ours.0), file("key", &ours.1));
+    let node = scene.start(|config| {
+        config.control.endpoints = vec![control_plane.url.clone()];
+        (config.control.ca_file, config.control.certificate) = (ca.clone(), crt);
+        config.control.key = key;
+    });
+    node.is_ready().await;
+    let stranger = scene.start(|config| {
+        config.node.state_dir = None;
+        config.control.endpoints = vec![control_plane.url.clone()];
+        config.control.ca_file = ca;
+        config.control.start_grace = Span::secs(2);
+    });
+    stranger.is_ready().await;
+    assert_eq!(control_plane.said(|said| said.registered.len()), 1, "a stranger has no session");
+}
+
+#[tokio::test]
+async fn a_node_that_has_nothing_to_tell_says_that_it_is_there() {
+    let scene = Scene::new().await;
+    let _node = scene.ready().await;
+    let reports = || scene.control_plane.said(|said| said.reports.len());
+    eventually("the first reports are there", async || reports() >= 2).await;
+    let before = reports();
+    eventually("more come", async || reports() >= before + 2).await;
 }
 
 #[tokio::test]

@@ -108,6 +108,16 @@ async fn damage_at_any_byte_of_one_file_forgets_no_block() {
     }
 }
 
+#[test]
+fn what_was_removed_out_of_order_can_be_fetched_again_after_a_restart() {
+    let ahead = Kept { removals: Removals { epoch: 2, floor: 4, slots: vec![(0, 41)] }, ..kept() };
+    let log = log(&ahead);
+    let id = BlobId::from_bytes([0; 32]);
+    assert!(log.removed.covers(&id, at(2, 40)));
+    assert!(!log.removed.covers(&id, log.positions.known()));
+    assert_eq!(log.positions.applied(), at(2, 30));
+}
+
 #[tokio::test]
 async fn a_torn_record_leaves_room_for_the_next() {
     let home = tempfile::tempdir().unwrap();

@@ -18,7 +18,7 @@ use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
 };
-use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
+use wcdn_walrus::{Encoding, HttpClient, HttpOptions, blob_id};
 
 use super::super::*;
 use crate::{
@@ -62,6 +62,15 @@ pub(super) struct Origin {
 
 /// Bytes of every blob: several pieces.
 pub(super) const LENGTH: usize = 48 << 10;
+
+fn encoding() -> Encoding {
+    Encoding::new(10).unwrap()
+}
+
+/// The id that the bytes of a version really have.
+pub(super) fn id_of(version: u64) -> BlobId {
+    blob_id(encoding(), &[body(version)]).unwrap()
+}
 
 fn body(version: u64) -> Bytes {
     version.to_le_bytes().repeat(LENGTH / 8).into()
@@ -127,6 +136,8 @@ pub(super) struct Parts<'a> {
     pub(super) origin: &'a str,
     pub(super) redis: Option<&'a str>,
     pub(super) disk: Option<&'a Path>,
+    /// Whether bytes are checked against their id.
+    pub(super) checks: bool,
 }
 
 /// Nobody is there.
@@ -138,23 +149,25 @@ impl Scene {
     }
 
     pub(super) async fn following(follows: Follows) -> Self {
-        Self::of(&Parts { follows, origin: NOWHERE, redis: None, disk: None }).await
+        Self::of(&Parts { follows, origin: NOWHERE, redis: None, disk: None, checks: false }).await
     }
 
     pub(super) async fn with_disk(dir: &Path) -> Self {
         let follows = Follows::Log;
-        Self::of(&Parts { follows, origin: NOWHERE, redis: None, disk: Some(dir) }).await
+        Self::of(&Parts { follows, origin: NOWHERE, redis: None, disk: Some(dir), checks: false })
+            .await
     }
 
     pub(super) async fn of(parts: &Parts<'_>) -> Self {
         let mut config = Config::default();
-        // Bytes that no id can be computed from: they are not checked.
-        config.verify.mode = Mode::Off;
+        if !parts.checks {
+            config.verify.mode = Mode::Off;
+        }
         config.verify.workers = 1;
         config.limits.misses_per_client = 0;
         config.redis.timeout = wcdn_proto::Span::secs(5);
         config.redis.urls.extend(parts.redis.map(str::to_owned));
-        let encoding = Encoding::new(10).unwrap();
+        let encoding = encoding();
         let (metrics, _) = Metrics::new("test", "test");
         let metrics = Arc::new(metrics);
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
@@ -162,7 +175,7 @@ impl Scene {
         // As if events had come before.
         log.removed.begin(1);
         log.positions.hear(at(1, 0));
-        let cache = Arc::new(Cache::new(&config.cache, false, Arc::clone(&log)));
+        let cache = Arc::new(Cache::new(&config.cache, parts.checks, Arc::clone(&log)));
         let redis = match parts.redis {
             Some(_) => Some(redis(&config, &log, &metrics, &tasks, &shutdown).await),
             None => None,
