@@ -7,8 +7,12 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tonic::{Request, Status, Streaming};
-use wcdn_proto::pb::edge::v1::{
-    self as edge, Holding, OriginPool, session_request::Kind as Up, session_response::Kind as Down,
+use wcdn_proto::{
+    Position,
+    pb::edge::v1::{
+        self as edge, Holding, OriginPool, session_request::Kind as Up,
+        session_response::Kind as Down,
+    },
 };
 
 use super::{
