@@ -375,3 +375,6 @@ impl EdgeBrain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

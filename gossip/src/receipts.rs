@@ -12,7 +12,7 @@ use crate::time::Time;
 /// The most commits whose time is remembered.
 const MAX_COMMITS: usize = 16_384;
 
-/// The most steps of a node that are remembered: 24 kB a node. Each step is one confirmation, of
+/// The most steps of a node that are remembered: 32 kB a node. Each step is one confirmation, of
 /// however many events; 1,024 are five seconds of acks at their highest rate.
 const MAX_STEPS: usize = 1_024;
 

@@ -90,8 +90,15 @@ impl Node {
         self.applied.raise(seq);
         // Its ranges above are what it told last: they are few, and what it told before is below.
         applied.above.iter().for_each(|&range| self.applied.insert(range));
-        self.steps.note(self.applied(), now);
         self.measure(outbox, now);
+    }
+
+    /// Counts what it has confirmed, as far as the log is known to reach. Whoever claims more has
+    /// heard of a commit first, or has the state of another log: time will tell.
+    pub(super) fn settle(&mut self, head: Position, now: Time) {
+        if self.applied() <= head {
+            self.steps.note(self.applied(), now);
+        }
     }
 
     /// Whether it has all of a frame, or has gone on to a newer log.

@@ -56,6 +56,8 @@ impl IssuerBrain {
         }
         self.ring.insert(frame);
         self.commits.publish(last, now);
+        let head = self.commits.head();
+        self.nodes.values_mut().for_each(|node| node.settle(head, now));
         let range = SeqRange { first: first.seq, last: last.seq };
         self.outbox.publish(first.epoch, range, self.settings.ring.frames);
         self.counts.published += 1;
