@@ -118,16 +118,11 @@ impl IssuerBrain {
                 self.counts.resends += 1;
                 out.push(Action::Send { to, message });
             }
-            let next_reminder = match reminder {
-                Some(Ok(())) => {
-                    self.counts.reminders += 1;
-                    out.push(Action::Send { to, message: Message::Head(head) });
-                    Some(now + timing.min_resend)
-                }
-                Some(Err(at)) => Some(at),
-                None => None,
-            };
-            for at in [next, next_reminder].into_iter().flatten() {
+            if let Some((true, _)) = reminder {
+                self.counts.reminders += 1;
+                out.push(Action::Send { to, message: Message::Head(head) });
+            }
+            for at in [next, reminder.map(|(_, at)| at)].into_iter().flatten() {
                 self.look_at(at.max(now + LOOK_INTERVAL));
             }
         }

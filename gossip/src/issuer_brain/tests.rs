@@ -45,7 +45,7 @@ fn member(n: u8, role: Role, is_live: bool) -> Member {
 
 fn standing(n: u8, incarnation: u64, seq: u64) -> Standing {
     let applied = Applied::upto(at(1, seq));
-    Standing { node: name(n), incarnation, region: here(), is_strict: n % 2 == 0, applied }
+    Standing { node: name(n), incarnation, region: here(), is_strict: n.is_multiple_of(2), applied }
 }
 
 /// An issuer with edges 1, 2, … and another issuer.
