@@ -138,7 +138,38 @@ fn an_edge_reads_the_log_when_it_starts_until_its_end() {
     assert_eq!((applies(&actions), reads(&actions)), (2, 1));
     assert_eq!(edge.0.applied(), at(1, 6));
     edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![]))), ms(9));
-    assert!(edge.pass(ms(60_000)).is_empty());
+    assert!(edge.pass(ms(2_999)).is_empty());
+}
+
+#[test]
+fn an_edge_that_hears_no_datagram_reads_the_log_every_few_seconds() {
+    let mut edge = Edge::new(at(1, 4));
+    let mut tries = Vec::new();
+    while let Some(now) = edge.0.deadline().filter(|at| *at <= ms(60_000)) {
+        if reads(&edge.0.handle(Input::Tick, now)) > 0 {
+            tries.push(now);
+            edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![]))), now);
+        }
+    }
+    assert!(tries.windows(2).all(|two| two[1] - two[0] == ms(3_000)), "{tries:?}");
+    assert_eq!(edge.0.confirmed(), tries.last().copied());
+}
+
+#[test]
+fn the_end_of_a_log_confirms_the_head_as_of_when_the_reading_began() {
+    let mut edge = Edge::new(at(1, 4));
+    edge.0.handle(Input::Tick, ms(7));
+    edge.push(&[frame(1, 5)], ms(20));
+    edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![]))), ms(50));
+    assert_eq!(edge.0.confirmed(), Some(ms(7)));
+}
+
+#[test]
+fn a_log_that_ends_before_what_is_known_confirms_nothing() {
+    let mut edge = Edge::new(at(1, 4));
+    edge.push(&[frame(1, 6)], ms(0));
+    edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![]))), ms(50));
+    assert_eq!((edge.0.applied(), edge.0.confirmed()), (at(1, 4), None));
 }
 
 #[test]
@@ -206,7 +237,7 @@ fn a_lease_counts_from_its_poll_once_its_head_is_applied() {
     let mut edge = Edge::begun(at(1, 0));
     let (nonce, sent) = edge.poll(ms(300));
     edge.answer(nonce, at(1, 1), ms(400));
-    assert_eq!((edge.0.confirmed(), edge.0.known()), (None, at(1, 1)));
+    assert_eq!((edge.0.confirmed(), edge.0.known()), (Some(ms(0)), at(1, 1)));
     edge.push(&[frame(1, 1)], ms(430));
     assert_eq!(edge.0.confirmed(), Some(sent));
 }
@@ -224,9 +255,9 @@ fn a_lease_that_nobody_asked_for_or_signed_or_of_a_lower_epoch_counts_nothing() 
         key_hint: key().public().hint().to_vec().into(),
     };
     edge.hear(ISSUERS[0], Message::Lease(lease), ms(310));
-    assert_eq!(edge.0.confirmed(), None);
+    assert_eq!(edge.0.confirmed(), Some(ms(0)));
     edge.answer(nonce, at(2, 0), ms(320));
-    assert!(edge.0.confirmed().is_some());
+    assert_eq!(edge.0.confirmed(), Some(ms(300)));
 }
 
 #[test]
@@ -303,7 +334,7 @@ fn a_head_that_does_not_exist_is_looked_for_and_then_forgotten() {
     edge.pass(ms(1_000));
     edge.0.handle(Input::Hint(at(9, 9)), ms(1_000));
     edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![]))), ms(1_010));
-    let later = edge.pass(ms(60_000));
+    let later = edge.pass(ms(2_999));
     assert_eq!(reads(later.iter().map(|(_, action)| action)), 0);
     assert_eq!((edge.0.applied(), edge.0.known()), (at(1, 5), at(1, 5)));
 }

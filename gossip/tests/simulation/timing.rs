@@ -8,7 +8,7 @@ use wcdn_gossip::{edge_brain::EdgeBrain, receipts::Confirmation};
 
 use crate::{
     calm, ms,
-    world::{Shape, Weather, World},
+    world::{Shape, WINDOW, Weather, World},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -88,7 +88,7 @@ fn at_half_of_loss_nothing_is_lost() {
         world.run(ms(20));
     }
     let time = until(&mut world, |world| is_everywhere(world) && is_receipted(world));
-    assert!(time <= Duration::from_secs(2), "{time:?}");
+    assert!(time <= Duration::from_secs(3), "{time:?}");
 }
 
 #[test]
@@ -104,6 +104,20 @@ fn a_partition_that_heals_is_mended_within_150_ms() {
     assert!(!is_everywhere(&world));
     let time = until(&mut world, is_everywhere);
     assert!(time <= ms(150), "{time:?}");
+}
+
+#[test]
+fn where_no_datagram_comes_through_the_log_is_read_every_few_seconds() {
+    let shape = Shape { edges: 5, issuers: 1, regions: 1 };
+    let mut world = begun(shape, Weather { loss: 1.0, ..calm(ms(5)) });
+    world.log_away = Duration::ZERO;
+    world.run(Duration::from_secs(10));
+    for n in 0..5 {
+        world.purge(0, n);
+        let time = until(&mut world, is_everywhere);
+        assert!(time <= WINDOW * 3 / 5 + ms(150), "{time:?}");
+        assert!((0..5).all(|edge| world.holds_lease(edge)));
+    }
 }
 
 #[test]
