@@ -55,7 +55,7 @@ impl IssuerBrain {
             self.copies.clear();
         }
         self.ring.insert(frame);
-        self.commits.publish(last, now);
+        self.commits.publish(first, last, now);
         let head = self.commits.head();
         self.nodes.values_mut().for_each(|node| node.settle(head, now));
         let range = SeqRange { first: first.seq, last: last.seq };
