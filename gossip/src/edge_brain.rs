@@ -126,6 +126,9 @@ impl EdgeBrain {
         }
         self.catching.watch(&self.progress, now);
         self.leases.settle(self.progress.applied());
+        if let Some(confirmed) = self.leases.confirmed() {
+            self.catching.saw(confirmed);
+        }
         self.run_timers(now, &mut actions);
         actions
     }
@@ -272,7 +275,8 @@ impl EdgeBrain {
             None => return self.catching.failed(now, &mut self.rng),
             Some(CaughtUp::Snapshot(position)) => self.progress.rebase(position),
             Some(CaughtUp::Frames(frames)) if frames.is_empty() => {
-                return self.catching.ended(&mut self.progress, now, &mut self.rng);
+                let proven = self.catching.ended(&mut self.progress, now, &mut self.rng);
+                return self.leases.confirm(proven);
             }
             Some(CaughtUp::Frames(frames)) => frames.into_iter().for_each(|encoded| {
                 self.take_frame(encoded, out);
@@ -303,7 +307,7 @@ impl EdgeBrain {
         }
         let due = self.catching.due(&self.progress, &self.settings.timing);
         if due.is_some_and(|at| at <= now) {
-            self.catching.begin(&self.progress);
+            self.catching.begin(&self.progress, now);
             self.counts.catch_ups += 1;
             out.push(Action::CatchUp { after: self.progress.applied() });
         }
@@ -375,3 +379,6 @@ impl EdgeBrain {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -219,6 +219,7 @@ impl IssuerBrain {
         (node.region, node.is_strict, node.heard) = (region, is_strict, Some(now));
         node.sender = from.or(node.sender);
         node.confirm(&applied, &self.outbox, now);
+        node.settle(self.commits.head(), now);
         if before != (node.steps.upto(), node.is_strict) {
             self.revision += 1;
         }
@@ -334,6 +335,11 @@ impl IssuerBrain {
             self.copies.clear();
         }
         self.commits.hear(upto, now);
+        self.nodes.values_mut().for_each(|node| node.settle(upto, now));
+        self.revision += 1;
         self.look_at(now);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use crate::time::Time;
 /// The most commits whose time is remembered.
 const MAX_COMMITS: usize = 16_384;
 
-/// The most steps of a node that are remembered: 24 kB a node. Each step is one confirmation, of
+/// The most steps of a node that are remembered: 32 kB a node. Each step is one confirmation, of
 /// however many events; 1,024 are five seconds of acks at their highest rate.
 const MAX_STEPS: usize = 1_024;
 
@@ -57,25 +57,27 @@ pub(crate) struct Commits(VecDeque<Commit>);
 struct Commit {
     upto: Position,
     at: Time,
-    /// Whether this issuer published it, so that the time means something to people.
-    is_own: bool,
+    /// The first position of what this issuer published then, if it did: only of that the time means
+    /// something to people.
+    own: Option<Position>,
 }
 
 impl Commits {
     /// Notes that somebody committed everything up to a position.
     pub(crate) fn hear(&mut self, upto: Position, now: Time) {
         if self.head() < upto {
-            self.push(self.0.len(), Commit { upto, at: now, is_own: false });
+            self.push(self.0.len(), Commit { upto, at: now, own: None });
         }
     }
 
-    /// Notes that this issuer committed what ends at a position, which may have been heard of before.
-    pub(crate) fn publish(&mut self, upto: Position, now: Time) {
-        let index = self.0.partition_point(|commit| commit.upto < upto);
-        match self.0.get_mut(index) {
-            Some(commit) if commit.upto == upto && commit.is_own => {}
-            Some(commit) if commit.upto == upto => (commit.at, commit.is_own) = (now, true),
-            _ => self.push(index, Commit { upto, at: now, is_own: true }),
+    /// Notes that this issuer committed what lies between two positions, both included, which may have
+    /// been heard of before.
+    pub(crate) fn publish(&mut self, first: Position, last: Position, now: Time) {
+        let index = self.0.partition_point(|commit| commit.upto < last);
+        match self.0.get_mut(index).filter(|commit| commit.upto == last) {
+            Some(commit) if commit.own.is_some() => {}
+            Some(commit) => (commit.at, commit.own) = (now, Some(first)),
+            None => self.push(index, Commit { upto: last, at: now, own: Some(first) }),
         }
     }
 
@@ -92,10 +94,8 @@ impl Commits {
 
     /// When this issuer published a position, if it did and remembers.
     fn published(&self, position: Position) -> Option<Time> {
-        let is_forgotten = self.0.len() == MAX_COMMITS && self.0[0].upto >= position;
-        self.covering(position)
-            .filter(|commit| commit.is_own && !is_forgotten)
-            .map(|commit| commit.at)
+        let commit = self.covering(position)?;
+        commit.own.filter(|first| *first <= position).map(|_| commit.at)
     }
 
     fn covering(&self, position: Position) -> Option<&Commit> {

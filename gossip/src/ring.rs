@@ -15,7 +15,7 @@ use crate::{
 /// more asks again, or reads the log.
 pub(crate) const MAX_ANSWER: usize = 8;
 
-/// How much a [`Ring`] holds.
+/// How much a ring of frames holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RingSize {
     /// Frames.

@@ -17,7 +17,9 @@ pub trait Sink: Send + Sync + 'static {
 
 /// How an edge gets what it missed: from the control plane's log.
 pub trait Catchup: Send + Sync + 'static {
-    /// The frames after `after`, or a snapshot if the log no longer has them or is another one.
+    /// The frames after `after`, or a snapshot if the log no longer has them or is another one. No
+    /// frames say that the log ends there: it must have been read from the store, after this call
+    /// began, since that counts as a confirmation of the head.
     ///
     /// # Errors
     /// [`CatchupError`] when no control plane answers; it is asked again later.

@@ -9,19 +9,37 @@ use crate::time::Time;
 /// Whether the log is being read, and when it may be read next.
 #[derive(Debug)]
 pub(super) struct Catching {
-    /// The hint that was there when the reading began, while it is under way.
-    running: Option<Position>,
+    running: Option<Reading>,
     /// Whether the end of the log was reached once since the start.
     has_begun: bool,
     /// A seq that was missing, and since when.
     hole: Option<(u64, Time)>,
+    /// Since when nobody confirmed the head.
+    blind_since: Time,
     not_before: Time,
     vain: u32,
 }
 
+/// A reading that is under way.
+#[derive(Debug)]
+struct Reading {
+    began: Time,
+    /// What was hinted when it began.
+    hint: Position,
+    /// Whether nothing was known that was not applied when it began.
+    was_even: bool,
+}
+
 impl Catching {
     pub(super) fn new(now: Time) -> Self {
-        Self { running: None, has_begun: false, hole: None, not_before: now, vain: 0 }
+        Self {
+            running: None,
+            has_begun: false,
+            hole: None,
+            blind_since: now,
+            not_before: now,
+            vain: 0,
+        }
     }
 
     /// Looks at holes again, after anything may have changed them.
@@ -34,6 +52,11 @@ impl Catching {
         } else if self.hole.is_none_or(|(target, _)| progress.ranges().upto() >= target) {
             self.hole = Some((progress.target(), now));
         }
+    }
+
+    /// Notes that the head was confirmed: datagrams come through.
+    pub(super) fn saw(&mut self, at: Time) {
+        self.blind_since = self.blind_since.max(at);
     }
 
     /// Since when something is missing.
@@ -49,13 +72,16 @@ impl Catching {
         let is_urgent = !self.has_begun
             || progress.needs_base()
             || progress.lacks_more_than(timing.max_missing);
-        let reason = if is_urgent { Time::ZERO } else { self.hole_since()? + timing.hole_patience };
+        let blind = self.blind_since + timing.blind_patience;
+        let mended = self.hole_since().map(|since| since + timing.hole_patience);
+        let reason = if is_urgent { Time::ZERO } else { mended.map_or(blind, |at| at.min(blind)) };
         Some(reason.max(self.not_before))
     }
 
     /// Notes that the reading begins.
-    pub(super) fn begin(&mut self, progress: &Progress) {
-        self.running = Some(progress.hinted());
+    pub(super) fn begin(&mut self, progress: &Progress, now: Time) {
+        let was_even = !progress.needs_base() && progress.known() <= progress.applied();
+        self.running = Some(Reading { began: now, hint: progress.hinted(), was_even });
     }
 
     /// Notes that something was read; there may be more.
@@ -66,12 +92,25 @@ impl Catching {
     }
 
     /// Notes that the end of the log was reached: whatever was hinted before does not exist.
-    pub(super) fn ended(&mut self, progress: &mut Progress, now: Time, rng: &mut impl Rng) {
+    ///
+    /// Gives the time as of which everything that was committed is applied, by which a reading is as
+    /// good as a lease: the end was read after the reading began. A log that lacks what is known by a
+    /// signature is an old copy, and proves nothing.
+    pub(super) fn ended(
+        &mut self,
+        progress: &mut Progress,
+        now: Time,
+        rng: &mut impl Rng,
+    ) -> Option<Time> {
+        let reading = self.running.take()?;
         self.has_begun = true;
-        if let Some(hint) = self.running.take() {
-            progress.discard_hint(hint);
+        if reading.was_even && reading.hint <= progress.applied() {
+            // It looked for nothing, so it was not in vain.
+            self.vain = 0;
         }
         self.back_off(now, rng);
+        progress.discard_hint(reading.hint);
+        reading.was_even.then_some(reading.began)
     }
 
     /// Notes that the log could not be read.

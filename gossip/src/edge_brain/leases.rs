@@ -39,13 +39,16 @@ impl Leases {
         push(&mut self.heads, (head, sent));
     }
 
+    /// Notes that everything that was committed at a time is applied.
+    pub(super) fn confirm(&mut self, at: Option<Time>) {
+        self.confirmed = self.confirmed.max(at);
+    }
+
     /// Notes what is applied by now.
     pub(super) fn settle(&mut self, applied: Position) {
-        for &(head, sent) in &self.heads {
-            if head <= applied {
-                self.confirmed = self.confirmed.max(Some(sent));
-            }
-        }
+        let proven = self.heads.iter().filter(|(head, _)| *head <= applied);
+        let latest = proven.map(|&(_, sent)| sent).max();
+        self.confirm(latest);
         self.heads.retain(|&(head, _)| head > applied);
     }
 

@@ -55,6 +55,9 @@ pub struct EdgeTiming {
     pub want_interval: Time,
     /// How old a hole is when the log is read. 300 ms: a resend or a neighbour has mended it before.
     pub hole_patience: Time,
+    /// How long nobody confirmed the head when the log is read again and again, since datagrams may
+    /// not come through. 3 s: three polls without an answer.
+    pub blind_patience: Time,
     /// How many events may be missing before the log is read at once: 4,096.
     pub max_missing: u64,
 }
@@ -69,6 +72,7 @@ impl Default for EdgeTiming {
             want_patience: Time::from_millis(50),
             want_interval: Time::from_millis(100),
             hole_patience: Time::from_millis(300),
+            blind_patience: Time::from_secs(3),
             max_missing: 4_096,
         }
     }

@@ -90,8 +90,15 @@ impl Node {
         self.applied.raise(seq);
         // Its ranges above are what it told last: they are few, and what it told before is below.
         applied.above.iter().for_each(|&range| self.applied.insert(range));
-        self.steps.note(self.applied(), now);
         self.measure(outbox, now);
+    }
+
+    /// Counts what it has confirmed, as far as the log is known to reach. Whoever claims more has
+    /// heard of a commit first, or has the state of another log: time will tell.
+    pub(super) fn settle(&mut self, head: Position, now: Time) {
+        if self.applied() <= head {
+            self.steps.note(self.applied(), now);
+        }
     }
 
     /// Whether it has all of a frame, or has gone on to a newer log.
@@ -128,26 +135,21 @@ impl Node {
         (again, next)
     }
 
-    /// Whether it is reminded now of what was committed at `since`, and else when.
+    /// Whether it is reminded now of what was committed at `since`, and when next.
     ///
     /// First when the last resend had its time, then ever less often: a lost ack is noticed early,
     /// and a node that is away costs little.
-    pub(super) fn remind(
-        &mut self,
-        since: Time,
-        timing: &IssuerTiming,
-        now: Time,
-    ) -> Result<(), Time> {
+    pub(super) fn remind(&mut self, since: Time, timing: &IssuerTiming, now: Time) -> (bool, Time) {
         let wait = self.wait(timing);
         let age = now.saturating_sub(since);
         let most = timing.reminder_interval;
         let interval = (age / 4).clamp(wait.min(most), most);
         let due = (since + wait * (RESENDS + 1)).max(self.reminded + interval);
         if due > now {
-            return Err(due);
+            return (false, due);
         }
         self.reminded = now;
-        Ok(())
+        (true, now + interval)
     }
 
     /// How long its confirmation is waited for. Never less than a round trip: more would be sent

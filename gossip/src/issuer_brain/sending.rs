@@ -55,7 +55,9 @@ impl IssuerBrain {
             self.copies.clear();
         }
         self.ring.insert(frame);
-        self.commits.publish(last, now);
+        self.commits.publish(first, last, now);
+        let head = self.commits.head();
+        self.nodes.values_mut().for_each(|node| node.settle(head, now));
         let range = SeqRange { first: first.seq, last: last.seq };
         self.outbox.publish(first.epoch, range, self.settings.ring.frames);
         self.counts.published += 1;
@@ -116,16 +118,11 @@ impl IssuerBrain {
                 self.counts.resends += 1;
                 out.push(Action::Send { to, message });
             }
-            let next_reminder = match reminder {
-                Some(Ok(())) => {
-                    self.counts.reminders += 1;
-                    out.push(Action::Send { to, message: Message::Head(head) });
-                    Some(now + timing.min_resend)
-                }
-                Some(Err(at)) => Some(at),
-                None => None,
-            };
-            for at in [next, next_reminder].into_iter().flatten() {
+            if let Some((true, _)) = reminder {
+                self.counts.reminders += 1;
+                out.push(Action::Send { to, message: Message::Head(head) });
+            }
+            for at in [next, reminder.map(|(_, at)| at)].into_iter().flatten() {
                 self.look_at(at.max(now + LOOK_INTERVAL));
             }
         }

@@ -59,6 +59,7 @@ impl World {
                 ring: RingSize { frames: 64, bytes: 1 << 20 },
                 timing: EdgeTiming {
                     poll_interval: WINDOW / 5,
+                    blind_patience: WINDOW * 3 / 5,
                     max_missing: 40,
                     ..EdgeTiming::default()
                 },

@@ -8,7 +8,7 @@ use wcdn_gossip::{edge_brain::EdgeBrain, receipts::Confirmation};
 
 use crate::{
     calm, ms,
-    world::{Shape, Weather, World},
+    world::{Shape, WINDOW, Weather, World},
 };
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -65,18 +65,18 @@ fn purge_times(world: &mut World, purges: u8) -> (Vec<Duration>, Vec<Duration>) 
 fn at_a_fifth_of_loss_a_purge_is_everywhere_and_receipted_within_260_ms() {
     let shape = Shape { edges: 20, issuers: 1, regions: 2 };
     let mut world = begun(shape, Weather { loss: 0.2, twice: 0.0, delay: ms(2) });
-    let (everywhere, receipted) = purge_times(&mut world, 100);
-    assert!(everywhere[99] <= ms(260), "{everywhere:?}");
-    assert!(receipted[98] <= ms(260), "{receipted:?}");
+    let (everywhere, receipted) = purge_times(&mut world, 40);
+    assert!(everywhere[39] <= ms(260), "{everywhere:?}");
+    assert!(receipted[38] <= ms(260), "{receipted:?}");
 }
 
 #[test]
 fn over_a_wide_area_at_one_percent_of_loss_a_purge_is_everywhere_and_receipted_in_time() {
     let shape = Shape { edges: 20, issuers: 1, regions: 3 };
     let mut world = begun(shape, Weather { loss: 0.01, twice: 0.0, delay: ms(120) });
-    let (everywhere, receipted) = purge_times(&mut world, 100);
-    assert!(everywhere[98] <= ms(250), "{everywhere:?}");
-    assert!(receipted[98] <= ms(450), "{receipted:?}");
+    let (everywhere, receipted) = purge_times(&mut world, 40);
+    assert!(everywhere[39] <= ms(250), "{everywhere:?}");
+    assert!(receipted[39] <= ms(450), "{receipted:?}");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn at_half_of_loss_nothing_is_lost() {
         world.run(ms(20));
     }
     let time = until(&mut world, |world| is_everywhere(world) && is_receipted(world));
-    assert!(time <= Duration::from_secs(2), "{time:?}");
+    assert!(time <= Duration::from_secs(3), "{time:?}");
 }
 
 #[test]
@@ -104,6 +104,20 @@ fn a_partition_that_heals_is_mended_within_150_ms() {
     assert!(!is_everywhere(&world));
     let time = until(&mut world, is_everywhere);
     assert!(time <= ms(150), "{time:?}");
+}
+
+#[test]
+fn where_no_datagram_comes_through_the_log_is_read_every_few_seconds() {
+    let shape = Shape { edges: 5, issuers: 1, regions: 1 };
+    let mut world = begun(shape, Weather { loss: 1.0, ..calm(ms(5)) });
+    world.log_away = Duration::ZERO;
+    world.run(Duration::from_secs(10));
+    for n in 0..5 {
+        world.purge(0, n);
+        let time = until(&mut world, is_everywhere);
+        assert!(time <= WINDOW * 3 / 5 + ms(150), "{time:?}");
+        assert!((0..5).all(|edge| world.holds_lease(edge)));
+    }
 }
 
 #[test]

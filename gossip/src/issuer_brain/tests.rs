@@ -1,0 +1,319 @@
+use std::sync::Arc;
+
+use wcdn_proto::{BlobId, Change, Purge};
+
+use super::*;
+use crate::{
+    frame::{IssuerKeys, MAX_IDS, SigningKey, split},
+    ring::RingSize,
+};
+
+const OTHER: u8 = 200;
+
+fn ms(n: u64) -> Time {
+    Time::from_millis(n)
+}
+
+fn at(epoch: u64, seq: u64) -> Position {
+    Position { epoch, seq }
+}
+
+fn address(n: u8) -> SocketAddr {
+    ([10, 0, 0, n], 7_000).into()
+}
+
+fn name(n: u8) -> NodeId {
+    format!("node-{n}").parse().unwrap()
+}
+
+fn here() -> Region {
+    "here".parse().unwrap()
+}
+
+fn key() -> SigningKey {
+    SigningKey::from_seed(&[1; 32])
+}
+
+fn frames(seq: u64, count: usize) -> Vec<Frame> {
+    let purge = Change::Purge(Purge::Ids(vec![BlobId::from_bytes([7; 32]); MAX_IDS]));
+    Frame::pack(&key(), at(1, seq), 0, vec![purge; count])
+}
+
+fn member(n: u8, role: Role, is_live: bool) -> Member {
+    Member { node: name(n), region: here(), address: address(n), role, is_live }
+}
+
+fn standing(n: u8, incarnation: u64, seq: u64) -> Standing {
+    let applied = Applied::upto(at(1, seq));
+    Standing { node: name(n), incarnation, region: here(), is_strict: n.is_multiple_of(2), applied }
+}
+
+/// An issuer with edges 1, 2, … and another issuer.
+struct Issuer(IssuerBrain);
+
+impl Issuer {
+    fn new(edges: u8) -> Self {
+        let mut brain = IssuerBrain::new(IssuerSettings {
+            node: name(100),
+            key: Arc::new(key()),
+            keys: IssuerKeys::new(vec![key().public()]),
+            window: ms(5_000),
+            ring: RingSize::default(),
+            timing: IssuerTiming::default(),
+        });
+        let edges = (1..=edges).map(|n| member(n, Role::Edge, true));
+        let issuers = [100, OTHER].map(|n| member(n, Role::Issuer, true));
+        brain.handle(Input::Members(edges.chain(issuers).collect()), ms(0));
+        Self(brain)
+    }
+
+    fn publish(&mut self, frames: Vec<Frame>, now: Time) -> Vec<Action> {
+        self.0.handle(Input::Publish(frames), now)
+    }
+
+    fn hear(&mut self, from: u8, message: Message, now: Time) -> Vec<Action> {
+        self.0.handle(Input::Received { from: address(from), message }, now)
+    }
+
+    fn ack(&mut self, n: u8, seq: u64, now: Time) {
+        self.hear(n, Message::Ack(standing(n, 1, seq)), now);
+    }
+
+    /// All actions until `end`, by timers alone.
+    fn pass(&mut self, end: Time) -> Vec<(Time, Action)> {
+        let mut all = Vec::new();
+        while let Some(now) = self.0.deadline().filter(|at| *at <= end) {
+            all.extend(self.0.handle(Input::Tick, now).into_iter().map(|action| (now, action)));
+        }
+        all
+    }
+
+    fn state(&self, n: u8, seq: u64, now: Time) -> Confirmation {
+        let progress = self.0.progress(at(1, seq), now);
+        progress.iter().find(|node| node.node == name(n)).expect("it is known").state
+    }
+}
+
+fn pushed(actions: &[Action]) -> Vec<SocketAddr> {
+    let pushes = actions.iter().filter_map(|action| match action {
+        Action::Send { to, message: Message::Push(_) } => Some(*to),
+        _ => None,
+    });
+    pushes.collect()
+}
+
+/// When pushes and reminders left, in milliseconds.
+fn times(actions: &[(Time, Action)]) -> (Vec<u128>, Vec<u128>) {
+    let of = |is: fn(&Message) -> bool| {
+        let sent = actions.iter().filter_map(move |(now, action)| match action {
+            Action::Send { message, .. } if is(message) => Some(now.as_millis()),
+            _ => None,
+        });
+        sent.collect()
+    };
+    (of(|m| matches!(m, Message::Push(_))), of(|m| matches!(m, Message::Head(_))))
+}
+
+#[test]
+fn what_is_published_goes_to_all_at_once_and_again_to_those_who_do_not_confirm() {
+    let mut issuer = Issuer::new(3);
+    let first = pushed(&issuer.publish(frames(1, 1), ms(10)));
+    assert_eq!(first, [1, 2, 3, OTHER].map(address));
+    issuer.ack(2, 1, ms(12));
+    let second: Vec<Action> = issuer.pass(ms(20)).into_iter().map(|(_, action)| action).collect();
+    assert_eq!(pushed(&second), [1, 3].map(address));
+}
+
+#[test]
+fn what_is_not_confirmed_is_sent_three_times_more_and_then_reminded_of() {
+    let mut issuer = Issuer::new(1);
+    issuer.publish(frames(1, 1), ms(1_000));
+    let (pushes, reminders) = times(&issuer.pass(ms(3_000)));
+    assert_eq!(pushes, [1_005, 1_100, 1_200, 1_300]);
+    assert_eq!(reminders[..3], [1_400, 1_500, 1_600]);
+    issuer.ack(1, 1, ms(3_000));
+    assert!(issuer.pass(ms(60_000)).is_empty());
+    assert_eq!(issuer.0.deadline(), None);
+}
+
+#[test]
+fn resends_follow_the_round_trip_of_a_node() {
+    let mut issuer = Issuer::new(1);
+    for n in 1..30 {
+        issuer.publish(frames(n, 1), ms(1_000 * n));
+        issuer.ack(1, n, ms(1_000 * n + 40));
+        issuer.pass(ms(1_000 * n + 900));
+    }
+    issuer.publish(frames(30, 1), ms(40_000));
+    let (pushes, reminders) = times(&issuer.pass(ms(40_300)));
+    assert_eq!(pushes[1..], [40_060, 40_120, 40_180]);
+    assert_eq!(reminders, [40_240]);
+}
+
+#[test]
+fn a_poll_is_answered_with_the_head_that_is_read_after_it() {
+    let mut issuer = Issuer::new(1);
+    let poll = Message::Poll { nonce: 77, standing: standing(1, 1, 0) };
+    let actions = issuer.hear(1, poll, ms(10));
+    assert!(matches!(actions[..], [Action::ReadHead { to, nonce: 77 }] if to == address(1)));
+    let read = Input::HeadRead { to: address(1), nonce: 77, head: at(1, 9) };
+    let actions = issuer.0.handle(read, ms(11));
+    let Action::Send { to, message: Message::Lease(lease) } = &actions[0] else { panic!() };
+    assert_eq!((*to, lease.head), (address(1), at(1, 9)));
+    let keys = IssuerKeys::new(vec![key().public()]);
+    assert!(keys.verify_lease(77, at(1, 9), &lease.key_hint, &lease.signature));
+}
+
+#[test]
+fn a_node_is_applied_when_it_has_confirmed_and_never_before() {
+    let mut issuer = Issuer::new(2);
+    issuer.publish(frames(1, 3), ms(100));
+    issuer.ack(1, 2, ms(130));
+    let mut above = standing(2, 1, 1);
+    above.applied.above = vec![SeqRange { first: 3, last: 3 }];
+    issuer.hear(2, Message::Ack(above), ms(140));
+    let applied = |n| Confirmation::Applied { after: Some(ms(n)) };
+    assert_eq!(issuer.state(1, 2, ms(150)), applied(30));
+    assert_eq!(issuer.state(1, 3, ms(150)), Confirmation::Pending);
+    assert_eq!(issuer.state(2, 1, ms(150)), applied(40));
+    assert_eq!(issuer.state(2, 3, ms(150)), Confirmation::Pending);
+}
+
+#[test]
+fn a_node_that_does_not_confirm_within_the_window_is_unconfirmed_or_fenced() {
+    let mut issuer = Issuer::new(2);
+    issuer.ack(1, 0, ms(90));
+    issuer.ack(2, 0, ms(90));
+    issuer.publish(frames(1, 1), ms(100));
+    let states = |issuer: &Issuer, now| (issuer.state(1, 1, now), issuer.state(2, 1, now));
+    let pending = Confirmation::Pending;
+    assert_eq!(states(&issuer, ms(5_149)), (pending, pending));
+    let late = (Confirmation::Unconfirmed, Confirmation::Fenced);
+    assert_eq!(states(&issuer, ms(5_150)), late);
+    issuer.ack(1, 1, ms(9_000));
+    assert!(matches!(issuer.state(1, 1, ms(9_000)), Confirmation::Applied { .. }));
+    let nodes = issuer.0.nodes(ms(9_000));
+    assert_eq!(
+        nodes.iter().map(|n| n.state).collect::<Vec<_>>(),
+        [NodeState::Live, NodeState::Fenced]
+    );
+}
+
+#[test]
+fn a_dead_member_is_lost_once_it_was_silent_for_a_window() {
+    let mut issuer = Issuer::new(2);
+    issuer.ack(1, 0, ms(1_000));
+    let members = vec![member(1, Role::Edge, false), member(2, Role::Edge, true)];
+    issuer.0.handle(Input::Members(members), ms(2_000));
+    issuer.publish(frames(1, 1), ms(6_000));
+    assert_eq!(issuer.state(1, 1, ms(6_049)), Confirmation::Pending);
+    assert_eq!(issuer.state(1, 1, ms(6_050)), Confirmation::Lost);
+}
+
+#[test]
+fn an_older_start_of_a_node_is_not_heard_and_a_newer_one_has_what_it_says() {
+    let mut issuer = Issuer::new(1);
+    issuer.publish(frames(1, 2), ms(100));
+    issuer.hear(1, Message::Ack(standing(1, 5, 1)), ms(110));
+    issuer.hear(1, Message::Ack(standing(1, 4, 2)), ms(120));
+    assert_eq!(issuer.state(1, 2, ms(130)), Confirmation::Pending);
+    issuer.hear(1, Message::Ack(standing(1, 6, 0)), ms(140));
+    assert_eq!(issuer.0.nodes(ms(150))[0].applied, at(1, 0));
+    let (_, reminders) = times(&issuer.pass(ms(2_000)));
+    assert!(!reminders.is_empty());
+    let confirmed = Confirmation::Applied { after: Some(ms(10)) };
+    assert_eq!(issuer.state(1, 1, ms(2_000)), confirmed);
+}
+
+#[test]
+fn a_session_confirms_as_an_ack_does() {
+    let mut issuer = Issuer::new(0);
+    issuer.publish(frames(1, 1), ms(100));
+    let heard = Heard {
+        node: name(9),
+        incarnation: 1,
+        region: here(),
+        is_strict: false,
+        applied: at(1, 1),
+    };
+    let revision = issuer.0.revision();
+    issuer.0.handle(Input::Heard(heard), ms(150));
+    assert!(issuer.0.revision() > revision);
+    assert_eq!(issuer.state(9, 1, ms(150)), Confirmation::Applied { after: Some(ms(50)) });
+    assert!(pushed(&issuer.publish(frames(2, 1), ms(200))).iter().all(|to| *to == address(OTHER)));
+}
+
+#[test]
+fn whoever_asks_is_given_at_most_eight_datagrams() {
+    let mut issuer = Issuer::new(1);
+    issuer.publish(frames(1, 100), ms(0));
+    issuer.pass(ms(1_000));
+    let missing = vec![SeqRange { first: 3, last: 90 }];
+    let actions = issuer.hear(1, Message::Want { epoch: 1, missing }, ms(1_000));
+    assert_eq!(pushed(&actions), [address(1); 8]);
+    let missing = vec![SeqRange { first: 3, last: 90 }];
+    assert!(issuer.hear(1, Message::Want { epoch: 2, missing }, ms(1_000)).is_empty());
+}
+
+#[test]
+fn a_hundred_thousand_ids_leave_at_the_pace_of_each_node() {
+    let mut issuer = Issuer::new(4);
+    let ids = vec![BlobId::from_bytes([7; 32]); 100_000];
+    let frames = Frame::pack(&key(), at(1, 1), 0, split(Change::Purge(Purge::Ids(ids))));
+    let count = frames.len() as u64;
+    assert!(pushed(&issuer.publish(frames, ms(0))).len() <= 5 * 128);
+    let mut sent = 0;
+    let mut now = ms(0);
+    while sent < count {
+        now = issuer.0.deadline().expect("there is more");
+        issuer.0.handle(Input::Tick, now);
+        sent = issuer.0.outbox.end();
+        let seq = sent;
+        (1..=4).for_each(|n| issuer.ack(n, seq, now));
+    }
+    assert!((ms(900)..ms(1_200)).contains(&now), "{count} frames in {now:?}");
+}
+
+#[test]
+fn frames_of_another_issuer_are_given_to_whoever_asks_and_confirmed_without_a_time() {
+    let mut issuer = Issuer::new(1);
+    let theirs = frames(1, 2);
+    let encoded = theirs.iter().map(|frame| frame.encoded().clone()).collect();
+    issuer.hear(OTHER, Message::Push(encoded), ms(10));
+    assert_eq!(issuer.0.head(), at(1, 2));
+    let missing = vec![SeqRange { first: 1, last: 2 }];
+    assert_eq!(pushed(&issuer.hear(1, Message::Want { epoch: 1, missing }, ms(20))).len(), 2);
+    issuer.ack(1, 2, ms(30));
+    assert_eq!(issuer.state(1, 2, ms(30)), Confirmation::Applied { after: None });
+}
+
+#[test]
+fn an_ack_beyond_the_log_confirms_nothing_until_the_log_is_known_to_reach_it() {
+    let mut issuer = Issuer::new(2);
+    issuer.publish(frames(1, 1), ms(0));
+    issuer.ack(2, 1, ms(10));
+    issuer.ack(1, u64::MAX, ms(10));
+    assert_eq!(issuer.0.head(), at(1, 1));
+    assert_eq!(issuer.state(1, 1, ms(10)), Confirmation::Pending);
+    issuer.ack(2, 4, ms(20));
+    issuer.publish(frames(2, 1), ms(30));
+    assert_eq!(issuer.state(2, 2, ms(30)), Confirmation::Pending);
+    let read = Input::HeadRead { to: address(1), nonce: 1, head: at(1, 4) };
+    issuer.0.handle(read, ms(40));
+    assert_eq!(issuer.state(2, 2, ms(40)), Confirmation::Applied { after: Some(ms(10)) });
+}
+
+#[test]
+fn more_nodes_than_are_known_are_not_heard_until_one_is_forgotten() {
+    let mut issuer = Issuer::new(0);
+    let ack = |n: usize| {
+        let node = format!("n{n}").parse().unwrap();
+        Message::Ack(Standing { node, ..standing(1, 1, 0) })
+    };
+    for n in 0..=MAX_NODES {
+        issuer.hear(1, ack(n), ms(0));
+    }
+    assert_eq!(issuer.0.nodes.len(), MAX_NODES);
+    issuer.hear(1, ack(MAX_NODES), FORGET_AFTER);
+    assert_eq!(issuer.0.nodes.len(), 1);
+}
