@@ -135,7 +135,7 @@ enum FileError {
         #[source]
         cause: std::io::Error,
     },
-    #[error("{} holds no API key: it must be one line of 16 to 256 visible characters", path.display())]
+    #[error("{} holds no API key: it must be one line of 16 to 256 visible characters, and one that begins with wcdn_ must be whole", path.display())]
     NoApiKey { path: PathBuf },
     #[error(transparent)]
     Secret(#[from] wcdn_daemon::secret::SecretError),
