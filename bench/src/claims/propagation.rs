@@ -120,10 +120,10 @@ async fn partition(nodes: usize, seconds: u64) -> anyhow::Result<Figures> {
     let cluster = Cluster::start(nodes, Some(Weather::fine())).await?;
     let away: Vec<usize> = (nodes / 2 + 1..=nodes).collect();
     cluster.wan()?.isolate(&away);
-    let mut last = cluster.commit().await;
+    let mut last = cluster.commit();
     for _ in 0..seconds * 2 {
         sleep(Duration::from_millis(500)).await;
-        last = cluster.commit().await;
+        last = cluster.commit();
     }
     cluster.wan()?.heal();
     let healed = Instant::now();

@@ -175,14 +175,14 @@ impl Cluster {
 
     /// Commits a purge of one blob, and waits until everybody has it and the issuer knows.
     pub(crate) async fn purge(&self) -> anyhow::Result<Took> {
-        let (position, began) = self.commit().await;
+        let (position, began) = self.commit();
         let complete = self.applied(position, began).await?;
         let receipt = self.receipt(position, began).await?;
         Ok(Took { complete, receipt })
     }
 
     /// Commits a purge, and returns where it is in the log, and when it was published.
-    pub(crate) async fn commit(&self) -> (Position, Instant) {
+    pub(crate) fn commit(&self) -> (Position, Instant) {
         let (frames, position) = {
             let mut log = self.log.0.lock();
             let position = Position { epoch: EPOCH, seq: log.len() as u64 + 1 };
