@@ -7,9 +7,13 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wcdn_dev::{Cluster, Topology};
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::BlobId;
 
-use crate::client::{Client, Reply};
+use crate::{
+    client::{Client, Reply},
+    operator::Operator,
+};
 
 /// A system on free ports, driven through the doors its users have.
 #[derive(Debug)]
@@ -108,6 +112,27 @@ impl Fleet {
         (id.expect("a quilt id").parse().expect("a valid id"), stored)
     }
 
+    /// What an edge is told to fill from.
+    ///
+    /// # Panics
+    /// Never: aggregators have names.
+    pub fn origins(&self) -> Vec<OriginSpec> {
+        let standin = self.cluster.standin().expect("a stand-in Walrus");
+        let named = (1..).zip(&standin.aggregator_urls).map(|(n, url)| {
+            OriginSpec::new(format!("aggregator-{n}").parse().expect("a name"), url.clone())
+        });
+        named.collect()
+    }
+
+    /// Somebody with the key to its control plane.
+    ///
+    /// # Panics
+    /// When that does not run.
+    pub fn operator(&self) -> Operator {
+        let desk = self.cluster.desk().expect("a control plane");
+        Operator::new(desk.grpc, &desk.key)
+    }
+
     /// `http://…` of the publisher.
     pub fn publisher(&self) -> String {
         let standin = self.cluster.standin().expect("a stand-in Walrus");
@@ -195,6 +220,6 @@ impl Fleet {
 
     /// Drains and stops everything.
     pub async fn stop(self) {
-        self.cluster.stop().await;
+        Box::pin(self.cluster.stop()).await;
     }
 }
