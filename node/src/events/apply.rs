@@ -80,9 +80,10 @@ impl Applier {
         if let Some(disk) = &self.disk {
             disk.rewrite_journal(self.log.blocked.export()).await;
         }
+        // Before the place is told: by that, whoever waits for a beginning is woken to look.
+        self.log.begin();
         self.log.positions.head(at);
         self.log.positions.advance(at);
-        self.log.begin();
         true
     }
 
