@@ -203,6 +203,20 @@ impl Operator {
     }
 }
 
+/// Fails if a node holds bytes of an id that are older than a change.
+pub async fn assert_nothing_older(operator: &Operator, id: &impl Display, change: &Change) {
+    let place = |at: Option<Position>| at.map(|at| (at.epoch, at.seq));
+    for node in operator.explain(id).await {
+        let holding = node.holding.unwrap_or_default();
+        let is_empty = holding.tier.is_empty();
+        assert!(
+            is_empty || place(holding.token) >= place(change.last),
+            "{}: {holding:?}",
+            node.node
+        );
+    }
+}
+
 /// What a receipt says of a node.
 pub fn line<'a>(receipt: &'a Receipt, node: &str) -> Option<&'a NodeReceipt> {
     receipt.nodes.iter().find(|line| line.node == node)

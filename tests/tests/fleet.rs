@@ -43,12 +43,18 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/versions.rs"]
+mod versions;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
 #[path = "fleet/weather_herd.rs"]
 mod weather_herd;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
+#[path = "fleet/weather_purge_processes.rs"]
+mod weather_purge_processes;
+#[path = "fleet/weather_purge_redis.rs"]
+mod weather_purge_redis;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;
 #[path = "fleet/weather_viewers.rs"]

@@ -182,10 +182,10 @@ async fn an_edge_killed_right_after_a_block_withholds_without_its_control_plane(
     assert_eq!(status(&edge).await, StatusCode::OK);
     operator.block(&[id]).await;
     edge.kill();
-    fleet.cluster.stop_desk().await;
+    fleet.stop_desk().await;
     edge.start_again().await;
     assert_eq!(status(&edge).await, WITHHELD);
-    fleet.cluster.start_desk(None).await.unwrap();
+    fleet.start_desk().await;
     let operator = fleet.operator();
     operator.sees(1).await;
     operator.unblock(&[id]).await;

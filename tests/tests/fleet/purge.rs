@@ -11,7 +11,11 @@ use wcdn_proto::{
     },
 };
 use wcdn_tests::{
-    Fleet, bytes, client::Reply, eventually, grpc_peer, operator::Operator, program::program,
+    Fleet, bytes,
+    client::Reply,
+    eventually, grpc_peer,
+    operator::{Operator, assert_nothing_older},
+    program::program,
 };
 
 /// Edges in each region.
@@ -88,11 +92,7 @@ async fn a_receipt_names_nine_nodes_and_nothing_older_than_it_is_served() {
     }
     everywhere(&fleet, &path).await;
     assert!(fleet.fetches(&id).await >= fetched + 3, "each region fetches it again");
-    for holder in operator.explain(&id).await {
-        let holding = holder.holding.expect("a live node answers");
-        let (token, at) = (holding.token.unwrap(), change.last.unwrap());
-        assert!((token.epoch, token.seq) >= (at.epoch, at.seq), "{} is older", holder.node);
-    }
+    assert_nothing_older(&operator, &id, &change).await;
     for edge in 0..9 {
         assert_eq!(get(&fleet, edge, &bystander).await.header("x-source"), "memory");
     }
