@@ -1,13 +1,10 @@
 //! Starts the whole system, and stops it.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wcdn_node::{Doors, Node, config::OriginSpec};
 use wcdn_proto::{Region, Span};
@@ -15,6 +12,7 @@ use wcdn_walrus::BaseUrl;
 
 use crate::{
     desk::{Desk, Place},
+    gossip_place::{GossipPlace, listen},
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
     topology::{
@@ -43,15 +41,6 @@ struct Home {
     _temporary: Option<TempDir>,
 }
 
-/// The socket of a member of the gossip, and the address by which others know it.
-#[derive(Debug)]
-pub struct GossipPlace {
-    /// Its own.
-    pub socket: UdpSocket,
-    /// Where datagrams for it are sent.
-    pub advertise: SocketAddr,
-}
-
 /// The Redis of a region.
 #[derive(Debug)]
 pub struct RegionRedis {
@@ -76,19 +65,6 @@ pub struct Edge {
     node: Node,
     /// What it was started with.
     config: wcdn_node::Config,
-}
-
-impl GossipPlace {
-    /// A socket on this machine, at a port or at any.
-    ///
-    /// # Errors
-    /// When the port is taken.
-    pub async fn bind(port: u16) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let socket = socket.with_context(|| taken("UDP", port))?;
-        let advertise = socket.local_addr()?;
-        Ok(Self { socket, advertise })
-    }
 }
 
 impl Cluster {
@@ -144,13 +120,14 @@ impl Cluster {
             Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
             Ports::Any => (0, 0),
         });
-        let (grpc, admin) = (listen(ports.0).await?, listen(ports.1).await?);
+        let (grpc, place) = match place {
+            Some(place) => (listen(ports.0).await?, place),
+            None => GossipPlace::beside(ports.0).await?,
+        };
+        let admin = listen(ports.1).await?;
         let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
         self.topology.control_ports = Some((grpc_port, admin_port));
-        let GossipPlace { socket, advertise } = match place {
-            Some(place) => place,
-            None => GossipPlace::bind(grpc_port).await?,
-        };
+        let GossipPlace { socket, advertise } = place;
         let home = self.home.path.join("control-plane");
         let place = Place { grpc, admin, gossip: socket, advertise, home };
         let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
@@ -387,13 +364,4 @@ fn on(ports: Ports, documented: u16) -> u16 {
         Ports::Documented => documented,
         Ports::Any => 0,
     }
-}
-
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
-    bound.with_context(|| taken("TCP", port))
-}
-
-fn taken(protocol: &str, port: u16) -> String {
-    format!("cannot listen on 127.0.0.1:{port} ({protocol}); is `make run` running twice?")
 }

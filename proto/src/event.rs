@@ -244,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn a_change_of_a_newer_version_is_unknown_and_says_whether_it_may_be_ignored() {
+        for is_ignorable in [true, false] {
+            let known = event::Event { change: None, ignorable: is_ignorable };
+            let mut newer = known.encode_to_vec();
+            // Field 9, three bytes: a change that this version does not have.
+            newer.extend_from_slice(&[9 << 3 | 2, 3, 7, 7, 7]);
+            let wire = event::Event::decode(&newer[..]).unwrap();
+            assert_eq!(Change::from_wire(wire).unwrap(), Change::Unknown { is_ignorable });
+        }
+    }
+
+    #[test]
     fn a_purge_names_ids_or_everything_and_never_both_or_neither() {
         for (ids, all) in [(vec![], false), (vec![vec![7; 32].into()], true)] {
             let wire = event::Event {

@@ -6,10 +6,15 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::{TcpSocket, UdpSocket};
 use wcdn_dev::{Cluster, Topology};
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::BlobId;
 
-use crate::client::{Client, Reply};
+use crate::{
+    client::{Client, Reply},
+    operator::Operator,
+};
 
 /// A system on free ports, driven through the doors its users have.
 #[derive(Debug)]
@@ -18,7 +23,15 @@ pub struct Fleet {
     pub client: Client,
     /// The system.
     pub cluster: Cluster,
+    held: Option<Held>,
     _home: TempDir,
+}
+
+/// The ports of a control plane that does not run: nobody answers there, and nobody else gets them.
+#[derive(Debug)]
+struct Held {
+    tcp: [TcpSocket; 2],
+    udp: UdpSocket,
 }
 
 /// `length` bytes that do not repeat, different for each `seed`.
@@ -48,7 +61,7 @@ impl Fleet {
         let mut topology = Topology::for_tests();
         change(&mut topology);
         let cluster = Cluster::start(&topology).await.expect("the system starts");
-        let fleet = Self { client: Client::default(), cluster, _home: home };
+        let fleet = Self { client: Client::default(), cluster, held: None, _home: home };
         for edge in fleet.cluster.edges() {
             let url = format!("{}/readyz", edge.admin_url);
             crate::eventually("the edge is ready", || async {
@@ -106,6 +119,27 @@ impl Fleet {
         let stored = reply.json();
         let id = stored["blobStoreResult"]["newlyCreated"]["blobObject"]["blobId"].as_str();
         (id.expect("a quilt id").parse().expect("a valid id"), stored)
+    }
+
+    /// What an edge is told to fill from.
+    ///
+    /// # Panics
+    /// Never: aggregators have names.
+    pub fn origins(&self) -> Vec<OriginSpec> {
+        let standin = self.cluster.standin().expect("a stand-in Walrus");
+        let named = (1..).zip(&standin.aggregator_urls).map(|(n, url)| {
+            OriginSpec::new(format!("aggregator-{n}").parse().expect("a name"), url.clone())
+        });
+        named.collect()
+    }
+
+    /// Somebody with the key to its control plane.
+    ///
+    /// # Panics
+    /// When that does not run.
+    pub fn operator(&self) -> Operator {
+        let desk = self.cluster.desk().expect("a control plane");
+        Operator::new(desk.grpc, &desk.key)
     }
 
     /// `http://…` of the publisher.
@@ -193,8 +227,38 @@ impl Fleet {
         lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// Stops the control plane.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn stop_desk(&mut self) {
+        let desk = self.cluster.desk().expect("a control plane");
+        let (tcp, udp) = ([desk.grpc, desk.admin], desk.gossip);
+        self.cluster.stop_desk().await;
+        let hold = |address| {
+            let socket = TcpSocket::new_v4().expect("a socket");
+            // Whoever says so, too, may listen at the port of one that does not.
+            socket.set_reuseaddr(true).expect("an option");
+            socket.bind(address).expect("the port is still free");
+            socket
+        };
+        let udp = UdpSocket::bind(udp).await.expect("the port is still free");
+        self.held = Some(Held { tcp: tcp.map(hold), udp });
+    }
+
+    /// Starts it again where it was, with what it knew.
+    ///
+    /// # Panics
+    /// When it does not come up.
+    pub async fn start_desk(&mut self) {
+        let Held { tcp, udp } = self.held.take().expect("it was stopped");
+        drop(udp);
+        self.cluster.start_desk(None).await.expect("the control plane starts");
+        drop(tcp);
+    }
+
     /// Drains and stops everything.
     pub async fn stop(self) {
-        self.cluster.stop().await;
+        Box::pin(self.cluster.stop()).await;
     }
 }

@@ -1,6 +1,9 @@
 //! Doubt: what fleet tests stand on.
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
+//! - [`operator`]: an operator, with a key to the control plane
+//! - [`program`]: our programs as processes, to be stopped and killed
+//! - [`signal`]: how they are stopped
 //! - [`client`]: requests, and what came back, even if it was cut
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
@@ -23,9 +26,12 @@ mod fleet;
 pub mod frames;
 pub mod grpc_peer;
 pub mod nghttp2;
+pub mod operator;
+pub mod program;
 pub mod redbot;
 pub mod redis;
 pub mod script;
+pub mod signal;
 pub mod slowhttptest;
 pub mod tls;
 mod tools;

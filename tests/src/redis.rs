@@ -14,6 +14,8 @@ use wcdn_dev::{
 };
 use wcdn_proto::{BlobId, Span};
 
+use crate::signal::Signal;
+
 /// One server, and a cluster key to go with it.
 #[derive(Debug)]
 pub struct Redis {
@@ -22,14 +24,9 @@ pub struct Redis {
     options: Vec<String>,
 }
 
-/// Signals that hang a process, wake it, and kill it.
-#[derive(Debug, Clone, Copy)]
-pub enum Signal {
-    /// It does nothing any more, but its connections stay.
-    Stop,
-    /// It goes on.
-    Continue,
-}
+/// What a server held at one time.
+#[derive(Debug)]
+pub struct Copy(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Redis {
     /// Starts an empty server.
@@ -73,19 +70,13 @@ impl Redis {
     /// # Panics
     /// When it does not run.
     pub fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Stop => "-STOP",
-            Signal::Continue => "-CONT",
-        };
-        let pid = self.server.as_ref().expect("it runs").pid().to_string();
-        let status = Command::new("kill").args([name, &pid]).status().expect("kill runs");
-        assert!(status.success());
+        signal.send(self.server.as_ref().expect("it runs").pid());
     }
 
     /// Makes every edge of a system use it, with a deadline that a busy machine does not miss.
     pub fn serve(&self, topology: &mut Topology) {
         topology.edge.redis.timeout = Span::secs(2);
-        topology.edge.redis.urls = vec![format!("redis+unix://{}", self.socket().display())];
+        topology.edge.redis.urls = vec![self.url()];
         topology.edge.cluster.key_file = Some(self.key());
     }
 
@@ -103,15 +94,31 @@ impl Redis {
         command.query_async(&mut connection).await.expect("redis answers")
     }
 
+    /// What an edge is told to connect to.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket().display())
+    }
+
     async fn connect(&self) -> MultiplexedConnection {
-        let url = format!("redis+unix://{}", self.socket().display());
-        let client = redis::Client::open(url).expect("a URL");
+        let client = redis::Client::open(self.url()).expect("a URL");
         client.get_multiplexed_async_connection().await.expect("redis accepts")
     }
 
     /// Whether it has the record of a blob.
     pub async fn has(&self, id: &BlobId) -> bool {
         self.ask(redis::cmd("EXISTS").arg(record_key(id))).await
+    }
+
+    /// The epoch and the seq that were known when the fetch of this blob began, by its record; none if
+    /// it has no record.
+    ///
+    /// # Panics
+    /// When what it has is none.
+    pub async fn token(&self, id: &BlobId) -> Option<(u64, u64)> {
+        let record = self.get(&record_key(id)).await?;
+        // After a version, a level and the length, as the documentation of the format says.
+        let number = |at: usize| record[at..at + 8].try_into().map(u64::from_le_bytes);
+        Some((number(10).expect("8 bytes"), number(18).expect("8 bytes")))
     }
 
     /// Bytes it holds at a key.
@@ -122,6 +129,27 @@ impl Redis {
     /// Puts bytes at a key.
     pub async fn set(&self, key: &str, value: &[u8]) {
         self.ask::<()>(redis::cmd("SET").arg(key).arg(value)).await;
+    }
+
+    /// All that it holds now, to be put back later.
+    pub async fn copy(&self) -> Copy {
+        let keys: Vec<Vec<u8>> = self.ask(redis::cmd("KEYS").arg("*")).await;
+        let mut values = Vec::new();
+        for key in keys {
+            let value: Vec<u8> = self.ask(redis::cmd("DUMP").arg(&key)).await;
+            values.push((key, value));
+        }
+        Copy(values)
+    }
+
+    /// Makes it hold again what it held once, as a replica does that is promoted though it lags, and a
+    /// server that reads an old file.
+    pub async fn put_back(&self, Copy(values): &Copy) {
+        for (key, value) in values {
+            let mut restore = redis::cmd("RESTORE");
+            restore.arg(key).arg(0).arg(value).arg("REPLACE");
+            self.ask::<()>(&restore).await;
+        }
     }
 
     fn socket(&self) -> PathBuf {

@@ -9,6 +9,8 @@
 
 #[path = "fleet/bad_input.rs"]
 mod bad_input;
+#[path = "fleet/block.rs"]
+mod block;
 #[path = "fleet/conditions.rs"]
 mod conditions;
 #[path = "fleet/fills.rs"]
@@ -27,6 +29,8 @@ mod origins;
 mod peers;
 #[path = "fleet/protocols.rs"]
 mod protocols;
+#[path = "fleet/purge.rs"]
+mod purge;
 #[path = "fleet/quilts.rs"]
 mod quilts;
 #[path = "fleet/ranges.rs"]
@@ -39,12 +43,18 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/versions.rs"]
+mod versions;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
 #[path = "fleet/weather_herd.rs"]
 mod weather_herd;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
+#[path = "fleet/weather_purge_processes.rs"]
+mod weather_purge_processes;
+#[path = "fleet/weather_purge_redis.rs"]
+mod weather_purge_redis;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;
 #[path = "fleet/weather_viewers.rs"]

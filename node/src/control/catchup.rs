@@ -60,6 +60,11 @@ impl ControlCatchup {
     }
 
     async fn read(&self, after: Position) -> Result<CaughtUp, Trouble> {
+        let applied = self.log.positions.applied();
+        if after.epoch == 0 && applied.epoch > 0 {
+            // The session took the first snapshot. Another one would cost all that was filled since.
+            return Ok(CaughtUp::Snapshot(applied));
+        }
         let mut client = self.line.client().await.ok_or(Trouble::NotConnected)?;
         if after.epoch > 0
             && let Some(frames) = self.replay(&mut client, after).await?

@@ -193,3 +193,17 @@ async fn what_was_missed_comes_as_frames_or_as_a_snapshot_of_no_older_log() {
     node.apply(100, wcdn_proto::Change::Purge(Purge::All)).await;
     assert_eq!(following.log.removed.floor(), 0);
 }
+
+#[tokio::test]
+async fn the_event_plane_goes_on_from_the_snapshot_that_the_session_took() {
+    let scene = Scene::new().await;
+    let id = scene.origin.store(Bytes::from(vec![1; 5000]));
+    let node = scene.ready().await;
+    let path = format!("/cdn/{id}");
+    assert_eq!(viewer::get(node.edge(), &path).await.header("x-cache"), "MISS");
+    scene.control_plane.said(|said| said.head = (1, 12));
+    let following = node.node.following().unwrap();
+    let caught_up = following.catchup.catch_up(Position::ORIGIN).await.unwrap();
+    assert!(matches!(caught_up, CaughtUp::Snapshot(Position { epoch: 1, seq: 10 })));
+    assert_eq!(viewer::get(node.edge(), &path).await.header("x-cache"), "HIT");
+}
