@@ -26,9 +26,11 @@ use crate::{
 /// A running system.
 #[derive(Debug)]
 pub struct Cluster {
-    topology: Topology,
+    topology: Box<Topology>,
     standin: Option<Standin>,
     desk: Option<Desk>,
+    /// Where the control plane gets datagrams, once it was started.
+    gossip_port: Option<u16>,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
@@ -117,16 +119,21 @@ impl Cluster {
             WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
             WalrusNetwork::Public(_) => None,
         };
-        let topology = Topology { edge: keyed(topology, &home)?, ..topology.clone() };
+        let edge = keyed(topology, &home)?;
+        let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
-        let (edges, desk) = (Vec::new(), None);
-        let mut cluster = Self { topology, standin, desk, edges, redis, walrus_shutdown, home };
+        let (edges, desk, gossip_port) = (Vec::new(), None, None);
+        let mut cluster =
+            Self { topology, standin, desk, gossip_port, edges, redis, walrus_shutdown, home };
         if cluster.topology.control_plane {
             cluster.start_desk(places.next()).await?;
         }
         let edges: Vec<_> = cluster.topology.edges().collect();
-        for (region, number, port) in edges {
-            let config = cluster.edge_config(&region, number)?;
+        for (n, (region, number, port)) in edges.into_iter().enumerate() {
+            let mut config = cluster.edge_config(&region, number)?;
+            if let Some(way) = cluster.topology.control_ways.get(n) {
+                config.control.endpoints = vec![format!("http://{way}")];
+            }
             let place = places.next();
             let edge = start_edge(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
@@ -144,13 +151,15 @@ impl Cluster {
             Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
             Ports::Any => (0, 0),
         });
+        let gossip_port = self.gossip_port.unwrap_or(ports.0);
         let (grpc, admin) = (listen(ports.0).await?, listen(ports.1).await?);
         let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
         self.topology.control_ports = Some((grpc_port, admin_port));
         let GossipPlace { socket, advertise } = match place {
             Some(place) => place,
-            None => GossipPlace::bind(grpc_port).await?,
+            None => GossipPlace::bind(gossip_port).await?,
         };
+        self.gossip_port = Some(socket.local_addr()?.port());
         let home = self.home.path.join("control-plane");
         let place = Place { grpc, admin, gossip: socket, advertise, home };
         let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());

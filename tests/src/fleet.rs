@@ -6,10 +6,13 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use wcdn_dev::{Cluster, Topology};
+use wcdn_dev::{Cluster, GossipPlace, Topology};
 use wcdn_proto::BlobId;
 
-use crate::client::{Client, Reply};
+use crate::{
+    client::{Client, Reply},
+    operator::Operator,
+};
 
 /// A system on free ports, driven through the doors its users have.
 #[derive(Debug)]
@@ -44,10 +47,19 @@ impl Fleet {
     /// # Panics
     /// When it does not start.
     pub async fn with(change: impl FnOnce(&mut Topology)) -> Self {
+        Box::pin(Self::among(Vec::new(), change)).await
+    }
+
+    /// The same, with the control plane and the edges at these places in the gossip.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn among(places: Vec<GossipPlace>, change: impl FnOnce(&mut Topology)) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let mut topology = Topology::for_tests();
         change(&mut topology);
-        let cluster = Cluster::start(&topology).await.expect("the system starts");
+        let starting = Box::pin(Cluster::start_among(&topology, places));
+        let cluster = starting.await.expect("the system starts");
         let fleet = Self { client: Client::default(), cluster, _home: home };
         for edge in fleet.cluster.edges() {
             let url = format!("{}/readyz", edge.admin_url);
@@ -106,6 +118,15 @@ impl Fleet {
         let stored = reply.json();
         let id = stored["blobStoreResult"]["newlyCreated"]["blobObject"]["blobId"].as_str();
         (id.expect("a quilt id").parse().expect("a valid id"), stored)
+    }
+
+    /// Somebody with the key to its control plane.
+    ///
+    /// # Panics
+    /// When that does not run.
+    pub fn operator(&self) -> Operator {
+        let desk = self.cluster.desk().expect("a control plane");
+        Operator::new(desk.grpc, &desk.key)
     }
 
     /// `http://…` of the publisher.
@@ -195,6 +216,6 @@ impl Fleet {
 
     /// Drains and stops everything.
     pub async fn stop(self) {
-        self.cluster.stop().await;
+        Box::pin(self.cluster.stop()).await;
     }
 }

@@ -1,6 +1,7 @@
 //! Doubt: what fleet tests stand on.
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
+//! - [`operator`]: an operator, with a key to the control plane
 //! - [`client`]: requests, and what came back, even if it was cut
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
@@ -12,21 +13,30 @@
 //! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
+//! - [`control_plane`]: the control plane as a process of its own, which can be killed
+//! - [`storm`]: purges without a pause, whatever befalls the control plane
+//! - [`relay`]: a way over TCP that can be cut
+//! - [`far`]: a system whose nodes are far from each other, and may be cut off
 //! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
 
 pub mod buf;
 pub mod client;
+pub mod control_plane;
 pub mod dns;
 mod eventually;
+pub mod far;
 mod fleet;
 pub mod frames;
 pub mod grpc_peer;
 pub mod nghttp2;
+pub mod operator;
 pub mod redbot;
 pub mod redis;
+pub mod relay;
 pub mod script;
 pub mod slowhttptest;
+pub mod storm;
 pub mod tls;
 mod tools;
 pub mod wan;

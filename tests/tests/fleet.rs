@@ -39,13 +39,19 @@ mod serving;
 mod standin;
 #[path = "fleet/verification.rs"]
 mod verification;
+#[path = "fleet/weather_desk.rs"]
+mod weather_desk;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
 #[path = "fleet/weather_herd.rs"]
 mod weather_herd;
+#[path = "fleet/weather_network.rs"]
+mod weather_network;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;
+#[path = "fleet/weather_strangers.rs"]
+mod weather_strangers;
 #[path = "fleet/weather_viewers.rs"]
 mod weather_viewers;
