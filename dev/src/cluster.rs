@@ -1,13 +1,10 @@
 //! Starts the whole system, and stops it.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wcdn_node::{Doors, Node, config::OriginSpec};
 use wcdn_proto::{Region, Span};
@@ -15,6 +12,7 @@ use wcdn_walrus::BaseUrl;
 
 use crate::{
     desk::{Desk, Place},
+    gossip_place::{GossipPlace, listen},
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
     topology::{
@@ -29,8 +27,6 @@ pub struct Cluster {
     topology: Box<Topology>,
     standin: Option<Standin>,
     desk: Option<Desk>,
-    /// Where the control plane gets datagrams, once it was started.
-    gossip_port: Option<u16>,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
@@ -43,15 +39,6 @@ struct Home {
     path: PathBuf,
     /// Gone with the system, unless a folder was given.
     _temporary: Option<TempDir>,
-}
-
-/// The socket of a member of the gossip, and the address by which others know it.
-#[derive(Debug)]
-pub struct GossipPlace {
-    /// Its own.
-    pub socket: UdpSocket,
-    /// Where datagrams for it are sent.
-    pub advertise: SocketAddr,
 }
 
 /// The Redis of a region.
@@ -78,19 +65,6 @@ pub struct Edge {
     node: Node,
     /// What it was started with.
     config: wcdn_node::Config,
-}
-
-impl GossipPlace {
-    /// A socket on this machine, at a port or at any.
-    ///
-    /// # Errors
-    /// When the port is taken.
-    pub async fn bind(port: u16) -> anyhow::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).await;
-        let socket = socket.with_context(|| taken("UDP", port))?;
-        let advertise = socket.local_addr()?;
-        Ok(Self { socket, advertise })
-    }
 }
 
 impl Cluster {
@@ -122,9 +96,8 @@ impl Cluster {
         let edge = keyed(topology, &home)?;
         let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
-        let (edges, desk, gossip_port) = (Vec::new(), None, None);
-        let mut cluster =
-            Self { topology, standin, desk, gossip_port, edges, redis, walrus_shutdown, home };
+        let (edges, desk) = (Vec::new(), None);
+        let mut cluster = Self { topology, standin, desk, edges, redis, walrus_shutdown, home };
         if cluster.topology.control_plane {
             cluster.start_desk(places.next()).await?;
         }
@@ -151,15 +124,14 @@ impl Cluster {
             Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
             Ports::Any => (0, 0),
         });
-        let gossip_port = self.gossip_port.unwrap_or(ports.0);
-        let (grpc, admin) = (listen(ports.0).await?, listen(ports.1).await?);
+        let (grpc, place) = match place {
+            Some(place) => (listen(ports.0).await?, place),
+            None => GossipPlace::beside(ports.0).await?,
+        };
+        let admin = listen(ports.1).await?;
         let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
         self.topology.control_ports = Some((grpc_port, admin_port));
-        let GossipPlace { socket, advertise } = match place {
-            Some(place) => place,
-            None => GossipPlace::bind(gossip_port).await?,
-        };
-        self.gossip_port = Some(socket.local_addr()?.port());
+        let GossipPlace { socket, advertise } = place;
         let home = self.home.path.join("control-plane");
         let place = Place { grpc, admin, gossip: socket, advertise, home };
         let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
@@ -396,13 +368,4 @@ fn on(ports: Ports, documented: u16) -> u16 {
         Ports::Documented => documented,
         Ports::Any => 0,
     }
-}
-
-async fn listen(port: u16) -> anyhow::Result<TcpListener> {
-    let bound = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await;
-    bound.with_context(|| taken("TCP", port))
-}
-
-fn taken(protocol: &str, port: u16) -> String {
-    format!("cannot listen on 127.0.0.1:{port} ({protocol}); is `make run` running twice?")
 }

@@ -5,6 +5,7 @@
 //! - [`topology`]: how many of what, and on which ports
 //! - [`redis`]: a `redis-server` for each region
 //! - [`desk`]: the control plane
+//! - [`GossipPlace`]: where it and edges hear of each other
 //! - [`cluster`]: starts and stops it all
 //! - [`seed`]: something to look at, stored through the publisher
 //! - [`banner`]: the table of URLs and the commands to try
@@ -12,11 +13,13 @@
 pub mod banner;
 pub mod cluster;
 pub mod desk;
+mod gossip_place;
 pub mod reach;
 pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;
 
-pub use cluster::{Cluster, Edge, GossipPlace};
+pub use cluster::{Cluster, Edge};
+pub use gossip_place::GossipPlace;
 pub use topology::{Ports, Topology, WalrusNetwork};

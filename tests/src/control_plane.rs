@@ -13,7 +13,11 @@ use rand::RngExt as _;
 use tokio::process::{Child, Command};
 use wcdn_dev::desk::Desk;
 
-use crate::{client::Client, eventually};
+use crate::{
+    client::Client,
+    eventually,
+    program::{peak_memory, program},
+};
 
 /// Where one of a [`Fleet`](crate::Fleet) keeps and serves everything: the process takes the place of
 /// the part of the fleet, and knows what that knew.
@@ -97,7 +101,7 @@ impl Seat {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
+        let mut command = Command::new(program("wcdn-control-plane"));
         if let Some(clock) = &self.clock {
             // It looks into the file each time, and leaves alone the clocks that timers run by. Its
             // own program would be between us and the process.
@@ -122,13 +126,9 @@ impl ControlPlaneProcess {
     /// The most memory that it ever had. Bytes.
     ///
     /// # Panics
-    /// When the system does not say.
+    /// When it has ended.
     pub fn peak_memory(&self) -> u64 {
-        let pid = self.child.id().expect("it runs");
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
-        kilobytes.map(|count: u64| count * 1024).expect("Linux says so")
+        peak_memory(self.child.id().expect("it runs"))
     }
 }
 
@@ -161,13 +161,4 @@ fn libfaketime() -> PathBuf {
     found
         .find(|library| library.exists())
         .expect("faketime is installed; scripts/install test does it")
-}
-
-/// What `cargo test --workspace` builds before it runs any test.
-fn program() -> PathBuf {
-    let test = std::env::current_exe().expect("a test is a program");
-    let profile = test.ancestors().nth(2).expect("target/debug/deps/test");
-    let program = profile.join("wcdn-control-plane");
-    assert!(program.exists(), "cargo build -p wcdn-control-plane makes {}", program.display());
-    program
 }

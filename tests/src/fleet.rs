@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use wcdn_dev::{Cluster, GossipPlace, Topology};
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::BlobId;
 
 use crate::{
@@ -118,6 +119,18 @@ impl Fleet {
         let stored = reply.json();
         let id = stored["blobStoreResult"]["newlyCreated"]["blobObject"]["blobId"].as_str();
         (id.expect("a quilt id").parse().expect("a valid id"), stored)
+    }
+
+    /// What an edge is told to fill from.
+    ///
+    /// # Panics
+    /// Never: aggregators have names.
+    pub fn origins(&self) -> Vec<OriginSpec> {
+        let standin = self.cluster.standin().expect("a stand-in Walrus");
+        let named = (1..).zip(&standin.aggregator_urls).map(|(n, url)| {
+            OriginSpec::new(format!("aggregator-{n}").parse().expect("a name"), url.clone())
+        });
+        named.collect()
     }
 
     /// Somebody with the key to its control plane.

@@ -2,6 +2,8 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`operator`]: an operator, with a key to the control plane
+//! - [`program`]: our programs as processes, to be stopped and killed
+//! - [`signal`]: how they are stopped
 //! - [`client`]: requests, and what came back, even if it was cut
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
@@ -13,7 +15,7 @@
 //! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
-//! - [`control_plane`]: the control plane as a process of its own, which can be killed
+//! - [`control_plane`]: the control plane as a process, which can be killed, and live in another time
 //! - [`storm`]: purges without a pause, whatever befalls the control plane
 //! - [`relay`]: a way over TCP that can be cut
 //! - [`far`]: a system whose nodes are far from each other, and may be cut off
@@ -31,10 +33,12 @@ pub mod frames;
 pub mod grpc_peer;
 pub mod nghttp2;
 pub mod operator;
+pub mod program;
 pub mod redbot;
 pub mod redis;
 pub mod relay;
 pub mod script;
+pub mod signal;
 pub mod slowhttptest;
 pub mod storm;
 pub mod tls;

@@ -14,21 +14,14 @@ use wcdn_dev::{
 };
 use wcdn_proto::{BlobId, Span};
 
+use crate::signal::Signal;
+
 /// One server, and a cluster key to go with it.
 #[derive(Debug)]
 pub struct Redis {
     server: Option<RedisServer>,
     home: TempDir,
     options: Vec<String>,
-}
-
-/// Signals that hang a process, wake it, and kill it.
-#[derive(Debug, Clone, Copy)]
-pub enum Signal {
-    /// It does nothing any more, but its connections stay.
-    Stop,
-    /// It goes on.
-    Continue,
 }
 
 impl Redis {
@@ -73,13 +66,7 @@ impl Redis {
     /// # Panics
     /// When it does not run.
     pub fn signal(&self, signal: Signal) {
-        let name = match signal {
-            Signal::Stop => "-STOP",
-            Signal::Continue => "-CONT",
-        };
-        let pid = self.server.as_ref().expect("it runs").pid().to_string();
-        let status = Command::new("kill").args([name, &pid]).status().expect("kill runs");
-        assert!(status.success());
+        signal.send(self.server.as_ref().expect("it runs").pid());
     }
 
     /// Makes every edge of a system use it, with a deadline that a busy machine does not miss.

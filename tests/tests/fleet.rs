@@ -9,6 +9,8 @@
 
 #[path = "fleet/bad_input.rs"]
 mod bad_input;
+#[path = "fleet/block.rs"]
+mod block;
 #[path = "fleet/conditions.rs"]
 mod conditions;
 #[path = "fleet/fills.rs"]
@@ -27,6 +29,8 @@ mod origins;
 mod peers;
 #[path = "fleet/protocols.rs"]
 mod protocols;
+#[path = "fleet/purge.rs"]
+mod purge;
 #[path = "fleet/quilts.rs"]
 mod quilts;
 #[path = "fleet/ranges.rs"]

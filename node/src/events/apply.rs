@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use wcdn_gossip::seam::Sink;
 use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
 
@@ -29,6 +30,8 @@ pub struct Applier {
     redis: Option<RedisRemovals>,
     disk: Option<Arc<Disk>>,
     outcomes: Arc<Outcomes>,
+    /// Whoever puts one into force writes it.
+    latest_snapshot: Mutex<Position>,
 }
 
 /// Everything that a node must know to begin, as a control plane gives it.
@@ -52,7 +55,7 @@ impl Applier {
         outcomes: Arc<Outcomes>,
     ) -> Self {
         let log = Arc::clone(cache.log());
-        Self { log, cache, fills, redis, disk, outcomes }
+        Self { log, cache, fills, redis, disk, outcomes, latest_snapshot: Mutex::default() }
     }
 
     /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes.
@@ -69,9 +72,11 @@ impl Applier {
         }
         self.log.blocked.replace(&snapshot.blocked, at);
         self.log.cut();
-        // What it covers cannot be told one by one; a snapshot is rare.
-        self.cache.clear();
-        self.fills.forget_all();
+        if self.is_news(at) {
+            // What it covers cannot be told one by one; a snapshot is rare.
+            self.cache.clear();
+            self.fills.forget_all();
+        }
         if let Some(disk) = &self.disk {
             disk.rewrite_journal(self.log.blocked.export()).await;
         }
@@ -79,6 +84,15 @@ impl Applier {
         self.log.positions.advance(at);
         self.log.begin();
         true
+    }
+
+    /// Whether a snapshot may cover what is kept here. The session and the event plane of a node that
+    /// begins both ask for one, and the second must not cost what was fetched since the first.
+    fn is_news(&self, at: Position) -> bool {
+        let mut latest = self.latest_snapshot.lock();
+        let is_news = at > *latest && at > self.log.positions.applied();
+        *latest = at.max(*latest);
+        is_news
     }
 
     /// The fence for all of it; nothing is dropped yet.

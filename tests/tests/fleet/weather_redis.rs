@@ -18,7 +18,8 @@ use wcdn_tests::{
     Fleet, bytes,
     client::Reply,
     eventually,
-    redis::{Redis, RedisCluster, Signal, record_key, slice_key},
+    redis::{Redis, RedisCluster, record_key, slice_key},
+    signal::Signal,
 };
 
 /// Two nodes of each region before one Redis.

@@ -112,3 +112,22 @@ async fn a_block_is_on_the_disk_when_it_counts_as_applied() {
     let after_a_crash = Log::new(Follows::Log, Some(&kept), Arc::default());
     assert!(after_a_crash.withholds(&ContentId::Blob(id(9))));
 }
+
+#[tokio::test]
+async fn a_second_snapshot_of_the_same_place_costs_nothing_that_was_fetched_since() {
+    let scene = Scene::new().await;
+    let snapshot = Snapshot {
+        position: Some(at(2, 9)),
+        removals: Some(Removals { epoch: 2, floor: 3, slots: vec![] }),
+        blocked: vec![],
+    };
+    scene.admit(id(1), Part::Whole, at(1, 5));
+    assert!(scene.applier.replace(snapshot.clone()).await);
+    scene.admit(id(2), Part::Whole, at(2, 9));
+    assert!(scene.applier.replace(snapshot.clone()).await);
+    assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Miss));
+    assert!(matches!(scene.lookup(id(2), Part::Whole), Lookup::Hit(_)));
+    let later = Snapshot { position: Some(at(2, 10)), ..snapshot };
+    assert!(scene.applier.replace(later).await);
+    assert_eq!(scene.cache.memory().snapshot().count(), 0, "that one may remove anything");
+}
