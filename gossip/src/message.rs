@@ -227,6 +227,7 @@ impl Standing {
             applied: Some(self.applied.to_wire()),
             region: self.region.as_str().to_owned(),
             strict: self.is_strict,
+            lease_ms: 0,
         }
     }
 

@@ -12,9 +12,9 @@ pub mod endpoint;
 pub mod holding;
 pub mod session;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use arc_swap::ArcSwapOption;
+use tokio::{sync::watch, time::timeout};
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
 use wcdn_proto::{
     Position,
@@ -27,24 +27,29 @@ pub use self::{catchup::ControlCatchup, session::Session};
 /// A client of a control plane's service for edges.
 pub type Client = EdgeServiceClient<InterceptedService<Channel, Token>>;
 
-/// The connection of the session, as long as there is one.
+/// The connection of the session, as long as there is one. The session writes it.
 #[derive(Debug, Clone, Default)]
 pub struct Line {
-    client: Arc<ArcSwapOption<Client>>,
+    client: Arc<watch::Sender<Option<Client>>>,
 }
 
+/// How long whoever wants to read the log waits for a session: a node that starts has none yet.
+const LINE_PATIENCE: Duration = Duration::from_secs(5);
+
 impl Line {
-    /// The client, if a control plane is there.
-    pub fn client(&self) -> Option<Client> {
-        self.client.load().as_deref().cloned()
+    /// The client, once a control plane is there; `None` if none is for some seconds.
+    pub async fn client(&self) -> Option<Client> {
+        let mut open = self.client.subscribe();
+        let waiting = timeout(LINE_PATIENCE, open.wait_for(Option::is_some)).await;
+        waiting.ok()?.ok()?.clone()
     }
 
     fn open(&self, client: Client) {
-        self.client.store(Some(Arc::new(client)));
+        self.client.send_replace(Some(client));
     }
 
     fn close(&self) {
-        self.client.store(None);
+        self.client.send_replace(None);
     }
 }
 

@@ -4,6 +4,7 @@ mod cluster;
 
 use std::{process, time::Duration};
 
+use futures_util::future::try_join_all;
 use tokio::{
     runtime::Builder,
     time::{Instant, sleep},
@@ -81,11 +82,14 @@ async fn cell(
     let (mut complete, mut receipt) = (Vec::new(), Vec::new());
     let (sent, began) = (cluster.bytes_sent()?, Instant::now());
     let used = cpu::of_tree(process::id());
-    for _ in 0..events {
-        let took = cluster.purge().await?;
+    let shared = &cluster;
+    let purges = (0..events).map(|n| async move {
+        sleep(PAUSE.mul_f64(n as f64)).await;
+        shared.purge().await
+    });
+    for took in try_join_all(purges).await? {
         complete.push(millis(took.complete));
         receipt.push(millis(took.receipt));
-        sleep(PAUSE).await;
     }
     let seconds = began.elapsed().as_secs_f64();
     let per_node = |sum: f64| sum / seconds / (nodes + 1) as f64;

@@ -188,6 +188,8 @@ pub(crate) fn register(name: &str, applied: Option<Position>) -> Register {
         edge_url: "http://127.0.0.1:1".to_owned(),
         strict: false,
         applied,
+        lease_ms: 5_000,
+        proof: bytes::Bytes::new(),
     }
 }
 

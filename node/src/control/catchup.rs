@@ -60,7 +60,7 @@ impl ControlCatchup {
     }
 
     async fn read(&self, after: Position) -> Result<CaughtUp, Trouble> {
-        let mut client = self.line.client().ok_or(Trouble::NotConnected)?;
+        let mut client = self.line.client().await.ok_or(Trouble::NotConnected)?;
         if after.epoch > 0
             && let Some(frames) = self.replay(&mut client, after).await?
         {

@@ -125,6 +125,8 @@ fn register(config: &Config, address: SocketAddr) -> Register {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         edge_url: format!("http://{address}"),
         strict: config.cluster.strict,
+        lease_ms: u64::try_from(config.cluster.lease.duration().as_millis()).unwrap_or(u64::MAX),
+        proof: bytes::Bytes::new(),
         applied: None,
     }
 }
