@@ -74,8 +74,9 @@ impl Seat {
     /// # Panics
     /// When it does not.
     pub async fn start(&self) -> ControlPlaneProcess {
-        let log = self.data.join("control-plane.log");
-        let log = File::options().create(true).append(true).open(log).expect("the folder is ours");
+        let told = self.data.join("control-plane.log");
+        let log = File::options().create(true).append(true).open(&told);
+        let log = log.expect("the folder is ours");
         let home = self.data.join("control-plane");
         let mut command = self.command();
         command
@@ -86,15 +87,23 @@ impl Seat {
             .env("WCDN_CLUSTER__KEY_FILE", self.data.join("cluster.key"))
             .env("WCDN_CLUSTER__SIGNING_KEY_FILE", home.join("signing.key"))
             .env("WCDN_KEYS__FIXED_KEY_FILE", home.join("api.key"))
+            // Nodes that share a machine with whoever compiles may be late.
+            .env("WCDN_RECEIPTS__LEASE", "30s")
+            .env("WCDN_RECEIPTS__LOST_AFTER", "60s")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .kill_on_drop(true);
-        let child = command.spawn().expect("it starts");
+        let mut child = command.spawn().expect("it starts");
         let (client, ready) = (Client::default(), format!("http://{}/readyz", self.admin));
-        eventually("the control plane is ready", || async {
-            let answer = client.request(Method::GET, &ready).response().await;
-            answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+        eventually("the control plane is ready", || {
+            let ended = child.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "{}", std::fs::read_to_string(&told).unwrap_or_default());
+            let (client, ready) = (&client, &ready);
+            async move {
+                let answer = client.request(Method::GET, ready).response().await;
+                answer.is_ok_and(|answer| answer.status() == StatusCode::OK)
+            }
         })
         .await;
         ControlPlaneProcess { child }

@@ -220,7 +220,8 @@ async fn a_control_plane_that_was_set_back_purges_everywhere_and_no_block_is_los
     assert_eq!(fleet.operator().blocks().await, [blocked[0].to_string()]);
 }
 
-#[tokio::test]
+// On threads: what three edges apply must not keep their client from answering pings.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_purge_of_a_hundred_thousand_ids_is_complete_and_hits_nobody_else() {
     const COUNT: usize = 100_000;
     const MIB: u64 = 1 << 20;
