@@ -6,7 +6,7 @@ use http::StatusCode;
 use tempfile::TempDir;
 use tokio::time::Instant;
 use wcdn_control_plane::commands;
-use wcdn_proto::{BlobId, Span};
+use wcdn_proto::{BlobId, Span, pb::admin::v1::NodeReceipt};
 use wcdn_tests::{
     Fleet, bytes,
     control_plane::{Seat, quiet_ports, wall_clock},
@@ -220,8 +220,7 @@ async fn a_control_plane_that_was_set_back_purges_everywhere_and_no_block_is_los
     assert_eq!(fleet.operator().blocks().await, [blocked[0].to_string()]);
 }
 
-// On threads: what three edges apply must not keep their client from answering pings.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test]
 async fn a_purge_of_a_hundred_thousand_ids_is_complete_and_hits_nobody_else() {
     const COUNT: usize = 100_000;
     const MIB: u64 = 1 << 20;
@@ -243,14 +242,16 @@ async fn a_purge_of_a_hundred_thousand_ids_is_complete_and_hits_nobody_else() {
     }
     let before = [process.peak_memory(), edge.peak_memory()];
 
-    let receipt = operator.purge(&ids).await;
-    assert_eq!(
-        (receipt.change.as_ref().unwrap().ids, receipt.nodes.len()),
-        (COUNT as u64, EDGES + 1)
-    );
-    for line in &receipt.nodes {
-        assert!(line.outcome.as_ref().unwrap().memory_removed >= purged.len() as u64, "{line:?}");
-    }
+    let change = operator.begin_purge(&ids).await;
+    assert_eq!(change.ids, COUNT as u64);
+    // It is asked again and again: a machine that compiles may be too slow for a stream's pings.
+    eventually("every node applied it, and told what it removed", || async {
+        let receipt = operator.receipt(&change).await;
+        let removed = |line: &NodeReceipt| line.outcome.map_or(0, |outcome| outcome.memory_removed);
+        let is_told = receipt.nodes.iter().all(|line| removed(line) >= purged.len() as u64);
+        receipt.complete && receipt.nodes.len() == EDGES + 1 && is_told
+    })
+    .await;
     assert_held(&fleet, &bystanders).await;
     assert_fetched_again(&fleet, &purged).await;
     for edge in 0..EDGES {
