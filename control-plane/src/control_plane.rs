@@ -125,7 +125,8 @@ pub async fn start(
             let (signing, store) = (Arc::clone(&secrets.signing), store.clone());
             let parts =
                 plane::Parts { config: &config, socket, keys, signing, store, announcements };
-            let plane = Plane::start(parts, &mut registry, &close, &services);
+            let registry = registry.sub_registry_with_prefix("wcdn");
+            let plane = Plane::start(parts, registry, &close, &services);
             Some(plane.map_err(system("the event plane"))?)
         }
         _ => None,

@@ -283,6 +283,11 @@ impl Tracker {
         receipt::wire(&open, &self.nodes, self.windows, self.head, now)
     }
 
+    /// Adds to a receipt that was kept elsewhere who has applied its change since.
+    pub(crate) fn bring_up(&self, receipt: &mut admin::Receipt) {
+        receipt::bring_up(receipt, &self.nodes);
+    }
+
     /// Every node, by name.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<Standing> {
         let standing = |node: &Node| node.standing(self.head, self.windows, now);

@@ -24,7 +24,7 @@ use crate::{
 /// A running system.
 #[derive(Debug)]
 pub struct Cluster {
-    topology: Topology,
+    topology: Box<Topology>,
     standin: Option<Standin>,
     desk: Option<Desk>,
     edges: Vec<Edge>,
@@ -93,7 +93,8 @@ impl Cluster {
             WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
             WalrusNetwork::Public(_) => None,
         };
-        let topology = Topology { edge: keyed(topology, &home)?, ..topology.clone() };
+        let edge = keyed(topology, &home)?;
+        let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
         let (edges, desk) = (Vec::new(), None);
         let mut cluster = Self { topology, standin, desk, edges, redis, walrus_shutdown, home };
@@ -101,8 +102,11 @@ impl Cluster {
             cluster.start_desk(places.next()).await?;
         }
         let edges: Vec<_> = cluster.topology.edges().collect();
-        for (region, number, port) in edges {
-            let config = cluster.edge_config(&region, number)?;
+        for (n, (region, number, port)) in edges.into_iter().enumerate() {
+            let mut config = cluster.edge_config(&region, number)?;
+            if let Some(way) = cluster.topology.control_ways.get(n) {
+                config.control.endpoints = vec![format!("http://{way}")];
+            }
             let place = places.next();
             let edge = start_edge(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);

@@ -1,6 +1,6 @@
 //! How many of what runs, and on which ports.
 
-use std::{path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use wcdn_proto::Region;
 use wcdn_walrus::{Encoding, Network};
@@ -29,6 +29,8 @@ pub struct Topology {
     pub control_plane: bool,
     /// Its ports for gRPC and for the operator, if they are not to follow from `ports`.
     pub control_ports: Option<(u16, u16)>,
+    /// Where edges reach it, in their order, if something stands in between.
+    pub control_ways: Vec<SocketAddr>,
     /// Its configuration, before its own names, ports and files are put in.
     pub control: wcdn_control_plane::Config,
     /// The API key that it knows; one is made if not given.
@@ -102,6 +104,7 @@ impl Default for Topology {
             max_body: crate::standin::MAX_BODY,
             control_plane: true,
             control_ports: None,
+            control_ways: Vec::new(),
             control: wcdn_control_plane::Config::default(),
             api_key: None,
             edge: wcdn_node::Config::default(),

@@ -156,10 +156,10 @@ impl GossipMetrics {
         self.sent.get_or_create(&Sent { kind }).inc_by(after.saturating_sub(before));
     }
 
-    /// Metrics that `registry` tells.
+    /// Metrics that `registry` tells; it puts `wcdn` before all names itself.
     pub(crate) fn register(registry: &mut Registry) -> Arc<Self> {
         let metrics = Self::default();
-        let registry = registry.sub_registry_with_prefix("wcdn_gossip");
+        let registry = registry.sub_registry_with_prefix("gossip");
         registry.register("datagrams", "Sealed datagrams", metrics.datagrams.clone());
         registry.register("bytes", "Bytes of sealed datagrams", metrics.bytes.clone());
         registry.register("rejected", "Datagrams dropped", metrics.rejected.clone());

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpSocket, UdpSocket};
-use wcdn_dev::{Cluster, Topology};
+use wcdn_dev::{Cluster, GossipPlace, Topology};
 use wcdn_node::config::OriginSpec;
 use wcdn_proto::BlobId;
 
@@ -57,10 +57,19 @@ impl Fleet {
     /// # Panics
     /// When it does not start.
     pub async fn with(change: impl FnOnce(&mut Topology)) -> Self {
+        Box::pin(Self::among(Vec::new(), change)).await
+    }
+
+    /// The same, with the control plane and the edges at these places in the gossip.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn among(places: Vec<GossipPlace>, change: impl FnOnce(&mut Topology)) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let mut topology = Topology::for_tests();
         change(&mut topology);
-        let cluster = Cluster::start(&topology).await.expect("the system starts");
+        let starting = Box::pin(Cluster::start_among(&topology, places));
+        let cluster = starting.await.expect("the system starts");
         let fleet = Self { client: Client::default(), cluster, held: None, _home: home };
         for edge in fleet.cluster.edges() {
             let url = format!("{}/readyz", edge.admin_url);

@@ -15,13 +15,19 @@
 //! - [`slowhttptest`]: viewers who hold connections
 //! - [`tls`]: certificates for edges
 //! - [`script`]: an origin that says whatever a test makes it say
+//! - [`control_plane`]: the control plane as a process, which can be killed, and live in another time
+//! - [`storm`]: purges without a pause, whatever befalls the control plane
+//! - [`relay`]: a way over TCP that can be cut
+//! - [`far`]: a system whose nodes are far from each other, and may be cut off
 //! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
 
 pub mod buf;
 pub mod client;
+pub mod control_plane;
 pub mod dns;
 mod eventually;
+pub mod far;
 mod fleet;
 pub mod frames;
 pub mod grpc_peer;
@@ -30,9 +36,11 @@ pub mod operator;
 pub mod program;
 pub mod redbot;
 pub mod redis;
+pub mod relay;
 pub mod script;
 pub mod signal;
 pub mod slowhttptest;
+pub mod storm;
 pub mod tls;
 mod tools;
 pub mod wan;

@@ -25,6 +25,17 @@ pub fn program(name: &str) -> PathBuf {
     })
 }
 
+/// The most memory that a process ever had. Bytes.
+///
+/// # Panics
+/// When there is none, or the system does not say.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok());
+    kilobytes.map(|count: u64| count * 1024).expect("Linux says so")
+}
+
 /// A program that serves; it is killed when this is dropped.
 #[derive(Debug)]
 pub struct Program {
@@ -169,6 +180,14 @@ impl EdgeProcess {
     /// When it does not run.
     pub fn signal(&self, signal: Signal) {
         self.program.as_ref().expect("it runs").signal(signal);
+    }
+
+    /// The most memory that it ever had. Bytes.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn peak_memory(&self) -> u64 {
+        peak_memory(self.program.as_ref().expect("it runs").child.id())
     }
 
     /// Kills it, if it runs.

@@ -56,6 +56,7 @@ struct State {
     places: std::sync::RwLock<Places>,
     passed: AtomicU64,
     bytes: AtomicU64,
+    recorded: std::sync::Mutex<Vec<Bytes>>,
 }
 
 #[derive(Debug, Default)]
@@ -74,6 +75,9 @@ struct Place {
 
 /// A datagram on its way, the one due first on top.
 type Due = Reverse<(Instant, u64, usize, Bytes)>;
+
+/// Datagrams that are recorded: the first ones.
+const RECORDED: usize = 4_096;
 
 /// Datagrams on their way to one node at most; more are lost, as in a router.
 const QUEUE: usize = 16_384;
@@ -100,6 +104,7 @@ impl Wan {
             places: std::sync::RwLock::default(),
             passed: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            recorded: std::sync::Mutex::default(),
         };
         Self {
             state: Arc::new(state),
@@ -155,6 +160,11 @@ impl Wan {
     /// Opens every way.
     pub fn heal(&self) {
         self.change(|weather| weather.cuts.clear());
+    }
+
+    /// The first datagrams that passed, as somebody on the way could have written them down.
+    pub fn recorded(&self) -> Vec<Bytes> {
+        self.state.recorded.lock().expect("no holder panics").clone()
     }
 
     /// Datagrams and bytes that passed.
@@ -233,7 +243,7 @@ async fn deliveries(
     }
 }
 
-async fn deliver(state: &State, to: usize, sender: usize, bytes: &[u8]) {
+async fn deliver(state: &State, to: usize, sender: usize, bytes: &Bytes) {
     let (own, from) = {
         let places = state.places.read().expect("no holder panics");
         (places.nodes[to].own, Arc::clone(&places.nodes[sender].public))
@@ -242,6 +252,10 @@ async fn deliver(state: &State, to: usize, sender: usize, bytes: &[u8]) {
     if from.send_to(bytes, own).await.is_ok() {
         state.passed.fetch_add(1, Relaxed);
         state.bytes.fetch_add(bytes.len() as u64, Relaxed);
+        let mut recorded = state.recorded.lock().expect("no holder panics");
+        if recorded.len() < RECORDED {
+            recorded.push(bytes.clone());
+        }
     }
 }
 

@@ -45,10 +45,14 @@ mod standin;
 mod verification;
 #[path = "fleet/versions.rs"]
 mod versions;
+#[path = "fleet/weather_desk.rs"]
+mod weather_desk;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
 #[path = "fleet/weather_herd.rs"]
 mod weather_herd;
+#[path = "fleet/weather_network.rs"]
+mod weather_network;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
 #[path = "fleet/weather_purge_processes.rs"]
@@ -57,5 +61,7 @@ mod weather_purge_processes;
 mod weather_purge_redis;
 #[path = "fleet/weather_redis.rs"]
 mod weather_redis;
+#[path = "fleet/weather_strangers.rs"]
+mod weather_strangers;
 #[path = "fleet/weather_viewers.rs"]
 mod weather_viewers;

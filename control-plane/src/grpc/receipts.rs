@@ -60,7 +60,10 @@ pub(super) async fn watch(
 /// The receipt of a change that is no longer open.
 async fn kept(desk: &Desk, id: &str) -> Result<admin::Receipt, Refusal> {
     match desk.store.change(id).await? {
-        Some((_, Some(receipt))) => Ok(receipt),
+        Some((_, Some(mut receipt))) => {
+            desk.tracker.lock().bring_up(&mut receipt);
+            Ok(receipt)
+        }
         Some((change, None)) => Ok(desk.tracker.lock().late_receipt(change, Instant::now())),
         None => Err(Refusal::NoChange { id: id.chars().take(80).collect() }),
     }

@@ -141,6 +141,22 @@ fn read_back_rank(read: ReadBack) -> u8 {
     }
 }
 
+/// Adds who has applied the change since the receipt was kept, without times. Only positions of the same
+/// log tell: another one may lack the change.
+pub(super) fn bring_up(receipt: &mut admin::Receipt, nodes: &BTreeMap<NodeId, Node>) {
+    let last = travel::read_position(receipt.change.as_ref().and_then(|change| change.last));
+    let has_applied = |name: &str| {
+        let node = name.parse().ok().and_then(|name: NodeId| nodes.get(&name));
+        node.is_some_and(|node| node.applied.epoch == last.epoch && node.applied >= last)
+    };
+    for line in &mut receipt.nodes {
+        if line.state() != NodeState::Applied && has_applied(&line.node) {
+            line.set_state(NodeState::Applied);
+        }
+    }
+    receipt.complete = receipt.nodes.iter().all(|line| line.state() == NodeState::Applied);
+}
+
 /// A receipt as it travels.
 pub(super) fn wire(
     open: &Open,

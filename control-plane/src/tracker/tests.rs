@@ -230,6 +230,24 @@ async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
 }
 
 #[tokio::test]
+async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
+    let (mut tracker, mut clock) = two();
+    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.heard(&name("a"), at(1), clock.0);
+    tracker.sweep(clock.pass(5_000));
+    let mut done = tracker.sweep(clock.pass(5_000)).done;
+    tracker.kept(&done);
+    tracker.bring_up(&mut done[0]);
+    let states = |receipt: &admin::Receipt| receipt.nodes.iter().map(|it| it.state()).collect();
+    let before: Vec<_> = states(&done[0]);
+    assert_eq!(before, [NodeState::Applied, NodeState::Fenced]);
+    tracker.heard(&name("b"), at(1), clock.pass(1));
+    tracker.bring_up(&mut done[0]);
+    let after: Vec<_> = states(&done[0]);
+    assert_eq!((after, done[0].complete), (vec![NodeState::Applied; 2], true));
+}
+
+#[tokio::test]
 async fn memory_is_bounded_and_the_oldest_receipts_go_first() {
     let (mut tracker, clock) = two();
     for seq in 1..=(MAX_OPEN as u64 + 10) {

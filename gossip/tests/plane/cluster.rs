@@ -209,7 +209,7 @@ impl Issuer {
             settings,
             socket,
             log.clone(),
-            &mut Registry::default(),
+            &mut Registry::with_prefix("wcdn"),
             running.shutdown.clone(),
             running.tasks.clone(),
         );
@@ -271,7 +271,7 @@ impl Edge {
         let mut settings = EdgePlaneSettings::new(plane, keys, start.seq + 1);
         settings.start = start;
         let (sink, running) = (Arc::<Applied>::default(), Running::new());
-        let mut registry = Registry::default();
+        let mut registry = Registry::with_prefix("wcdn");
         let plane = EdgePlane::start(
             settings,
             socket,

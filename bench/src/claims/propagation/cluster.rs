@@ -122,7 +122,7 @@ impl Cluster {
             events: Mutex::default(),
             changed: Notify::new(),
         });
-        let mut registries = vec![Registry::default()];
+        let mut registries = vec![Registry::with_prefix("wcdn")];
         let (socket, seed) = place(wan.as_ref(), 0).await?;
         let settings = plane("desk", 0, seed, seed)?;
         let issuer = IssuerPlane::start(
@@ -141,7 +141,7 @@ impl Cluster {
                 EdgePlaneSettings::new(settings, IssuerKeys::new(vec![key.public()]), 1);
             settings.start = Position { epoch: EPOCH, seq: 0 };
             let sink = Counting { all: applications.clone(), seen: Mutex::default() };
-            let mut registry = Registry::default();
+            let mut registry = Registry::with_prefix("wcdn");
             edges.push(EdgePlane::start(
                 settings,
                 socket,
