@@ -4,9 +4,13 @@
 //! begins in between whose token would be too old; the fence stands before anything is dropped, so
 //! that whatever is kept meanwhile is kept in vain; blocks stand on disk before [`Applier::apply`]
 //! returns, for only then the event counts as applied.
+//!
+//! Events and snapshots come from two sides, the plane and the reading of the log, and take turns: a
+//! snapshot must not undo in memory or on disk what an event said that is being applied.
 
 use std::sync::Arc;
 
+use tokio::sync::Mutex;
 use wcdn_gossip::seam::Sink;
 use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
 
@@ -29,6 +33,8 @@ pub struct Applier {
     redis: Option<RedisRemovals>,
     disk: Option<Arc<Disk>>,
     outcomes: Arc<Outcomes>,
+    /// Held by whoever makes something true, to the end.
+    turn: Mutex<()>,
 }
 
 /// Everything that a node must know to begin, as a control plane gives it.
@@ -52,14 +58,21 @@ impl Applier {
         outcomes: Arc<Outcomes>,
     ) -> Self {
         let log = Arc::clone(cache.log());
-        Self { log, cache, fills, redis, disk, outcomes }
+        Self { log, cache, fills, redis, disk, outcomes, turn: Mutex::default() }
     }
 
-    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes.
+    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes. Nor does
+    /// it if all that it is of is true already.
     pub async fn replace(&self, snapshot: Snapshot) -> bool {
+        let _turn = self.turn.lock().await;
         let Some(at) = snapshot.position.filter(|at| at.epoch >= self.log.removed.epoch()) else {
             return false;
         };
+        let applied = self.log.positions.applied();
+        if at.epoch == applied.epoch && at <= applied {
+            self.log.begin();
+            return true;
+        }
         self.log.positions.hear(at);
         match &snapshot.removals {
             Some(removals) => {
@@ -73,11 +86,12 @@ impl Applier {
         self.cache.clear();
         self.fills.forget_all();
         if let Some(disk) = &self.disk {
-            disk.rewrite_journal(self.log.blocked.export()).await;
+            disk.rewrite_journal(&self.log).await;
         }
         self.log.positions.head(at);
-        self.log.positions.advance(at);
+        // First: whoever waits for the position then looks whether the node has begun.
         self.log.begin();
+        self.log.positions.advance(at);
         true
     }
 
@@ -146,6 +160,7 @@ impl Applier {
 
 impl Sink for Applier {
     async fn apply(&self, events: &Events) {
+        let _turn = self.turn.lock().await;
         let applied = self.log.positions.applied();
         let epoch = self.log.removed.epoch();
         // What is true stays true. A word on a block could even undo a later one that is forgotten.
