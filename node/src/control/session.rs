@@ -145,7 +145,7 @@ impl Session {
         let mut client = self.endpoints.connect(number).await?;
         let (up, sent) = mpsc::channel(MAX_WAITING);
         let applied = Some(to_wire(self.log.positions.applied()));
-        let proof = bytes::Bytes::new();
+        let proof = self.plane.get().and_then(EdgePlane::newest).unwrap_or_default();
         let register = Register { applied, proof, ..self.register.clone() };
         up.send(Upward::Kind(Up::Register(register))).await.map_err(|_| Ended::Closed)?;
         let sent = requests(sent, Arc::clone(&self.log), Arc::clone(&self.outcomes));

@@ -48,6 +48,7 @@ pub(super) fn start(
     let plane = PlaneSettings { membership, keys };
     let mut settings = EdgePlaneSettings::new(plane, config.gossip.keys(), following.incarnation);
     settings.is_strict = config.cluster.strict;
+    settings.lease = config.cluster.lease.duration();
     settings.start = following.log.positions.applied();
     let plane = EdgePlane::start(
         settings,
