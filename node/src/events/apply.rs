@@ -48,6 +48,9 @@ pub struct Snapshot {
     pub blocked: Vec<ContentId>,
 }
 
+/// Blobs that are looked for in Redis after everything was removed.
+const LOOKED_FOR: usize = 16;
+
 impl Applier {
     /// Applies to these. Without `disk`, blocks do not outlast the process.
     pub fn new(
@@ -132,12 +135,19 @@ impl Applier {
         match change {
             Change::Purge(Purge::Ids(ids)) => self.drop_ids(at, ids),
             Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                let some = self.cache.some(LOOKED_FOR);
                 let did = Did {
                     memory_removed: self.cache.clear(),
                     fills_marked: self.fills.forget_all(),
                 };
-                // Nobody looks where Redis keeps it any more.
-                self.outcomes.done(at, did, self.redis.as_ref().map(|_| Removal::moved()));
+                match &self.redis {
+                    // Nobody looks where it keeps it any more.
+                    Some(redis) => redis.look(at, some, did),
+                    None => {
+                        let is_clean = !self.cache.still_holds_any();
+                        self.outcomes.done(at, did, Some(Removal::none(is_clean)));
+                    }
+                }
             }
             _ => self.outcomes.done(at, Did::default(), None),
         }

@@ -34,6 +34,20 @@ async fn a_purge_takes_every_part_of_a_blob_and_nothing_of_others() {
 }
 
 #[tokio::test]
+async fn what_is_read_back_is_every_part_of_a_blob() {
+    let scene = Scene::new().await;
+    for (seq, part) in (1..).zip([Part::Probe, Part::Slice(3), Part::Patch { start: 1, end: 2 }]) {
+        scene.admit(id(1), part, at(1, seq));
+        assert!(!scene.cache.still_holds(&id(1)));
+        // The fence alone, so that it is still there.
+        scene.log.removed.remove(&[id(1)], at(1, seq + 1));
+        assert!(scene.cache.still_holds(&id(1)) && scene.cache.still_holds_any(), "{part:?}");
+        assert_eq!(scene.cache.remove_all_of(&id(1)), 1);
+        assert!(!scene.cache.still_holds(&id(1)) && !scene.cache.still_holds_any(), "{part:?}");
+    }
+}
+
+#[tokio::test]
 async fn events_that_come_twice_or_late_change_nothing_more() {
     let scene = Scene::new().await;
     let first =
