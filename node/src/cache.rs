@@ -6,6 +6,7 @@
 pub mod budget;
 pub mod entry;
 pub mod fill;
+pub mod indexes;
 pub mod memory;
 pub mod negative;
 mod parts;
@@ -18,7 +19,8 @@ use wcdn_proto::{BlobId, Position};
 
 use self::{
     budget::Budget,
-    entry::{Entry, Key, Part},
+    entry::{Entry, Key},
+    indexes::Indexes,
     memory::Memory,
     negative::{Absence, Negative},
 };
@@ -35,10 +37,11 @@ pub enum Lookup {
     Miss,
 }
 
-/// Memory and what is known to be absent, under one byte budget.
+/// Memory, indexes of quilts and what is known to be absent, under one byte budget.
 #[derive(Debug)]
 pub struct Cache {
     memory: Memory,
+    indexes: Indexes,
     negative: Negative,
     budget: Budget,
     /// What of it may not be served any more.
@@ -47,13 +50,17 @@ pub struct Cache {
     checks: bool,
 }
 
+/// Share of the memory budget that parsed indexes may take.
+const INDEX_SHARE: u64 = 64;
+
 impl Cache {
     /// An empty cache, fenced by `log`.
     pub fn new(config: &config::Cache, checks: bool, log: Arc<Log>) -> Self {
         let budget = Budget::new(config.memory.bytes());
         let memory = Memory::new(config.memory.bytes());
+        let indexes = Indexes::new(config.memory.bytes() / INDEX_SHARE);
         let negative = Negative::new(config.negative_ttl.duration());
-        Self { memory, negative, budget, log, checks }
+        Self { memory, indexes, negative, budget, log, checks }
     }
 
     /// What is known of `key`, now.
@@ -92,21 +99,41 @@ impl Cache {
         self.memory.remove(key);
     }
 
-    /// Drops all that is kept of a blob; how many entries that were.
+    /// Drops all that is kept of a blob; how many entries that were, its index aside.
     pub fn remove_all_of(&self, id: &BlobId) -> u64 {
+        self.indexes.remove(id);
         self.memory.remove_all_of(id)
     }
 
     /// Drops everything; roughly how many entries that were.
     pub fn clear(&self) -> u64 {
+        self.indexes.clear();
         self.memory.clear()
     }
 
-    /// Whether bytes of a blob still lie here that were removed. They would not be served.
+    /// Whether any part of a blob still lies here that was removed, or its index. It would not be
+    /// served.
     pub fn still_holds(&self, id: &BlobId) -> bool {
-        let whole = Key { id: *id, part: Part::Whole };
-        let entry = self.memory.get(&whole);
-        entry.is_some_and(|entry| self.log.removed.covers(id, entry.record().token))
+        let is_removed = |token| self.log.removed.covers(id, token);
+        self.indexes.get(id).is_some_and(|indexed| is_removed(indexed.token()))
+            || self.memory.entries_of(id).any(|entry| is_removed(entry.record().token))
+    }
+
+    /// Whether any part of any blob does.
+    pub fn still_holds_any(&self) -> bool {
+        let is_removed =
+            |key: &Key, entry: &Entry| self.log.removed.covers(&key.id, entry.record().token);
+        self.memory.snapshot().any(|(key, entry)| is_removed(&key, &entry))
+    }
+
+    /// Some blobs of which something is kept.
+    pub fn some(&self, most: usize) -> Vec<BlobId> {
+        self.memory.snapshot().map(|(key, _)| key.id).take(most).collect()
+    }
+
+    /// The indexes of quilts.
+    pub fn indexes(&self) -> &Indexes {
+        &self.indexes
     }
 
     /// What fences it.

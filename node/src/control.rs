@@ -33,8 +33,9 @@ pub struct Line {
     client: Arc<watch::Sender<Option<Client>>>,
 }
 
-/// How long whoever wants to read the log waits for a session: a node that starts has none yet.
-const LINE_PATIENCE: Duration = Duration::from_secs(5);
+/// How long whoever wants to read the log waits for a session: a node that starts has none yet, and
+/// reads its first snapshot as soon as it does.
+const LINE_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Line {
     /// The client, once a control plane is there; `None` if none is for some seconds.

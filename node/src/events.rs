@@ -63,10 +63,8 @@ pub struct Log {
 pub enum Follows {
     /// There is none: what a node knows, it knows.
     None,
-    /// From a control plane; nobody confirms its head.
-    Log,
     /// From a control plane, and its head is confirmed again and again.
-    Confirmed(Lease),
+    Log(Lease),
 }
 
 /// For how long the log's head is taken for confirmed, and what happens then.
@@ -103,12 +101,11 @@ impl Log {
         }
         // Removals are kept as they came, out of order: what is fetched now is newer than all of them.
         let latest = kept.map_or(0, |kept| kept.removals.latest());
-        let is_alone = follows == Follows::None;
         let lease = match follows {
-            Follows::Confirmed(lease) => Some(lease),
-            Follows::None | Follows::Log => None,
+            Follows::Log(lease) => Some(lease),
+            Follows::None => None,
         };
-        let positions = Positions::new(position, !is_alone);
+        let positions = Positions::new(position, lease.is_some());
         positions.hear(Position { epoch: removed.epoch(), seq: latest });
         Self {
             removed,
@@ -116,7 +113,7 @@ impl Log {
             positions,
             metrics,
             lease,
-            has_begun: AtomicBool::new(is_alone || position > Position::ORIGIN),
+            has_begun: AtomicBool::new(lease.is_none() || position > Position::ORIGIN),
             blocks: AtomicU64::new(0),
             blocking: Mutex::default(),
         }

@@ -114,7 +114,7 @@ pub fn start(
     let metrics = Arc::new(metrics);
     let access_log = AccessLog::start(config.access_log.settings(), metrics.log_dropped.clone())
         .map_err(system("the access log"))?;
-    let kept = follow::kept(&config).map_err(system("keeping state (node.state_dir)"))?;
+    let kept = follow::kept(&config, &metrics).map_err(system("keeping state (node.state_dir)"))?;
     let log = follow::log(&config, kept.as_ref().map(|(_, kept)| kept), &metrics);
     let means = (&metrics, &access_log, &log);
     let edge = assemble(&config, &secrets, means, work.clone(), cut.clone())

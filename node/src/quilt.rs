@@ -34,7 +34,6 @@ pub struct Quilts {
     encoding: Encoding,
     cache: Arc<Cache>,
     fills: Fills,
-    indexes: moka::sync::Cache<BlobId, Arc<Indexed>, foldhash::fast::RandomState>,
     /// Cutting takes a core for milliseconds, and its output memory: a few at a time, and whoever
     /// waited looks again first.
     cutting: Semaphore,
@@ -54,6 +53,16 @@ impl Indexed {
     /// The list of files as JSON.
     pub fn listing(&self) -> Bytes {
         self.listing.clone()
+    }
+
+    /// The token of the quilt that it was read from.
+    pub(crate) fn token(&self) -> Position {
+        self.token
+    }
+
+    /// Bytes of memory that it takes.
+    pub(crate) fn weight(&self) -> u64 {
+        self.held.bytes()
     }
 }
 
@@ -82,9 +91,6 @@ pub enum QuiltServeError {
     NoRoom,
 }
 
-/// Share of the memory budget that parsed indexes may take.
-const INDEX_SHARE: u64 = 64;
-
 /// How often a request begins anew because its quilt was purged while it was cut.
 const MAX_OVERTAKEN: usize = 4;
 
@@ -92,13 +98,7 @@ impl Quilts {
     /// No quilts yet.
     pub fn new(encoding: Encoding, cache: Arc<Cache>, fills: Fills) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let indexes = moka::sync::Cache::builder()
-            .max_capacity(cache.budget().limit() / INDEX_SHARE)
-            .weigher(|_, indexed: &Arc<Indexed>| {
-                u32::try_from(indexed.held.bytes()).unwrap_or(u32::MAX)
-            })
-            .build_with_hasher(foldhash::fast::RandomState::default());
-        Self { encoding, cache, fills, indexes, cutting: Semaphore::new(cores.div_ceil(2)) }
+        Self { encoding, cache, fills, cutting: Semaphore::new(cores.div_ceil(2)) }
     }
 
     /// The file of this name, if the quilt's index is in memory; `None` if it must be fetched.
@@ -191,11 +191,11 @@ impl Quilts {
 
     /// The index of a quilt that was not removed since.
     fn kept(&self, quilt: &BlobId) -> Option<Arc<Indexed>> {
-        let indexed = self.indexes.get(quilt)?;
+        let indexed = self.cache.indexes().get(quilt)?;
         if self.cache.log().admits(quilt, indexed.token, Tier::Index) {
             return Some(indexed);
         }
-        self.indexes.invalidate(quilt);
+        self.cache.indexes().remove(quilt);
         None
     }
 
@@ -242,7 +242,7 @@ impl Quilts {
         let indexed = Arc::new(Indexed { index, listing, token, held });
         // Kept only where verified: the index of an unverified quilt goes with its quilt.
         if is_verified {
-            self.indexes.insert(id, Arc::clone(&indexed));
+            self.cache.indexes().insert(id, Arc::clone(&indexed));
         }
         Ok(indexed)
     }

@@ -22,12 +22,12 @@ mod sessions;
 #[path = "following/viewer.rs"]
 mod viewer;
 
-use std::{fs, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt as _};
+use std::{fs, future::Future, net::SocketAddr, os::unix::fs::PermissionsExt as _, sync::Arc};
 
 use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep};
-use tokio_util::sync::CancellationToken;
-use wcdn_gossip::seam::Sink as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_gossip::seam::{Catchup as _, Sink as _};
 use wcdn_node::{Config, Doors, Node, config::OriginSpec};
 use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge, Span};
 
@@ -82,6 +82,14 @@ impl Scene {
         let doors = Doors { gossip: None, ..Doors::bind(&config).unwrap() };
         let shutdown = CancellationToken::new();
         let node = wcdn_node::start(config, doors, shutdown.clone()).unwrap();
+        let following = node.following().unwrap();
+        let (catchup, log) = (Arc::clone(&following.catchup), Arc::clone(&following.log));
+        let reading = async move {
+            while !log.has_begun() && catchup.catch_up(Position::ORIGIN).await.is_err() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        TaskTracker::new().spawn(shutdown.clone().run_until_cancelled_owned(reading));
         Running { node, shutdown }
     }
 

@@ -51,8 +51,9 @@ impl Memory {
 
     /// Offers an entry.
     pub fn insert(&self, key: Key, entry: Arc<Entry>) {
-        self.parts.add(&key, |key| self.entries.contains_key(key));
         self.entries.insert(key, entry);
+        // After: whoever takes the parts of the blob in between would forget this one.
+        self.parts.add(&key, |key| self.entries.contains_key(key));
     }
 
     /// Drops an entry.
@@ -64,6 +65,11 @@ impl Memory {
     pub fn remove_all_of(&self, id: &BlobId) -> u64 {
         let removed = self.parts.take(id).filter_map(|key| self.entries.remove(&key));
         removed.map(|_| 1).sum()
+    }
+
+    /// What is kept of a blob.
+    pub fn entries_of(&self, id: &BlobId) -> impl Iterator<Item = Arc<Entry>> {
+        self.parts.of(id).filter_map(|key| self.entries.get(&key))
     }
 
     /// Drops everything; roughly how many entries there were.

@@ -54,10 +54,20 @@ impl Parts {
         let mut table = self.table.lock();
         let noted = table.parts.remove(id).unwrap_or_default();
         table.count -= noted.len();
-        let id = *id;
-        let always = [Part::Whole, Part::Probe, Part::Beginning];
-        always.into_iter().chain(noted).map(move |part| Key { id, part })
+        keys(*id, noted)
     }
+
+    /// Every part of a blob that may be kept.
+    pub(super) fn of(&self, id: &BlobId) -> impl Iterator<Item = Key> + use<> {
+        let noted = self.table.lock().parts.get(id).cloned().unwrap_or_default();
+        keys(*id, noted)
+    }
+}
+
+/// The parts that are not noted, since each blob has but one, and those that are.
+fn keys(id: BlobId, noted: Vec<Part>) -> impl Iterator<Item = Key> {
+    let always = [Part::Whole, Part::Probe, Part::Beginning];
+    always.into_iter().chain(noted).map(move |part| Key { id, part })
 }
 
 #[cfg(test)]

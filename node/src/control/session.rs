@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use futures_util::{Stream, StreamExt as _, stream::FuturesUnordered};
+use std::sync::OnceLock;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
@@ -10,18 +11,13 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
-use wcdn_gossip::seam::Catchup as _;
-use wcdn_proto::{
-    Position,
-    pb::edge::v1::{
-        OriginPool, Register, Report, SessionRequest, SessionResponse, Welcome,
-        session_request::Kind as Up, session_response::Kind as Down,
-    },
+use wcdn_gossip::driver::EdgePlane;
+use wcdn_proto::pb::edge::v1::{
+    OriginPool, Register, Report, SessionRequest, SessionResponse, Welcome,
+    session_request::Kind as Up, session_response::Kind as Down,
 };
 
-use super::{
-    Client, ControlCatchup, Line, endpoint::Endpoints, from_wire, holding::Shelf, to_wire,
-};
+use super::{Client, Line, endpoint::Endpoints, from_wire, holding::Shelf, to_wire};
 use crate::{
     config::OriginSpec,
     events::{
@@ -41,8 +37,8 @@ pub struct Session {
     pub register: Register,
     /// The connection, for whoever reads the log.
     pub line: Line,
-    /// Brings the first snapshot.
-    pub catchup: Arc<ControlCatchup>,
+    /// The event plane, once it runs: it has proof of what the node knows.
+    pub plane: Arc<OnceLock<EdgePlane>>,
     /// What is known of the log.
     pub log: Arc<Log>,
     /// What is to be reported.
@@ -66,6 +62,15 @@ enum Ended {
     Silent,
     #[error("the control plane ended the session")]
     Closed,
+}
+
+/// What goes up.
+#[derive(Debug)]
+enum Upward {
+    /// As it is.
+    Kind(Up),
+    /// A report, made up when the connection takes it: what no connection takes is told by the next.
+    Report,
 }
 
 /// How long a report waits for more to tell.
@@ -130,49 +135,30 @@ impl Session {
         self.log.metrics.session.set(1);
         self.log.positions.head(from_wire(welcome.head));
         tracing::info!(version = welcome.version, "session with a control plane");
-        let talking = self.talk(&up, &mut down);
-        let beginning = self.begin();
-        tokio::pin!(talking);
-        tokio::select! {
-            ended = &mut talking => ended,
-            () = beginning => talking.await,
-        }
+        self.talk(&up, &mut down).await
     }
 
     async fn open(
         &self,
         number: usize,
-    ) -> Result<(Client, mpsc::Sender<SessionRequest>, Streaming<SessionResponse>, Welcome), Ended>
-    {
+    ) -> Result<(Client, mpsc::Sender<Upward>, Streaming<SessionResponse>, Welcome), Ended> {
         let mut client = self.endpoints.connect(number).await?;
         let (up, sent) = mpsc::channel(MAX_WAITING);
         let applied = Some(to_wire(self.log.positions.applied()));
-        let register = Register { applied, ..self.register.clone() };
-        up.send(request(Up::Register(register))).await.map_err(|_| Ended::Closed)?;
-        let mut down = client.session(ReceiverStream::new(sent)).await?.into_inner();
+        let proof = self.plane.get().and_then(EdgePlane::newest).unwrap_or_default();
+        let register = Register { applied, proof, ..self.register.clone() };
+        up.send(Upward::Kind(Up::Register(register))).await.map_err(|_| Ended::Closed)?;
+        let sent = requests(sent, Arc::clone(&self.log), Arc::clone(&self.outcomes));
+        let mut down = client.session(sent).await?.into_inner();
         match down.message().await?.and_then(|first| first.kind) {
             Some(Down::Welcome(welcome)) => Ok((client, up, down, welcome)),
             _ => Err(Ended::Closed),
         }
     }
 
-    /// A node that knows nothing yet does not wait for gossip to find out that it does not.
-    async fn begin(&self) {
-        while !self.log.has_begun() {
-            match self.catchup.catch_up(Position::ORIGIN).await {
-                Ok(_) => return,
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(error, "no first snapshot from the control plane");
-                }
-            }
-            sleep(FIRST_PAUSE).await;
-        }
-    }
-
     async fn talk(
         &self,
-        up: &mpsc::Sender<SessionRequest>,
+        up: &mpsc::Sender<Upward>,
         down: &mut Streaming<SessionResponse>,
     ) -> Ended {
         let mut applied = self.log.positions.watch();
@@ -196,25 +182,16 @@ impl Session {
                 }
                 Some(answer) = answers.next() => {
                     // A control plane that does not read asks in vain.
-                    let _was_sent = up.try_send(request(Up::Answer(answer))).is_ok();
+                    let _was_sent = up.try_send(Upward::Kind(Up::Answer(answer))).is_ok();
                 }
                 Ok(()) = applied.changed() => report_at = soon(report_at),
                 () = self.outcomes.wait() => report_at = soon(report_at),
                 () = sleep_until(report_at) => {
-                    let pause = if self.report(up) { HEARTBEAT } else { COALESCE };
+                    let pause = if up.try_send(Upward::Report).is_ok() { HEARTBEAT } else { COALESCE };
                     report_at = Instant::now() + pause;
                 }
             }
         }
-    }
-
-    /// Reports what is true and what was done; `false` if there is no room on the way up.
-    fn report(&self, up: &mpsc::Sender<SessionRequest>) -> bool {
-        let Ok(room) = up.try_reserve() else { return false };
-        let outcomes = self.outcomes.take(MAX_OUTCOMES);
-        let applied = Some(to_wire(self.log.positions.applied()));
-        room.send(request(Up::Report(Report { applied, outcomes })));
-        true
     }
 
     fn take_origins(&self, OriginPool { revision, origins }: OriginPool) {
@@ -246,6 +223,51 @@ impl Session {
     }
 }
 
-fn request(kind: Up) -> SessionRequest {
-    SessionRequest { kind: Some(kind) }
+/// What is sent, reports filled in as they leave.
+fn requests(
+    sent: mpsc::Receiver<Upward>,
+    log: Arc<Log>,
+    outcomes: Arc<Outcomes>,
+) -> impl Stream<Item = SessionRequest> {
+    ReceiverStream::new(sent).map(move |upward| {
+        let kind = match upward {
+            Upward::Kind(kind) => kind,
+            Upward::Report => {
+                // Before the position is read: what an event did is told with it, or before.
+                let outcomes = outcomes.take(MAX_OUTCOMES);
+                let applied = Some(to_wire(log.positions.applied()));
+                Up::Report(Report { applied, outcomes })
+            }
+        };
+        SessionRequest { kind: Some(kind) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use wcdn_proto::Position;
+
+    use super::*;
+    use crate::events::outcome::Did;
+
+    #[tokio::test]
+    async fn outcomes_that_no_connection_took_are_told_by_the_next() {
+        let (log, outcomes) = (Log::none(), Arc::new(Outcomes::new(Arc::default())));
+        let at = Position { epoch: 1, seq: 7 };
+        outcomes.done(at, Did::default(), None);
+        for is_taken in [false, true] {
+            let (up, sent) = mpsc::channel(4);
+            let mut requests =
+                std::pin::pin!(requests(sent, Arc::clone(&log), Arc::clone(&outcomes)));
+            up.send(Upward::Report).await.unwrap();
+            if is_taken {
+                let Some(SessionRequest { kind: Some(Up::Report(report)) }) = requests.next().await
+                else {
+                    panic!("it is a report");
+                };
+                assert_eq!(report.outcomes[0].position, Some(to_wire(at)));
+            }
+        }
+        assert!(outcomes.take(1).is_empty());
+    }
 }

@@ -208,6 +208,10 @@ impl http_body::Body for Body {
             return Poll::Ready(None);
         };
         let mut piece = piece?;
+        if let Some(stream) = self.end.as_ref().and_then(|end| end.stream.as_ref()) {
+            stream.handed(piece.remaining());
+            piece.stream = Some(Arc::clone(stream));
+        }
         if let Some(End { guard: Some(guard), connection, metrics, .. }) = &mut self.end
             && !guard.holds(&connection.log)
         {
@@ -217,10 +221,6 @@ impl http_body::Body for Body {
         self.left = self.left.saturating_sub(piece.remaining() as u64);
         if let Some(end) = &mut self.end {
             end.sent += piece.remaining() as u64;
-            if let Some(stream) = &end.stream {
-                stream.handed(piece.remaining());
-                piece.stream = Some(Arc::clone(stream));
-            }
         }
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

@@ -60,7 +60,10 @@ pub(super) struct Connection {
 impl Connection {
     /// Whether it still sends what is withheld by now, as far as is known.
     fn sends_withheld(&self) -> bool {
-        self.sending.lock().is_some_and(|content| self.log.withholds(&content))
+        match &self.streams {
+            Some(streams) => streams.owe_withheld(&self.log),
+            None => self.sending.lock().is_some_and(|content| self.log.withholds(&content)),
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //!
 //! A response notes how often anything was blocked when it began; before a piece it compares, which
 //! is one load of a number that hardly ever changes. Only where it did, it looks whether its own id is
-//! the one. So nothing is registered per response. What a connection of HTTP/1.1 was given before is
-//! cut with the connection, which waits for the same number (`connection.rs`); of HTTP/2, where others
-//! share the connection, a stream has been given 64 KiB at most.
+//! the one. What a connection was given before is cut with the connection, which waits for the same
+//! number (`connection.rs`): over HTTP/2, too, where others share it, if it owes any of that to its
+//! viewer. One that gives no window would have it whenever it wants, and the library takes nothing
+//! back.
 
 use wcdn_proto::ContentId;
 

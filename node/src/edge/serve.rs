@@ -335,8 +335,11 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let (connection, stream) = (asked.connection, asked.stream);
-    if stream.is_none() {
-        *connection.sending.lock() = guard.as_ref().map(|guard| *guard.content());
+    let content = guard.as_ref().map(|guard| *guard.content());
+    match (&stream, content) {
+        (None, content) => *connection.sending.lock() = content,
+        (Some(stream), Some(content)) => stream.sends(content),
+        (Some(_), None) => {}
     }
     let metrics = Arc::clone(&edge.metrics);
     let end = End { metrics, connection, stream, guard, log, sent: 0 };

@@ -4,10 +4,13 @@
 //! begins in between whose token would be too old; the fence stands before anything is dropped, so
 //! that whatever is kept meanwhile is kept in vain; blocks stand on disk before [`Applier::apply`]
 //! returns, for only then the event counts as applied.
+//!
+//! Events and snapshots come from two sides, the plane and the reading of the log, and take turns: a
+//! snapshot must not undo in memory or on disk what an event said that is being applied.
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use tokio::sync::Mutex;
 use wcdn_gossip::seam::Sink;
 use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
 
@@ -30,8 +33,8 @@ pub struct Applier {
     redis: Option<RedisRemovals>,
     disk: Option<Arc<Disk>>,
     outcomes: Arc<Outcomes>,
-    /// Whoever puts one into force writes it.
-    latest_snapshot: Mutex<Position>,
+    /// Held by whoever makes something true, to the end.
+    turn: Mutex<()>,
 }
 
 /// Everything that a node must know to begin, as a control plane gives it.
@@ -45,6 +48,9 @@ pub struct Snapshot {
     pub blocked: Vec<ContentId>,
 }
 
+/// Blobs that are looked for in Redis after everything was removed.
+const LOOKED_FOR: usize = 16;
+
 impl Applier {
     /// Applies to these. Without `disk`, blocks do not outlast the process.
     pub fn new(
@@ -55,14 +61,21 @@ impl Applier {
         outcomes: Arc<Outcomes>,
     ) -> Self {
         let log = Arc::clone(cache.log());
-        Self { log, cache, fills, redis, disk, outcomes, latest_snapshot: Mutex::default() }
+        Self { log, cache, fills, redis, disk, outcomes, turn: Mutex::default() }
     }
 
-    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes.
+    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes. Nor does
+    /// it if all that it is of is true already.
     pub async fn replace(&self, snapshot: Snapshot) -> bool {
+        let _turn = self.turn.lock().await;
         let Some(at) = snapshot.position.filter(|at| at.epoch >= self.log.removed.epoch()) else {
             return false;
         };
+        let applied = self.log.positions.applied();
+        if at.epoch == applied.epoch && at <= applied {
+            self.log.begin();
+            return true;
+        }
         self.log.positions.hear(at);
         match &snapshot.removals {
             Some(removals) => {
@@ -72,28 +85,17 @@ impl Applier {
         }
         self.log.blocked.replace(&snapshot.blocked, at);
         self.log.cut();
-        if self.is_news(at) {
-            // What it covers cannot be told one by one; a snapshot is rare.
-            self.cache.clear();
-            self.fills.forget_all();
-        }
+        // What it covers cannot be told one by one; a snapshot is rare.
+        self.cache.clear();
+        self.fills.forget_all();
         if let Some(disk) = &self.disk {
-            disk.rewrite_journal(self.log.blocked.export()).await;
+            disk.rewrite_journal(&self.log).await;
         }
-        // Before the place is told: by that, whoever waits for a beginning is woken to look.
-        self.log.begin();
         self.log.positions.head(at);
+        // First: whoever waits for the position then looks whether the node has begun.
+        self.log.begin();
         self.log.positions.advance(at);
         true
-    }
-
-    /// Whether a snapshot may cover what is kept here. The session and the event plane of a node that
-    /// begins both ask for one, and the second must not cost what was fetched since the first.
-    fn is_news(&self, at: Position) -> bool {
-        let mut latest = self.latest_snapshot.lock();
-        let is_news = at > *latest && at > self.log.positions.applied();
-        *latest = at.max(*latest);
-        is_news
     }
 
     /// The fence for all of it; nothing is dropped yet.
@@ -133,12 +135,19 @@ impl Applier {
         match change {
             Change::Purge(Purge::Ids(ids)) => self.drop_ids(at, ids),
             Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                let some = self.cache.some(LOOKED_FOR);
                 let did = Did {
                     memory_removed: self.cache.clear(),
                     fills_marked: self.fills.forget_all(),
                 };
-                // Nobody looks where Redis keeps it any more.
-                self.outcomes.done(at, did, self.redis.as_ref().map(|_| Removal::moved()));
+                match &self.redis {
+                    // Nobody looks where it keeps it any more.
+                    Some(redis) => redis.look(at, some, did),
+                    None => {
+                        let is_clean = !self.cache.still_holds_any();
+                        self.outcomes.done(at, did, Some(Removal::none(is_clean)));
+                    }
+                }
             }
             _ => self.outcomes.done(at, Did::default(), None),
         }
@@ -161,6 +170,7 @@ impl Applier {
 
 impl Sink for Applier {
     async fn apply(&self, events: &Events) {
+        let _turn = self.turn.lock().await;
         let applied = self.log.positions.applied();
         let epoch = self.log.removed.epoch();
         // What is true stays true. A word on a block could even undo a later one that is forgotten.

@@ -1,8 +1,8 @@
-//! What a node must still know after a crash, in two files of its folder.
+//! What a node must still know after a crash, in two files of its folder; a third says whose it is.
 //!
 //! `events.state` is the whole: position, removals, blocks, origins. It is written anew at most each
-//! second, beside the old one, which it then replaces. Its position may lag behind what is true, never
-//! lead: what is missing comes from the log again.
+//! second, a large one less often, beside the old one, which it then replaces. Its position may lag
+//! behind what is true, never lead: what is missing comes from the log again.
 //!
 //! ```text
 //! events.state    = "wcdn events 1\n" | epoch | seq | floor | pool length u32, pool as JSON
@@ -18,12 +18,14 @@
 //! and the node begins as one that knows only what it withholds.
 
 mod journal;
+mod owner;
 mod state;
 
 use std::{
     fs::{self, File},
     io::{self, Write as _},
     path::{Path, PathBuf},
+    process,
     sync::Arc,
     time::Duration,
 };
@@ -31,10 +33,11 @@ use std::{
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::sleep};
 use tokio_util::sync::CancellationToken;
-use wcdn_proto::{ContentId, Position};
+use wcdn_proto::{ContentId, NodeId, Position};
 
+pub(crate) use self::owner::by_clock;
 use super::{Log, blocked::Word, removed::Removals};
-use crate::config::OriginSpec;
+use crate::{config::OriginSpec, metrics::events::EventMetrics};
 
 /// What was kept.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -62,6 +65,8 @@ pub struct Origins {
 #[derive(Debug)]
 pub struct Disk {
     dir: PathBuf,
+    incarnation: u64,
+    metrics: Arc<EventMetrics>,
     journal: Mutex<Journal>,
     origins: Mutex<Option<Origins>>,
     changed: Notify,
@@ -75,8 +80,14 @@ struct Journal {
     rewritten: usize,
 }
 
-/// How often the state is written at most.
+/// How often the state is written at most: a small one each second, and so that a large one costs no
+/// more than [`BYTES_A_SECOND`], but never later than the longest.
 const PACE: Duration = Duration::from_secs(1);
+const LONGEST_PACE: Duration = Duration::from_secs(30);
+const BYTES_A_SECOND: u64 = 512 << 10;
+
+/// A file that a process began to write and left is thrown away after this.
+const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// How often one write of a block is tried; a disk that is full may be cleared.
 const TRIES: u32 = 3;
@@ -87,31 +98,36 @@ const SPARE_RECORDS: usize = 4096;
 
 const STATE: &str = "events.state";
 const JOURNAL: &str = "blocks.journal";
+const BESIDE: &str = "new";
+
+const RECORD: u64 = journal::RECORD as u64;
 
 impl Disk {
-    /// Opens the folder, making it if need be, and reads what was kept.
+    /// Opens the folder of this node, making it if need be, and reads what was kept.
     ///
     /// # Errors
-    /// When the folder cannot be made or read. What is damaged in it is no error.
-    pub fn open(dir: &Path) -> io::Result<(Self, Kept)> {
+    /// When the folder cannot be made or read, or is another node's. What is damaged in it is no error.
+    pub fn open(dir: &Path, node: &NodeId, metrics: Arc<EventMetrics>) -> io::Result<(Self, Kept)> {
         fs::create_dir_all(dir)?;
+        let incarnation = owner::claim(dir, node)?;
+        tidy(dir)?;
         let journal = read(&dir.join(JOURNAL))?;
-        let whole = journal.len() / journal::RECORD * journal::RECORD;
-        if whole < journal.len() {
-            // A torn record: the next one must begin where records do.
-            let file = File::options().write(true).open(dir.join(JOURNAL))?;
-            file.set_len(whole as u64)?;
-            file.sync_all()?;
-        }
-        let records = whole / journal::RECORD;
+        let records = journal.len() / journal::RECORD;
         let kept = merged(state::decode(&read(&dir.join(STATE))?), journal::decode(&journal));
         let disk = Self {
             dir: dir.to_owned(),
+            incarnation,
+            metrics,
             journal: Mutex::new(Journal { records, rewritten: kept.words.len() }),
             origins: Mutex::new(kept.origins.clone()),
             changed: Notify::new(),
         };
         Ok((disk, kept))
+    }
+
+    /// The number of this start: larger than of any before.
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
     }
 
     /// Keeps these origins.
@@ -126,9 +142,10 @@ impl Disk {
         self.write("block", move |disk| disk.append(&words)).await;
     }
 
-    /// Writes the journal anew, with these words alone.
-    pub async fn rewrite_journal(self: &Arc<Self>, words: Vec<(ContentId, Word)>) {
-        self.write("blocks", move |disk| disk.rewrite(&mut disk.journal.lock(), &words)).await;
+    /// Writes the journal anew, with what is known alone.
+    pub async fn rewrite_journal(self: &Arc<Self>, log: &Arc<Log>) {
+        let log = Arc::clone(log);
+        self.write("blocks", move |disk| disk.rewrite(&mut disk.journal.lock(), &log)).await;
     }
 
     async fn write(
@@ -148,6 +165,7 @@ impl Disk {
             }
             sleep(RETRY_AFTER).await;
         }
+        self.metrics.blocks_not_kept.inc();
     }
 
     fn append(&self, words: &[(ContentId, Word)]) -> io::Result<()> {
@@ -156,8 +174,17 @@ impl Disk {
         let path = self.dir.join(JOURNAL);
         let is_new = !path.exists();
         let mut file = File::options().create(true).append(true).open(path)?;
-        file.write_all(&journal::encode(words))?;
-        file.sync_data()?;
+        // What another process or a failure left of a record: the next one must begin where they do.
+        let length = file.metadata()?.len();
+        let whole = length / RECORD * RECORD;
+        if whole < length {
+            file.set_len(whole)?;
+        }
+        let written = file.write_all(&journal::encode(words)).and_then(|()| file.sync_data());
+        if let Err(error) = written {
+            file.set_len(whole)?;
+            return Err(error);
+        }
         if is_new {
             sync_dir(&self.dir)?;
         }
@@ -165,35 +192,39 @@ impl Disk {
         Ok(())
     }
 
-    fn rewrite(&self, journal: &mut Journal, words: &[(ContentId, Word)]) -> io::Result<()> {
-        replace(&self.dir, JOURNAL, &journal::encode(words))?;
+    /// The lock is held from before the words are read until they are written: what is appended
+    /// comes before, and is among them, or after.
+    fn rewrite(&self, journal: &mut Journal, log: &Log) -> io::Result<()> {
+        let words = log.blocked.export();
+        replace(&self.dir, JOURNAL, &journal::encode(&words))?;
         *journal = Journal { records: words.len(), rewritten: words.len() };
         Ok(())
     }
 
-    /// Writes all that is known. It blocks on the disk.
+    /// Writes all that is known; how many bytes that are. It blocks on the disk.
+    ///
+    /// Nothing between two epochs: no place in the new one says that its beginning is lacked, so that
+    /// a node would go on from there without it. The old state leads to a snapshot.
     ///
     /// # Errors
     /// The disk's; then the old state stays.
-    pub fn save(&self, log: &Log) -> io::Result<()> {
+    pub fn save(&self, log: &Log) -> io::Result<usize> {
         // First of all: what is exported after may hold more than up to here, never less.
         let position = log.positions.applied();
+        let removals = log.removed.export();
+        if position.epoch != removals.epoch {
+            return Ok(0);
+        }
         log.blocked.forget_ends(position);
         let words = log.blocked.export();
-        let removals = log.removed.export();
-        // An epoch that has come into force and is not caught up with: the old place means nothing.
-        let position = match position.epoch == removals.epoch {
-            true => position,
-            false => Position { epoch: removals.epoch, seq: 0 },
-        };
         let kept = Kept { position, removals, words, origins: self.origins.lock().clone() };
-        replace(&self.dir, STATE, &state::encode(&kept))?;
+        let bytes = state::encode(&kept);
+        replace(&self.dir, STATE, &bytes)?;
         let mut journal = self.journal.lock();
         if journal.records > journal.rewritten + SPARE_RECORDS {
-            // Under the lock, so that what is appended meanwhile comes after.
-            self.rewrite(&mut journal, &log.blocked.export())?;
+            self.rewrite(&mut journal, log)?;
         }
-        Ok(())
+        Ok(bytes.len())
     }
 
     /// Saves whatever changes, until `shutdown`, and then once more.
@@ -207,15 +238,22 @@ impl Disk {
             };
             let (disk, saved) = (Arc::clone(&self), Arc::clone(&log));
             let saving = tokio::task::spawn_blocking(move || disk.save(&saved));
-            if let Ok(Err(error)) = saving.await {
+            let bytes = saving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+            if let Err(error) = &bytes {
                 tracing::warn!(%error, dir = %self.dir.display(), "cannot keep what is known of the log");
             }
             if is_over {
                 return;
             }
-            let _stops = shutdown.run_until_cancelled(sleep(PACE)).await.is_none();
+            let pause = pace(bytes.unwrap_or_default());
+            let _stops = shutdown.run_until_cancelled(sleep(pause)).await.is_none();
         }
     }
+}
+
+/// How long nothing is written after so many bytes.
+fn pace(bytes: usize) -> Duration {
+    Duration::from_secs(bytes as u64 / BYTES_A_SECOND).clamp(PACE, LONGEST_PACE)
 }
 
 /// What both files say together.
@@ -234,9 +272,23 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Puts a file in the place of another, whole or not at all.
+/// Removes what a process that is gone began to write. One that just hands over may still write.
+fn tidy(dir: &Path) -> io::Result<()> {
+    for file in fs::read_dir(dir)? {
+        let file = file?;
+        let is_beside = Path::new(&file.file_name()).extension().is_some_and(|it| it == BESIDE);
+        let age = file.metadata().and_then(|it| it.modified()).map(|at| at.elapsed());
+        if is_beside && age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT_AFTER)) {
+            fs::remove_file(file.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file in the place of another, whole or not at all. Two processes that hand over to each
+/// other write beside it under names of their own.
 fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let beside = dir.join(format!("{name}.new"));
+    let beside = dir.join(format!("{name}.{}.{BESIDE}", process::id()));
     let mut file = File::create(&beside)?;
     file.write_all(bytes)?;
     file.sync_all()?;

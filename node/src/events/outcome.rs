@@ -53,9 +53,10 @@ impl Removal {
         Self { redis: RedisOutcome::None, removed: 0, read_back }
     }
 
-    /// Redis keeps everything elsewhere from now on.
-    pub fn moved() -> Self {
-        Self { redis: RedisOutcome::Removed, removed: 0, read_back: ReadBack::Clean }
+    /// Redis keeps everything elsewhere from now on: nothing was removed from it. Whether something is
+    /// still found, if there was anything to look for.
+    pub fn moved(is_clean: Option<bool>) -> Self {
+        Self { redis: RedisOutcome::Unspecified, ..Self::done(0, is_clean) }
     }
 
     /// Redis did not answer, or was not asked since too much waits for it.

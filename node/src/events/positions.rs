@@ -110,11 +110,11 @@ impl Positions {
         self.has_caught_up.load(Acquire)
     }
 
-    /// A poll that was sent `ago` was answered with a head which is true here by now.
-    pub fn confirm(&self, ago: Duration) {
-        let now = since_boot();
-        let at = now.saturating_sub(ago).as_millis();
-        self.confirmed.fetch_max(u64::try_from(at).unwrap_or(u64::MAX).saturating_add(1), Release);
+    /// A poll that was sent `at`, by [`since_boot`], was answered with a head which is true here by now.
+    /// A time, not an age: however late the word comes, the lease begins when it was asked for.
+    pub fn confirm_at(&self, at: Duration) {
+        let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+        self.confirmed.fetch_max(at.saturating_add(1), Release);
     }
 
     /// How long ago the head was confirmed.
@@ -124,8 +124,8 @@ impl Positions {
     }
 }
 
-/// A clock that runs on while the machine sleeps, and that nobody sets.
-fn since_boot() -> Duration {
+/// A clock that runs on while the machine sleeps, and that nobody sets; the event plane reads the same.
+pub fn since_boot() -> Duration {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let seconds = u64::try_from(now.tv_sec).unwrap_or_default();
     Duration::new(seconds, u32::try_from(now.tv_nsec).unwrap_or_default())
@@ -172,10 +172,11 @@ mod tests {
     fn a_node_is_confirmed_by_when_it_asked() {
         let positions = Positions::new(at(1, 5), true);
         assert_eq!(positions.confirmed_ago(), None);
-        positions.confirm(Duration::from_millis(300));
+        let now = since_boot();
+        positions.confirm_at(now.saturating_sub(Duration::from_millis(300)));
         let ago = positions.confirmed_ago().unwrap();
         assert!(ago >= Duration::from_millis(299) && ago < Duration::from_secs(60), "{ago:?}");
-        positions.confirm(Duration::from_secs(30));
+        positions.confirm_at(now.saturating_sub(Duration::from_secs(30)));
         assert!(positions.confirmed_ago().unwrap() < Duration::from_secs(20), "the latest counts");
     }
 }

@@ -25,6 +25,8 @@ struct Job {
     at: Position,
     ids: Vec<BlobId>,
     did: Did,
+    /// Whether everything was removed; then these are some of the blobs that were here.
+    is_all: bool,
 }
 
 /// Events whose removal may wait: twice a purge of a hundred thousand ids.
@@ -51,7 +53,18 @@ impl RedisRemovals {
     /// Removes these blobs, and tells what came of the event then. Where too much waits already, they
     /// stay until their time is over.
     pub fn remove(&self, at: Position, ids: &[BlobId], did: Did) {
-        if self.queue.try_send(Job { at, ids: ids.to_vec(), did }).is_err() {
+        self.put(Job { at, ids: ids.to_vec(), did, is_all: false });
+    }
+
+    /// Redis keeps everything elsewhere from now on; looks whether some blobs that were here can still
+    /// be had, and tells what came of the event then.
+    pub fn look(&self, at: Position, some: Vec<BlobId>, did: Did) {
+        self.put(Job { at, ids: some, did, is_all: true });
+    }
+
+    fn put(&self, job: Job) {
+        let (at, did) = (job.at, job.did);
+        if self.queue.try_send(job).is_err() {
             self.outcomes.done(at, did, Some(Removal::unreachable()));
         }
     }
@@ -63,7 +76,11 @@ async fn run(
     cache: Arc<Cache>,
     outcomes: Arc<Outcomes>,
 ) {
-    while let Some(Job { at, ids, did }) = jobs.recv().await {
+    while let Some(Job { at, ids, did, is_all }) = jobs.recv().await {
+        if is_all {
+            outcomes.done(at, did, Some(look(&redis, &cache, &ids).await));
+            continue;
+        }
         let removing = stream::iter(ids).map(|id| remove(&redis, &cache, id));
         let removals: Vec<_> = removing.buffer_unordered(AT_ONCE).collect().await;
         outcomes.done(at, did, Some(sum(&removals)));
@@ -76,10 +93,25 @@ type Removed = (Option<bool>, Option<bool>);
 async fn remove(redis: &Redis, cache: &Cache, id: BlobId) -> Removed {
     let was_there = redis.remove(&id).await;
     let is_there = match was_there {
-        Some(_) => redis.still_holds(&id).await,
+        Some(true) => redis.still_holds(&id).await,
+        // It was looked for just now.
+        Some(false) => Some(false),
         None => None,
     };
     (was_there, is_there.map(|in_redis| !in_redis && !cache.still_holds(&id)))
+}
+
+/// Where nothing is to be removed: what is found of these blobs, one after the other.
+async fn look(redis: &Redis, cache: &Cache, some: &[BlobId]) -> Removal {
+    let mut is_found = cache.still_holds_any();
+    for id in some {
+        match redis.still_holds(id).await {
+            Some(in_redis) => is_found |= in_redis,
+            None => return Removal::unreachable(),
+        }
+    }
+    let is_known = is_found || !some.is_empty();
+    Removal::moved(is_known.then_some(!is_found))
 }
 
 fn sum(removals: &[Removed]) -> Removal {

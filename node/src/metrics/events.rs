@@ -28,6 +28,8 @@ pub struct EventMetrics {
     pub fenced: Counter,
     /// Outcomes of events that nobody could be told.
     pub outcomes_dropped: Counter,
+    /// Writes of blocks that the disk refused again and again.
+    pub blocks_not_kept: Counter,
     /// Whether there is a session with a control plane.
     pub session: Gauge,
 }
@@ -96,6 +98,12 @@ impl EventMetrics {
             "events_outcomes_dropped",
             "Outcomes of events that were not reported, since no control plane took them",
             self.outcomes_dropped.clone(),
+        );
+        to.register(
+            "events_blocks_not_kept",
+            "Times that the disk refused to keep what is withheld: a restart may forget it until it \
+             is read from the log again",
+            self.blocks_not_kept.clone(),
         );
         to.register(
             "events_session",

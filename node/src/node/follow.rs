@@ -3,12 +3,13 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, OnceLock},
+    time::Duration,
 };
 
 use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_gossip::driver::EdgePlane;
 use wcdn_proto::pb::edge::v1::Register;
 
 use crate::{
@@ -18,7 +19,7 @@ use crate::{
     events::{
         Follows, Lease, Log,
         apply::Applier,
-        disk::{Disk, Kept},
+        disk::{Disk, Kept, by_clock},
         outcome::Outcomes,
         redis::RedisRemovals,
     },
@@ -37,10 +38,12 @@ pub struct Following {
     pub log: Arc<Log>,
     /// Of this start of the node: larger than any before.
     pub incarnation: u64,
+    /// The plane, once it runs.
+    pub(super) plane: Arc<OnceLock<EdgePlane>>,
 }
 
 /// What was kept of the log by the last run, and where it is kept.
-pub(super) fn kept(config: &Config) -> io::Result<Option<(Arc<Disk>, Kept)>> {
+pub(super) fn kept(config: &Config, metrics: &Metrics) -> io::Result<Option<(Arc<Disk>, Kept)>> {
     if !config.control.is_given() {
         return Ok(None);
     }
@@ -51,18 +54,14 @@ pub(super) fn kept(config: &Config) -> io::Result<Option<(Arc<Disk>, Kept)>> {
         );
         return Ok(None);
     };
-    let (disk, kept) = Disk::open(dir)?;
+    let (disk, kept) = Disk::open(dir, &config.node.id, Arc::clone(&metrics.events))?;
     Ok(Some((Arc::new(disk), kept)))
 }
 
 /// What is known of the log at the start.
 pub(super) fn log(config: &Config, kept: Option<&Kept>, metrics: &Metrics) -> Arc<Log> {
     let lease = Lease { window: config.cluster.lease.duration(), is_strict: config.cluster.strict };
-    let follows = match (config.control.is_given(), config.gossip.listen) {
-        (false, _) => Follows::None,
-        (true, None) => Follows::Log,
-        (true, Some(_)) => Follows::Confirmed(lease),
-    };
+    let follows = if config.control.is_given() { Follows::Log(lease) } else { Follows::None };
     Arc::new(Log::new(follows, kept, Arc::clone(&metrics.events)))
 }
 
@@ -99,13 +98,14 @@ pub(super) fn start(
     let (sink, line) = (Arc::new(sink), Line::default());
     let catchup = ControlCatchup::new(line.clone(), Arc::clone(&sink), Arc::clone(&log));
     let catchup = Arc::new(catchup);
-    let register = register(config, address);
-    let incarnation = register.incarnation;
+    let incarnation = disk.as_ref().map_or_else(by_clock, |disk| disk.incarnation());
+    let register = register(config, address, incarnation);
+    let plane = Arc::<OnceLock<EdgePlane>>::default();
     let session = Session {
         endpoints,
         register,
         line,
-        catchup: Arc::clone(&catchup),
+        plane: Arc::clone(&plane),
         log: Arc::clone(&log),
         outcomes,
         shelf: Shelf::new(cache, edge.fills.clone()),
@@ -113,15 +113,14 @@ pub(super) fn start(
         disk,
     };
     tasks.spawn(session.run(shutdown.clone()));
-    Ok(Some(Following { sink, catchup, log, incarnation }))
+    Ok(Some(Following { sink, catchup, log, incarnation, plane }))
 }
 
-fn register(config: &Config, address: SocketAddr) -> Register {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register {
     Register {
         node: config.node.id.to_string(),
         region: config.node.region.to_string(),
-        incarnation: u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),
+        incarnation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         edge_url: format!("http://{address}"),
         strict: config.cluster.strict,

@@ -16,7 +16,11 @@ use wcdn_gossip::{
 };
 
 use super::follow::Following;
-use crate::{config::Config, events::Log, secrets::Secrets};
+use crate::{
+    config::Config,
+    events::{Log, positions::since_boot},
+    secrets::Secrets,
+};
 
 /// The name of the cluster in datagrams; what keeps clusters apart is their key.
 const CLUSTER: &str = "wcdn";
@@ -44,6 +48,7 @@ pub(super) fn start(
     let plane = PlaneSettings { membership, keys };
     let mut settings = EdgePlaneSettings::new(plane, config.gossip.keys(), following.incarnation);
     settings.is_strict = config.cluster.strict;
+    settings.lease = config.cluster.lease.duration();
     settings.start = following.log.positions.applied();
     let plane = EdgePlane::start(
         settings,
@@ -54,6 +59,7 @@ pub(super) fn start(
         shutdown.clone(),
         tasks.clone(),
     );
+    let _is_first = following.plane.set(plane.clone()).is_ok();
     let telling = tell(plane, Arc::clone(&following.log));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
     Ok(())
@@ -77,8 +83,10 @@ async fn tell(plane: EdgePlane, log: Arc<Log>) {
         }
         log.positions.hear(plane.known());
         log.positions.advance(*applied.borrow_and_update());
+        // Before the age is asked for, so that the time can only come out too early.
+        let now = since_boot();
         if let Some(ago) = plane.confirmed_ago() {
-            log.positions.confirm(ago);
+            log.positions.confirm_at(now.saturating_sub(ago));
             // A head that was confirmed is one that was heard.
             log.positions.head(plane.applied());
         }

@@ -1,11 +1,19 @@
 //! What is blocked is withheld at once, by every path.
 
 use bytes::Bytes;
-use tokio::io::AsyncReadExt as _;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 use wcdn_proto::{Change, ContentId};
 use wcdn_walrus::quilt::{NewPatch, build};
 
-use super::{Scene, eventually, origin::encoding, viewer};
+use super::{
+    Scene, eventually,
+    origin::encoding,
+    viewer::{self, DEADLINE},
+};
 
 fn quilt() -> (Bytes, wcdn_walrus::quilt::QuiltIndex) {
     let file = |name: &str| NewPatch {
@@ -118,4 +126,59 @@ async fn a_running_response_is_cut_when_its_id_is_blocked_and_runs_on_when_it_is
     let blocked = viewer::end(blocked).await;
     assert_eq!(blocked.status, 200);
     assert!(!blocked.is_whole());
+}
+
+/// An HTTP/2 viewer that has asked for `path`, with a window of so many bytes.
+async fn begin_http2(edge: std::net::SocketAddr, path: &str, window: u8) -> TcpStream {
+    let mut viewer = TcpStream::connect(edge).await.unwrap();
+    let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, window];
+    let length = u8::try_from(path.len()).unwrap();
+    // GET, http, a path and an authority.
+    let block = [b"\x82\x86\x44", &[length][..], path.as_bytes(), b"\x41\x01a"].concat();
+    let head = [0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 1];
+    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &head, &block].concat();
+    viewer.write_all(&hello).await.unwrap();
+    viewer
+}
+
+/// Bytes of the next frame of a response's body; `None` once the connection has ended.
+async fn next_data(viewer: &mut TcpStream) -> Option<usize> {
+    loop {
+        let mut head = [0; 9];
+        viewer.read_exact(&mut head).await.ok()?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        viewer.read_exact(&mut vec![0; length]).await.ok()?;
+        if head[3] == 0 {
+            return Some(length);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_http2_viewer_without_a_window_does_not_get_what_waits_for_it_after_a_block() {
+    let scene = Scene::new().await;
+    let id = scene.origin.store(Bytes::from(vec![3; 40 << 10]));
+    let other = scene.origin.store(Bytes::from(vec![4; 40 << 10]));
+    let node = scene.ready().await;
+    for id in [id, other] {
+        eventually("it is in memory", || async {
+            viewer::get(node.edge(), &format!("/cdn/{id}")).await.header("x-cache") == "HIT"
+        })
+        .await;
+    }
+    let mut blocked = begin_http2(node.edge(), &format!("/cdn/{id}"), 16).await;
+    let mut allowed = begin_http2(node.edge(), &format!("/cdn/{other}"), 16).await;
+    for viewer in [&mut blocked, &mut allowed] {
+        assert_eq!(timeout(DEADLINE, next_data(viewer)).await.unwrap(), Some(16));
+    }
+    node.block(11, ContentId::Blob(id)).await;
+    eventually("it is cut", async || node.metric("connections").await == "1").await;
+    let window = [0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 0x80, 0];
+    allowed.write_all(&window).await.unwrap();
+    let _is_reset = blocked.write_all(&window).await.is_err();
+    assert_eq!(timeout(DEADLINE, next_data(&mut blocked)).await.unwrap(), None);
+    let mut rest = 0;
+    while rest < 32 << 10 {
+        rest += timeout(DEADLINE, next_data(&mut allowed)).await.unwrap().expect("it goes on");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a node knows through restarts, and what it does while it knows nothing.
 
 use bytes::Bytes;
+use wcdn_node::events::positions::since_boot;
 use wcdn_proto::{
     ContentId, Span,
     pb::edge::v1::{Origin, OriginPool},
@@ -80,7 +81,7 @@ async fn a_node_that_is_not_confirmed_says_so_or_stops_if_it_is_strict() {
             }
         };
         assert!(is_labelled().await, "nothing was ever confirmed");
-        positions.confirm(std::time::Duration::ZERO);
+        positions.confirm_at(since_boot());
         assert!(!is_labelled().await);
         assert_eq!(viewer::get(node.edge(), &path).await.status, 200);
         eventually("the lease is over", is_labelled).await;

@@ -3,7 +3,7 @@ mod scene;
 
 use wcdn_proto::QuiltPatchId;
 
-use self::scene::{Scene, at, events, id};
+use self::scene::{LEASE, Scene, at, events, id};
 use super::*;
 use crate::{
     cache::{Lookup, entry::Part},
@@ -31,6 +31,20 @@ async fn a_purge_takes_every_part_of_a_blob_and_nothing_of_others() {
     assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Miss), "it came too late");
     scene.admit(id(1), Part::Whole, at(1, 6));
     assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Hit(_)));
+}
+
+#[tokio::test]
+async fn what_is_read_back_is_every_part_of_a_blob() {
+    let scene = Scene::new().await;
+    for (seq, part) in (1..).zip([Part::Probe, Part::Slice(3), Part::Patch { start: 1, end: 2 }]) {
+        scene.admit(id(1), part, at(1, seq));
+        assert!(!scene.cache.still_holds(&id(1)));
+        // The fence alone, so that it is still there.
+        scene.log.removed.remove(&[id(1)], at(1, seq + 1));
+        assert!(scene.cache.still_holds(&id(1)) && scene.cache.still_holds_any(), "{part:?}");
+        assert_eq!(scene.cache.remove_all_of(&id(1)), 1);
+        assert!(!scene.cache.still_holds(&id(1)) && !scene.cache.still_holds_any(), "{part:?}");
+    }
 }
 
 #[tokio::test]
@@ -80,7 +94,7 @@ async fn a_new_log_proves_nothing_that_was_fetched_under_the_old_and_keeps_its_b
 
 #[tokio::test]
 async fn a_snapshot_says_what_is_removed_and_withheld_and_lets_a_node_begin() {
-    let scene = Scene::following(Follows::Log).await;
+    let scene = Scene::following(Follows::Log(LEASE)).await;
     assert!(!scene.log.has_begun());
     let file = QuiltPatchId::new(id(4), 1, 2).unwrap();
     let slot = wcdn_proto::removal_slot(&id(1));
@@ -103,13 +117,46 @@ async fn a_snapshot_says_what_is_removed_and_withheld_and_lets_a_node_begin() {
 }
 
 #[tokio::test]
+async fn a_snapshot_of_what_is_true_already_changes_nothing() {
+    let scene = Scene::following(Follows::Log(LEASE)).await;
+    let snapshot = |seq| Snapshot {
+        position: Some(at(1, seq)),
+        removals: Some(Removals { epoch: 1, floor: 0, slots: Vec::new() }),
+        blocked: Vec::new(),
+    };
+    assert!(scene.applier.replace(snapshot(5)).await);
+    let block = Change::Block(vec![ContentId::Blob(id(9))]);
+    scene.applier.apply(&events(at(1, 6), vec![block])).await;
+    scene.log.positions.advance(at(1, 6));
+    scene.admit(id(1), Part::Whole, at(1, 6));
+    for seq in [4, 6] {
+        assert!(scene.applier.replace(snapshot(seq)).await, "all of it is true");
+        assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Hit(_)), "{seq}");
+        assert!(scene.log.withholds(&ContentId::Blob(id(9))));
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_waits_for_the_event_that_is_being_applied() {
+    let scene = Scene::following(Follows::Log(LEASE)).await;
+    let applying = scene.applier.turn.lock().await;
+    let snapshot = Snapshot { position: Some(at(1, 5)), ..Snapshot::default() };
+    let mut replacing = std::pin::pin!(scene.applier.replace(snapshot));
+    assert!(futures_util::poll!(&mut replacing).is_pending());
+    assert!(!scene.log.has_begun());
+    drop(applying);
+    assert!(replacing.await);
+}
+
+#[tokio::test]
 async fn a_block_is_on_the_disk_when_it_counts_as_applied() {
     let home = tempfile::tempdir().unwrap();
     let scene = Scene::with_disk(home.path()).await;
     let block = Change::Block(vec![ContentId::Blob(id(9))]);
     scene.applier.apply(&events(at(1, 6), vec![block])).await;
-    let (_, kept) = Disk::open(home.path()).unwrap();
-    let after_a_crash = Log::new(Follows::Log, Some(&kept), Arc::default());
+    let node = "edge-1".parse().unwrap();
+    let (_, kept) = Disk::open(home.path(), &node, Arc::default()).unwrap();
+    let after_a_crash = Log::new(Follows::Log(LEASE), Some(&kept), Arc::default());
     assert!(after_a_crash.withholds(&ContentId::Blob(id(9))));
 }
 

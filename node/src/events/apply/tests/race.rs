@@ -171,3 +171,57 @@ async fn redis_brings_nothing_back_that_was_purged_while_it_was_written() {
     let server = Server::start().await;
     sweep(Want::Whole, Some(&server.url), false).await;
 }
+
+#[tokio::test]
+async fn redis_keeps_what_was_fetched_after_the_purge_however_late_the_removal_comes() {
+    let (server, tasks) = (Server::start().await, TaskTracker::new());
+    let origin = Origin::start(&tasks).await;
+    let (follows, redis) = (Follows::None, Some(server.url.as_str()));
+    let parts = Parts { follows, origin: &origin.url, redis, disk: None, checks: false };
+    let scene = Scene::of(&parts).await;
+    request(&scene, Want::Whole, || {}).await;
+    let redis = scene.fills.redis().unwrap();
+    let writing = async {
+        while !redis.holds(&id(7)).await {
+            yield_now().await;
+        }
+    };
+    timeout(PATIENCE, writing).await.expect("it is shared");
+    assert_eq!(redis.remove(&id(7)).await, Some(false));
+    assert!(redis.holds(&id(7)).await, "no event removed it");
+    scene.log.positions.hear(at(1, 1));
+    scene.log.removed.remove(&[id(7)], at(1, 1));
+    assert_eq!(redis.still_holds(&id(7)).await, Some(true));
+    assert_eq!(redis.remove(&id(7)).await, Some(true));
+    assert_eq!(redis.remove(&id(7)).await, Some(false));
+}
+
+#[tokio::test]
+async fn a_purge_of_everything_tells_what_was_looked_for_and_claims_no_more() {
+    use wcdn_proto::pb::edge::v1::{ReadBack, RedisOutcome};
+    let server = Server::start().await;
+    let url = server.url.clone();
+    let told = async |scene: &Scene, seq| {
+        let purge = Change::Purge(Purge::All);
+        scene.applier.apply(&events(at(1, seq), vec![purge])).await;
+        timeout(PATIENCE, scene.outcomes.wait()).await.expect("it is told");
+        let told = &scene.outcomes.take(1)[0];
+        (told.memory_removed, told.redis(), told.read_back())
+    };
+    let parts = Parts {
+        follows: Follows::None,
+        origin: "http://127.0.0.1:9",
+        redis: Some(&url),
+        disk: None,
+        checks: false,
+    };
+    let scene = Scene::of(&parts).await;
+    assert_eq!(told(&scene, 1).await, (0, RedisOutcome::Unspecified, ReadBack::Unknown));
+    scene.admit(id(1), Part::Slice(4), at(1, 1));
+    assert_eq!(told(&scene, 2).await, (1, RedisOutcome::Unspecified, ReadBack::Clean));
+    drop(server);
+    scene.admit(id(1), Part::Slice(4), at(1, 2));
+    assert_eq!(told(&scene, 3).await, (1, RedisOutcome::Unreachable, ReadBack::Unknown));
+    let alone = Scene::of(&Parts { redis: None, ..parts }).await;
+    assert_eq!(told(&alone, 1).await, (0, RedisOutcome::None, ReadBack::Clean));
+}

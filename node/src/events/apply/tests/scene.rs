@@ -34,7 +34,7 @@ use crate::{
         media::MediaType,
         validator,
     },
-    events::{Follows, outcome::Outcomes},
+    events::{Follows, Lease, outcome::Outcomes},
     metrics::Metrics,
     origin::Pool,
     secrets::Secrets,
@@ -140,6 +140,9 @@ pub(super) struct Parts<'a> {
     pub(super) checks: bool,
 }
 
+/// The head counts as confirmed for this long.
+pub(super) const LEASE: Lease = Lease { window: Duration::from_secs(5), is_strict: false };
+
 /// Nobody is there.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -153,7 +156,7 @@ impl Scene {
     }
 
     pub(super) async fn with_disk(dir: &Path) -> Self {
-        let follows = Follows::Log;
+        let follows = Follows::Log(LEASE);
         Self::of(&Parts { follows, origin: NOWHERE, redis: None, disk: Some(dir), checks: false })
             .await
     }
@@ -197,7 +200,10 @@ impl Scene {
             let (cache, outcomes) = (Arc::clone(&cache), Arc::clone(&outcomes));
             RedisRemovals::start(redis, cache, outcomes, &tasks, shutdown.clone())
         });
-        let disk = parts.disk.map(|dir| Arc::new(Disk::open(dir).unwrap().0));
+        let disk = parts.disk.map(|dir| {
+            let node = "edge-1".parse().unwrap();
+            Arc::new(Disk::open(dir, &node, Arc::default()).unwrap().0)
+        });
         let (all, told) = (fills.clone(), Arc::clone(&outcomes));
         let applier = Applier::new(all, Arc::clone(&cache), removals, disk, told);
         let clients = Clients::new(&config.limits);
