@@ -15,7 +15,7 @@ pub struct Identity {
     /// The region it stands in.
     pub region: Region,
     /// The folder where it keeps what it must still know after a restart: what was removed and what is
-    /// withheld. None means that it asks the control plane each time.
+    /// withheld. It is this node's alone. None means that it asks the control plane each time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_dir: Option<PathBuf>,
 }

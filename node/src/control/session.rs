@@ -1,9 +1,11 @@
 //! The session: with one control plane at a time, for as long as it answers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures_util::{Stream, StreamExt as _, stream::FuturesUnordered};
-use std::sync::OnceLock;
 use tokio::{
     sync::mpsc,
     time::{Instant, sleep, sleep_until, timeout},
@@ -33,7 +35,7 @@ use crate::{
 pub struct Session {
     /// Control planes.
     pub endpoints: Endpoints,
-    /// Who this node is; its position is filled in.
+    /// Who this node is; its position and its proof are filled in.
     pub register: Register,
     /// The connection, for whoever reads the log.
     pub line: Line,

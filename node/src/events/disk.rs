@@ -8,6 +8,7 @@
 //! events.state    = "wcdn events 1\n" | epoch | seq | floor | pool length u32, pool as JSON
 //!                 | slots u32, (slot u32, seq u64) each | words u32, a record each | BLAKE3 of all (32)
 //! blocks.journal  = a record for each block and each end of one, as they come
+//! node            = the node's name, a space, the number of its latest start
 //! record (64)     = kind u8 | id (37) | epoch | seq | 0 u16 | first 8 bytes of the BLAKE3 of these
 //! kind            = 1 blob blocked, 2 file blocked, 3 blob no more, 4 file no more
 //! ```
