@@ -10,7 +10,7 @@ use crate::{
     config,
     desk::Desk,
     store::{StoreError, now_ms, prune::Retention},
-    tracker::State,
+    tracker::{State, Swept},
 };
 
 /// Between two looks at nodes and receipts: a receipt settles so much later than a lease ends.
@@ -31,15 +31,29 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
             plane.confirm(&desk.tracker);
         }
         let swept = desk.tracker.lock().sweep(Instant::now());
-        for node in &swept.lost {
-            tracing::warn!(%node, "edge lost");
-            report(desk.store.remember_lost(node.as_str()).await);
-        }
+        remember(&desk, &swept).await;
         for receipts in swept.done.chunks(RECEIPTS) {
             keep(&desk, receipts).await;
         }
         measure(&desk);
     }
+    // Whoever registered in the last moment is waited for after a restart, too.
+    let last = desk.tracker.lock().sweep(Instant::now());
+    remember(&desk, &last).await;
+}
+
+async fn remember(desk: &Desk, swept: &Swept) {
+    for node in &swept.lost {
+        tracing::warn!(%node, "edge lost");
+    }
+    if swept.lost.is_empty() && swept.registered.is_empty() {
+        return;
+    }
+    let kept = desk.store.remember(&swept.registered, &swept.lost).await;
+    if kept.is_err() {
+        desk.tracker.lock().unkept(&swept.registered);
+    }
+    report(kept);
 }
 
 async fn keep(desk: &Desk, receipts: &[Receipt]) {

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
-use wcdn_gossip::frame::IssuerKey;
+use wcdn_gossip::frame::{IssuerKey, IssuerKeys};
 
 use crate::{
     api_key::ApiKey,
@@ -137,6 +137,7 @@ pub async fn start(
         log,
         tracker,
         tokens: secrets.tokens,
+        issuer: IssuerKeys::new(vec![issuer]),
         limits: config.limits.clone(),
         metrics,
         leaving: shutdown.clone(),

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -37,6 +38,9 @@ const BETWEEN_HEADS: Duration = Duration::from_millis(100);
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
+/// Outcomes of one report: several times what nodes send.
+const MAX_OUTCOMES: usize = 4_096;
+
 /// The task of a session.
 struct Session {
     desk: Arc<Desk>,
@@ -60,10 +64,10 @@ pub(super) async fn open(
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
+    let proof = register.proof.clone();
     let (who, applied) = parse::register(register)?;
-    desk.believe(applied).await?;
+    desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
-    desk.store.remember(&who, applied).await?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
     desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
@@ -180,7 +184,13 @@ impl Session {
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = wire::read_position(report.applied);
-        self.desk.believe(applied).await?;
+        if report.outcomes.len() > MAX_OUTCOMES {
+            let count = report.outcomes.len();
+            let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
+            return Err(Refusal::invalid("report.outcomes", problem));
+        }
+        // Whoever is ahead shows its proof when it registers.
+        self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
         let mut tracker = self.desk.tracker.lock();
         // What was done is noted before that it was done: receipts settle with it.
