@@ -50,6 +50,8 @@ pub struct EdgeBrain {
     is_ack_due: bool,
     /// Whoever sent frames without being a member yet: an issuer that membership has not told of.
     stranger: Option<SocketAddr>,
+    /// The encoded frame of the highest position that was opened.
+    newest: Option<(Position, Bytes)>,
     answers: Bucket,
     counts: EdgeCounts,
 }
@@ -73,6 +75,7 @@ impl EdgeBrain {
             next_ack: now,
             is_ack_due: false,
             stranger: None,
+            newest: None,
             // 2 MB/s of repairs for others, and a burst of 32 full answers.
             answers: Bucket::new(2_000, 256),
             counts: EdgeCounts::default(),
@@ -96,6 +99,12 @@ impl EdgeBrain {
     /// counts from it.
     pub fn confirmed(&self) -> Option<Time> {
         self.leases.confirmed()
+    }
+
+    /// The encoded frame of the highest position that was opened since the start: by its signature a
+    /// control plane that does not know of so much believes that it exists.
+    pub fn newest(&self) -> Option<&Bytes> {
+        self.newest.as_ref().map(|(_, encoded)| encoded)
     }
 
     /// What happened so far.
@@ -190,6 +199,9 @@ impl EdgeBrain {
         self.progress.vouch(frame.last());
         self.progress.apply(range);
         self.ring.insert(&frame);
+        if self.newest.as_ref().is_none_or(|(position, _)| *position < frame.last()) {
+            self.newest = Some((frame.last(), Bytes::copy_from_slice(frame.encoded())));
+        }
         self.counts.applied += 1;
         out.push(Action::Apply(frame));
         false
@@ -375,6 +387,7 @@ impl EdgeBrain {
             incarnation: self.settings.incarnation,
             region: self.settings.region.clone(),
             is_strict: self.settings.is_strict,
+            lease: self.settings.lease,
             applied: self.progress.reported(),
         }
     }

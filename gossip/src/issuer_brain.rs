@@ -124,12 +124,12 @@ impl IssuerBrain {
     /// How every known node stands to a position, by name.
     pub fn progress(&self, upto: Position, now: Time) -> Vec<NodeProgress> {
         let since = self.commits.at(upto);
-        let is_over = since.is_some_and(|since| now >= since + self.patience());
+        let is_over = |node: &Node| since.is_some_and(|since| now >= since + self.patience(node));
         let state = |node: &Node| match node.steps.confirmation(upto, &self.commits) {
             Some(applied) => applied,
             None if self.is_lost(node, now) => Confirmation::Lost,
-            None if is_over && node.is_strict => Confirmation::Fenced,
-            None if is_over => Confirmation::Unconfirmed,
+            None if is_over(node) && node.is_strict => Confirmation::Fenced,
+            None if is_over(node) => Confirmation::Unconfirmed,
             None => Confirmation::Pending,
         };
         let progress = |(name, node): (&NodeId, &Node)| NodeProgress {
@@ -147,6 +147,7 @@ impl IssuerBrain {
             region: node.region.clone(),
             is_strict: node.is_strict,
             applied: node.applied(),
+            settled: node.steps.upto(),
             heard_ago: node.heard.map(|heard| now.saturating_sub(heard)),
             state: self.state(node, now),
         };
@@ -155,7 +156,7 @@ impl IssuerBrain {
 
     fn state(&self, node: &Node, now: Time) -> NodeState {
         let lags_since = self.lags_since(node);
-        let is_late = |since: Time| now >= since + self.patience();
+        let is_late = |since: Time| now >= since + self.patience(node);
         let is_silent = node.heard.is_none_or(is_late);
         match node.is_strict {
             _ if self.is_lost(node, now) => NodeState::Lost,
@@ -165,16 +166,18 @@ impl IssuerBrain {
         }
     }
 
-    /// The lease's window and a hundredth, by which clocks may differ in speed.
-    fn patience(&self) -> Time {
-        self.settings.window + self.settings.window / 100
+    /// The window of the node's lease or our own, whichever is longer, and a hundredth, by which clocks
+    /// may differ in speed.
+    fn patience(&self, node: &Node) -> Time {
+        let window = self.settings.window.max(node.lease);
+        window + window / 100
     }
 
     fn is_lost(&self, node: &Node, now: Time) -> bool {
         let silent = now.saturating_sub(node.heard.unwrap_or_default());
         match node.member {
-            Some((_, is_live)) => !is_live && silent >= self.patience(),
-            None => silent >= 3 * self.patience(),
+            Some((_, is_live)) => !is_live && silent >= self.patience(node),
+            None => silent >= 3 * self.patience(node),
         }
     }
 
@@ -201,12 +204,13 @@ impl IssuerBrain {
     fn hear(&mut self, heard: Heard, now: Time) {
         let Heard { node, incarnation, region, is_strict, applied } = heard;
         let applied = Applied::upto(applied);
-        let standing = Standing { node, incarnation, region, is_strict, applied };
+        let lease = self.nodes.get(&node).map_or(Time::ZERO, |known| known.lease);
+        let standing = Standing { node, incarnation, region, is_strict, lease, applied };
         self.note(standing, None, now);
     }
 
     fn note(&mut self, standing: Standing, from: Option<SocketAddr>, now: Time) {
-        let Standing { node: name, incarnation, region, is_strict, applied } = standing;
+        let Standing { node: name, incarnation, region, is_strict, lease, applied } = standing;
         if !self.admit(&name, &region, now) {
             return;
         }
@@ -216,7 +220,8 @@ impl IssuerBrain {
         if !is_current {
             return;
         }
-        (node.region, node.is_strict, node.heard) = (region, is_strict, Some(now));
+        (node.region, node.is_strict, node.lease) = (region, is_strict, lease);
+        node.heard = Some(now);
         node.sender = from.or(node.sender);
         node.confirm(&applied, &self.outbox, now);
         node.settle(self.commits.head(), now);

@@ -16,6 +16,7 @@ use wcdn_proto::{
 use crate::{
     frame::MAX_FRAME,
     ranges::{Ranges, SeqRange},
+    time::Time,
 };
 
 /// The most bytes of a message: with its seal it fits a datagram of 1,200.
@@ -23,6 +24,10 @@ pub const MAX_MESSAGE: usize = 1_150;
 
 /// The most ranges that a message names; of more, the lowest are told first.
 pub const MAX_TOLD: usize = 32;
+
+/// The longest lease that a node may tell of: twice what its configuration allows. Whoever claims more
+/// would be waited for without end.
+const MAX_LEASE: Time = Time::from_secs(600);
 
 /// Bytes that a frame costs in a message beyond its own: a tag and a length.
 const FRAME_COST: usize = 3;
@@ -75,6 +80,9 @@ pub struct Standing {
     pub region: Region,
     /// Whether it stops serving when it cannot confirm the head in time.
     pub is_strict: bool,
+    /// How long the head counts as confirmed there; zero from a node that does not tell. In whole
+    /// milliseconds on the wire.
+    pub lease: Time,
     /// What it has applied.
     pub applied: Applied,
 }
@@ -227,7 +235,7 @@ impl Standing {
             applied: Some(self.applied.to_wire()),
             region: self.region.as_str().to_owned(),
             strict: self.is_strict,
-            lease_ms: 0,
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
         }
     }
 
@@ -237,6 +245,7 @@ impl Standing {
             incarnation: wire.incarnation,
             region: wire.region.parse()?,
             is_strict: wire.strict,
+            lease: Time::from_millis(wire.lease_ms).min(MAX_LEASE),
             applied: Applied::from_wire(wire.applied)?,
         })
     }

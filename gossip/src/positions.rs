@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use wcdn_proto::Position;
@@ -14,6 +15,8 @@ pub(crate) struct Positions {
     applied: watch::Sender<Position>,
     /// Apart from `applied`, and held for two words: it is read once for each fill.
     known: RwLock<Position>,
+    /// The encoded frame of the highest position that was opened.
+    newest: RwLock<Option<Bytes>>,
     /// Nanoseconds; 0 for never.
     confirmed: AtomicU64,
 }
@@ -24,6 +27,7 @@ impl Positions {
         Self {
             applied: watch::Sender::new(start),
             known: RwLock::new(start),
+            newest: RwLock::new(None),
             confirmed: AtomicU64::new(0),
         }
     }
@@ -47,6 +51,20 @@ impl Positions {
     pub(crate) fn confirmed(&self) -> Option<Time> {
         let nanos = self.confirmed.load(Ordering::Relaxed);
         (nanos > 0).then(|| Time::from_nanos(nanos))
+    }
+
+    /// The encoded frame of the highest position that was opened.
+    pub(crate) fn newest(&self) -> Option<Bytes> {
+        self.newest.read().clone()
+    }
+
+    /// Takes the newest frame, if it is another one.
+    pub(crate) fn prove(&self, newest: Option<&Bytes>) {
+        let is_same = |held: &Bytes| newest.is_some_and(|newest| newest.as_ptr() == held.as_ptr());
+        let is_new = newest.is_some() && !self.newest.read().as_ref().is_some_and(is_same);
+        if is_new {
+            *self.newest.write() = newest.cloned();
+        }
     }
 
     /// Takes when the head was confirmed last.

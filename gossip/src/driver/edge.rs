@@ -2,6 +2,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
@@ -41,6 +42,9 @@ pub struct EdgePlaneSettings {
     pub incarnation: u64,
     /// Whether the node stops serving when it cannot confirm the head in time.
     pub is_strict: bool,
+    /// How long the head counts as confirmed: issuers wait for as long before they say that the node
+    /// has stopped. 5 s.
+    pub lease: Duration,
     /// Whose frames it believes.
     pub issuer_keys: IssuerKeys,
     /// What is applied already: from disk, else [`Position::ORIGIN`].
@@ -81,6 +85,7 @@ impl EdgePlaneSettings {
             plane,
             incarnation,
             is_strict: false,
+            lease: Duration::from_secs(5),
             issuer_keys,
             start: Position::ORIGIN,
             ring: RingSize::default(),
@@ -144,6 +149,12 @@ impl EdgePlane {
         self.positions.known()
     }
 
+    /// The encoded frame of the highest position that was opened since the start, by a push, a repair
+    /// or the log: it proves that so much was committed.
+    pub fn newest(&self) -> Option<Bytes> {
+        self.positions.newest()
+    }
+
     /// How long ago everything that was committed by then is applied by now; `None` if the head was
     /// never confirmed.
     pub fn confirmed_ago(&self) -> Option<Duration> {
@@ -173,6 +184,7 @@ impl EdgePlaneSettings {
             region: membership.region,
             incarnation: self.incarnation,
             is_strict: self.is_strict,
+            lease: self.lease,
             keys: self.issuer_keys,
             start: self.start,
             ring: self.ring,
@@ -270,6 +282,7 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
     fn publish(&mut self) {
         let (applied, known) = (self.brain.applied(), self.brain.known());
         self.positions.advance(applied, known);
+        self.positions.prove(self.brain.newest());
         self.positions.confirm(self.brain.confirmed());
         let metrics = &self.wiring.metrics;
         metrics.applied_seq.set(applied.seq);

@@ -51,6 +51,7 @@ impl Edge {
             region: "here".parse().unwrap(),
             incarnation: 1,
             is_strict: false,
+            lease: ms(7_000),
             keys: crate::frame::IssuerKeys::new(vec![key().public()]),
             start,
             ring: RingSize::default(),
@@ -348,4 +349,15 @@ fn a_log_that_cannot_be_read_is_tried_ever_less_often() {
         edge.0.handle(Input::CaughtUp(None), now);
     }
     assert!((18..=45).contains(&tries), "{tries}");
+}
+
+#[test]
+fn the_newest_frame_is_kept_as_a_proof_however_it_came() {
+    let mut edge = Edge::begun(at(1, 5));
+    assert_eq!(edge.0.newest(), None);
+    edge.push(&[frame(1, 8), forged(1, 30)], ms(10));
+    edge.hear(NEIGHBOUR, Message::Push(vec![frame(1, 7)]), ms(11));
+    assert_eq!(edge.0.newest(), Some(&frame(1, 8)));
+    edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![frame(1, 6), frame(1, 9)]))), ms(12));
+    assert_eq!(edge.0.newest(), Some(&frame(1, 9)));
 }

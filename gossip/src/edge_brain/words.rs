@@ -24,6 +24,9 @@ pub struct EdgeSettings {
     pub incarnation: u64,
     /// Whether it stops serving when it cannot confirm the head in time.
     pub is_strict: bool,
+    /// How long the head counts as confirmed: issuers wait for as long before they say that the node
+    /// has stopped.
+    pub lease: Time,
     /// Whose frames it believes.
     pub keys: IssuerKeys,
     /// What is applied already: from disk, else [`Position::ORIGIN`].

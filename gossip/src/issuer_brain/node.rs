@@ -23,6 +23,8 @@ const RESENDS: u32 = 3;
 pub(super) struct Node {
     pub(super) region: Region,
     pub(super) is_strict: bool,
+    /// How long the head counts as confirmed there, as it told by a datagram.
+    pub(super) lease: Time,
     incarnation: u64,
     /// Where membership says it is, and whether it is alive.
     pub(super) member: Option<(SocketAddr, bool)>,
@@ -44,6 +46,7 @@ impl Node {
         Self {
             region,
             is_strict: false,
+            lease: Time::ZERO,
             incarnation: 0,
             member: None,
             sender: None,

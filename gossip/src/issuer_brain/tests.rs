@@ -45,7 +45,8 @@ fn member(n: u8, role: Role, is_live: bool) -> Member {
 
 fn standing(n: u8, incarnation: u64, seq: u64) -> Standing {
     let applied = Applied::upto(at(1, seq));
-    Standing { node: name(n), incarnation, region: here(), is_strict: n.is_multiple_of(2), applied }
+    let is_strict = n.is_multiple_of(2);
+    Standing { node: name(n), incarnation, region: here(), is_strict, lease: ms(0), applied }
 }
 
 /// An issuer with edges 1, 2, … and another issuer.
@@ -197,6 +198,26 @@ fn a_node_that_does_not_confirm_within_the_window_is_unconfirmed_or_fenced() {
         nodes.iter().map(|n| n.state).collect::<Vec<_>>(),
         [NodeState::Live, NodeState::Fenced]
     );
+}
+
+#[test]
+fn a_node_whose_own_lease_is_longer_is_waited_for_as_long() {
+    let mut issuer = Issuer::new(2);
+    let told = Standing { lease: ms(8_000), ..standing(2, 1, 0) };
+    issuer.hear(2, Message::Ack(told), ms(90));
+    issuer.publish(frames(1, 1), ms(100));
+    assert_eq!(issuer.state(2, 1, ms(8_179)), Confirmation::Pending);
+    assert_eq!(issuer.state(2, 1, ms(8_180)), Confirmation::Fenced);
+}
+
+#[test]
+fn what_a_node_claims_beyond_the_log_is_not_what_it_settled() {
+    let mut issuer = Issuer::new(1);
+    issuer.publish(frames(1, 2), ms(0));
+    issuer.ack(1, 1, ms(10));
+    issuer.ack(1, 7, ms(20));
+    let node = &issuer.0.nodes(ms(20))[0];
+    assert_eq!((node.applied, node.settled), (at(1, 7), at(1, 1)));
 }
 
 #[test]

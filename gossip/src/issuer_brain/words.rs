@@ -148,8 +148,11 @@ pub struct NodeStatus {
     pub region: Region,
     /// Whether it stops serving when it cannot confirm the head in time.
     pub is_strict: bool,
-    /// What it has applied, as it said last.
+    /// What it has applied, as it said last: a claim, maybe beyond what was ever committed.
     pub applied: Position,
+    /// What it has confirmed: the highest claim that the log is known to reach, which is what counts
+    /// in receipts.
+    pub settled: Position,
     /// How long ago it said anything.
     pub heard_ago: Option<Time>,
     /// What follows.

@@ -23,15 +23,21 @@ fn applied() -> impl Strategy<Value = Applied> {
 }
 
 fn standing() -> impl Strategy<Value = Standing> {
-    ("[a-z][a-z0-9-]{0,62}", "[a-z][a-z0-9-]{0,62}", any::<(u64, bool)>(), applied()).prop_map(
-        |(node, region, (incarnation, is_strict), applied)| Standing {
+    (
+        "[a-z][a-z0-9-]{0,62}",
+        "[a-z][a-z0-9-]{0,62}",
+        any::<(u64, bool)>(),
+        0..600_000_u64,
+        applied(),
+    )
+        .prop_map(|(node, region, (incarnation, is_strict), lease, applied)| Standing {
             node: node.parse().unwrap(),
             region: region.parse().unwrap(),
             incarnation,
             is_strict,
+            lease: Time::from_millis(lease),
             applied,
-        },
-    )
+        })
 }
 
 fn bytes(length: std::ops::Range<usize>) -> impl Strategy<Value = Bytes> {

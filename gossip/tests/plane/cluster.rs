@@ -217,7 +217,7 @@ impl Issuer {
     }
 
     /// Commits so many events, and publishes them.
-    pub(crate) async fn commit(&self, events: usize) {
+    pub(crate) fn commit(&self, events: usize) {
         self.plane.publish(self.log.append(events));
     }
 

@@ -54,6 +54,7 @@ impl World {
                 region: region(this.region),
                 incarnation: this.start,
                 is_strict: this.is_strict,
+                lease: WINDOW,
                 keys: log.keys(),
                 start: this.disk.0,
                 ring: RingSize { frames: 64, bytes: 1 << 20 },
