@@ -91,11 +91,17 @@ pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, shutdown: Cancellat
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
         let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);
         let before_ms = now_ms().saturating_sub(age);
-        let retention = Retention { before_ms, max_frames: log.max_frames };
-        // A few at a time, so that changes get their turn.
-        while let Ok(count @ 1..) = desk.log.prune(retention).await {
-            desk.metrics.pruned_frames.inc_by(count);
+        match desk.store.beyond(log.max_frames).await {
+            Ok(upto) => forget(&desk, Retention { before_ms, upto }).await,
+            Err(error) => report(Err(error)),
         }
         report(desk.store.prune_changes(before_ms).await);
+    }
+}
+
+/// A few at a time, so that changes get their turn.
+async fn forget(desk: &Desk, retention: Retention) {
+    while let Ok(count @ 1..) = desk.log.prune(retention).await {
+        desk.metrics.pruned_frames.inc_by(count);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     desk::{Desk, Parts},
     doors::Doors,
     grpc,
-    log::{Log, Tell},
+    log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Announcer, Plane},
     secrets::Secrets,
@@ -111,7 +111,7 @@ pub async fn start(
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
-        config.log.max_waiting,
+        Room { max_waiting: config.log.max_waiting, max_blocks: config.limits.max_blocks },
         tell(&tracker, announcer),
         Arc::clone(&metrics),
         close.clone(),

@@ -29,6 +29,9 @@ use crate::{
 /// Replays and snapshots at once: each holds some megabytes.
 const MAX_READS: usize = 16;
 
+/// Look-ups of keys that nobody has shown yet at once: strangers do not keep others from the store.
+const MAX_LOOKUPS: usize = 2;
+
 /// API keys in memory; a store that has more is asked again.
 const MAX_KEYS: usize = 10_000;
 
@@ -71,6 +74,7 @@ struct Keys {
     pepper: Pepper,
     /// By hash, as they are first shown. Keys are never changed, and none is revoked yet.
     seen: RwLock<HashMap<Vec<u8>, StoredKey>>,
+    lookups: Semaphore,
 }
 
 /// The parts of a [`Desk`] that whoever starts it has made.
@@ -104,7 +108,7 @@ impl Desk {
             plane,
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
-            keys: Keys { pepper, seen: RwLock::default() },
+            keys: Keys { pepper, seen: RwLock::default(), lookups: Semaphore::new(MAX_LOOKUPS) },
             watches: Arc::new(Semaphore::new(limits.max_watches)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             raised: AsyncMutex::new(None),
@@ -138,7 +142,11 @@ impl Desk {
         if let Some(name) = self.keys.seen.read().get(hash.as_bytes()).and_then(known) {
             return Ok(Some(name));
         }
-        let Some(key) = self.store.api_key(&hash).await? else { return Ok(None) };
+        let found = {
+            let _turn = self.keys.lookups.acquire().await;
+            self.store.api_key(&hash).await?
+        };
+        let Some(key) = found else { return Ok(None) };
         let name = known(&key);
         let mut seen = self.keys.seen.write();
         if seen.len() < MAX_KEYS {

@@ -197,6 +197,7 @@ impl From<LogError> for Refusal {
             LogError::Closed => Self::Draining,
             // The log has told of it.
             LogError::Store(_) => Self::StoreFailed,
+            LogError::Refused(Refused::BlocksFull { most }) => Self::BlocksFull { most },
             LogError::Refused(Refused::TokenReused { change }) => Self::TokenReused { change },
             LogError::Refused(Refused::PoolChanged { revision }) => Self::PoolChanged { revision },
         }

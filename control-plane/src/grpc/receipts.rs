@@ -30,7 +30,7 @@ pub(super) async fn get(
     desk: &Desk,
     request: Request<admin::GetReceiptRequest>,
 ) -> Result<admin::GetReceiptResponse, Refusal> {
-    let (_, request) = admit::operator(desk, request).await?;
+    let (_, request) = admit::operator(request)?;
     let open = desk.tracker.lock().receipt(&request.change_id);
     let receipt = match open {
         Some((receipt, _)) => receipt,
@@ -43,7 +43,7 @@ pub(super) async fn watch(
     desk: &Arc<Desk>,
     request: Request<admin::WatchReceiptRequest>,
 ) -> Result<Sent<admin::WatchReceiptResponse>, Refusal> {
-    let (caller, request) = admit::operator(desk, request).await?;
+    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let id = request.change_id;
     if desk.tracker.lock().bell(&id).is_none() {

@@ -58,7 +58,7 @@ pub(super) async fn open(
     desk: &Arc<Desk>,
     request: Request<Streaming<edge::SessionRequest>>,
 ) -> Result<Sent<edge::SessionResponse>, Refusal> {
-    admit::edge(desk, &request)?;
+    admit::edge(&request)?;
     let mut up = request.into_inner();
     let first = timeout(REGISTER, up.message()).await.map_err(|_| Refusal::Deadline)?;
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
