@@ -115,8 +115,25 @@ impl Tracker {
         self.registered.insert(name);
     }
 
-    /// A node says in its session how far it has applied the log.
-    pub(crate) fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
+    /// A node reports in the session of this number what it did, and how far it has applied the log. An
+    /// earlier session speaks of an earlier start of it.
+    pub(crate) fn reported(
+        &mut self,
+        name: &NodeId,
+        session: u64,
+        applied: Position,
+        outcomes: &[edge::Outcome],
+        now: Instant,
+    ) {
+        if self.nodes.get(name).is_none_or(|node| node.session != Some(session)) {
+            return;
+        }
+        // What was done is noted before that it was done: receipts settle with it.
+        outcomes.iter().for_each(|outcome| self.told(name, outcome));
+        self.heard(name, applied, now);
+    }
+
+    fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
         if self.nodes.get_mut(name).is_some_and(|node| node.lost.take().is_some()) {
             self.wait_for(name, applied);
         }
@@ -195,7 +212,7 @@ impl Tracker {
     }
 
     /// A node says what an event did there.
-    pub(crate) fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
+    fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
         let place = wire::read_position(outcome.position);
         let covering = self.open.range_mut(place..).next();
         if let Some((_, open)) = covering.filter(|(_, open)| open.change.first <= place) {

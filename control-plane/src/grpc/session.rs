@@ -192,10 +192,9 @@ impl Session {
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
+        let (node, session) = (&self.who.node, self.entered.number);
         let mut tracker = self.desk.tracker.lock();
-        // What was done is noted before that it was done: receipts settle with it.
-        report.outcomes.iter().for_each(|outcome| tracker.told(&self.who.node, outcome));
-        tracker.heard(&self.who.node, applied, Instant::now());
+        tracker.reported(node, session, applied, &report.outcomes, Instant::now());
         Ok(())
     }
 }

@@ -147,7 +147,8 @@ impl Folded {
             upsert.push(" ON CONFLICT (slot) DO UPDATE SET seq = excluded.seq");
             upsert.build().execute(&mut **tx).await?;
         }
-        sqlx::query("DELETE FROM frames WHERE last_seq <= $1")
+        // By the key, lest every frame be read: the next one begins behind the last of these.
+        sqlx::query("DELETE FROM frames WHERE first_seq <= $1")
             .bind(sql(self.last))
             .execute(&mut **tx)
             .await?;

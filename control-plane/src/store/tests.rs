@@ -238,3 +238,30 @@ async fn a_key_is_known_by_its_hash_alone() {
     let foreign = other_store.pepper().await.unwrap().hash(key.expose());
     assert!(store.api_key(&foreign).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn nodes_are_remembered_with_their_lease_and_since_when_they_are_lost() {
+    let (_folder, store) = fresh().await;
+    let who = |n: u16| crate::tracker::Registered {
+        node: format!("n{n:04}").parse().unwrap(),
+        region: "eu-west".parse().unwrap(),
+        incarnation: u64::MAX,
+        version: "1".to_owned(),
+        edge_url: "http://a".to_owned(),
+        strict: n.is_multiple_of(2),
+        lease: Duration::from_secs(n.into()),
+    };
+    let applied = wcdn_proto::Position { epoch: 3, seq: 4 };
+    // More than one statement takes.
+    let all: Vec<_> = (0..1_500).map(|n| (who(n), applied)).collect();
+    store.remember(&all, &[]).await.unwrap();
+    store.remember(&all[..2], &[who(1).node, who(1_499).node]).await.unwrap();
+    let known = store.nodes().await.unwrap();
+    assert_eq!((known.len(), &known[0].who, known[0].applied), (1_500, &who(0), applied));
+    let lost: Vec<_> = known.iter().filter(|it| it.lost_ago.is_some()).collect();
+    assert_eq!(lost.iter().map(|it| &it.who).collect::<Vec<_>>(), [&who(1), &who(1_499)]);
+    assert!(lost[0].lost_ago.unwrap() < Duration::from_secs(60));
+    store.remember(&all[1..2], &[]).await.unwrap();
+    let known = store.nodes().await.unwrap();
+    assert_eq!(known.iter().filter(|it| it.lost_ago.is_some()).count(), 1, "one is back");
+}

@@ -185,6 +185,11 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.registered(moved.clone(), at(0), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
+    tracker.committed([], at(1), clock.0);
+    tracker.reported(&name("a"), 1, at(1), &[], clock.0);
+    assert_eq!(tracker.nodes(clock.0)[0].applied, at(0));
+    tracker.reported(&name("a"), 7, at(1), &[], clock.0);
+    assert_eq!(tracker.nodes(clock.0)[0].applied, at(1));
     tracker.left(&name("a"), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);

@@ -1,5 +1,6 @@
 //! Receipts: who has applied a change, told as it becomes known.
 
+use sqlx::Connection as _;
 use tokio::time::timeout;
 use tonic::Code;
 use wcdn_proto::pb::{
@@ -127,6 +128,32 @@ async fn a_receipt_outlives_the_process_that_wrote_it() {
     let request = stage.keyed(watch(&open));
     let told = all(stage.admin.watch_receipt(request).await.unwrap().into_inner()).await.unwrap();
     assert!(told.last().unwrap().receipt.as_ref().unwrap().complete);
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_no_longer_in_memory_is_watched_until_it_is_settled() {
+    let mut stage = Stage::begin().await;
+    let _edge = stage.edge_named("a", None).await;
+    let change = purge(&mut stage, 1).await;
+    let (folder, config, key) = stage.stop().await;
+    // Too old to be waited for when the process starts again.
+    let url = format!("sqlite://{}", config.store.path.display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("UPDATE changes SET committed_at_ms = committed_at_ms - 1200000")
+        .execute(&mut store)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let mut stage = Stage::resume(folder, config, key).await;
+    let request = stage.keyed(watch(&change));
+    let mut stream = stage.admin.watch_receipt(request).await.unwrap().into_inner();
+    let first = next(&mut stream).await.unwrap().receipt.unwrap();
+    assert!(!first.settled, "{first:?}");
+    let edge = stage.edge_named("a", None).await;
+    edge.report(&change.last, vec![]).await;
+    let last = all(stream).await.unwrap().pop().unwrap().receipt.unwrap();
+    assert!(last.settled && last.complete, "{last:?}");
+    assert_eq!(last.nodes[0].applied_after_us, 0, "nobody knows when");
 }
 
 #[tokio::test]
