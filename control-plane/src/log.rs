@@ -212,7 +212,10 @@ impl Keeper {
                     drop(answer.send(raised));
                 }
                 Job::Prune(retention, answer) => {
-                    let pruned = self.store.prune(retention).await;
+                    let pruned = match self.be_sure().await {
+                        Ok(()) => self.store.prune(retention).await,
+                        Err(error) => Err(error),
+                    };
                     drop(answer.send(pruned.map_err(failed)));
                 }
             }
@@ -257,6 +260,7 @@ impl Keeper {
     async fn append(&mut self, batch: Vec<Waiting>) {
         let (requests, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
+        let was_sure = !self.is_unsure;
         match self.commit(requests).await {
             Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
@@ -269,6 +273,10 @@ impl Keeper {
                 for answer in answers {
                     drop(answer.send(Err(LogError::Store(Arc::clone(&error)))));
                 }
+                if was_sure {
+                    // What fails now is tried again before the next change.
+                    drop(self.be_sure().await);
+                }
             }
         }
     }
@@ -280,17 +288,9 @@ impl Keeper {
         self.be_sure().await?;
         let begun = Instant::now();
         self.is_unsure = true;
-        match self.store.append(&self.key, self.max_blocks, requests).await {
-            Ok(committed) => {
-                self.metrics.committed(begun.elapsed(), &committed);
-                Ok(self.publish(committed).await)
-            }
-            Err(error) => {
-                // Callers hear of the failure; the next ones try again.
-                drop(self.be_sure().await);
-                Err(error)
-            }
-        }
+        let committed = self.store.append(&self.key, self.max_blocks, requests).await?;
+        self.metrics.committed(begun.elapsed(), &committed);
+        Ok(self.publish(committed).await)
     }
 
     /// Makes what was committed true here, and tells of it.

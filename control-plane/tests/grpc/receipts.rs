@@ -132,7 +132,11 @@ async fn a_receipt_outlives_the_process_that_wrote_it() {
 
 #[tokio::test]
 async fn a_receipt_that_is_no_longer_in_memory_is_watched_until_it_is_settled() {
-    let mut stage = Stage::begin().await;
+    let mut stage = Stage::with(|config| {
+        config.receipts.lease = "60s".parse().unwrap();
+        config.receipts.lost_after = "60s".parse().unwrap();
+    })
+    .await;
     let _edge = stage.edge_named("a", None).await;
     let change = purge(&mut stage, 1).await;
     let (folder, config, key) = stage.stop().await;
