@@ -125,15 +125,17 @@ pub(crate) struct WaitArgs {
 /// What makes it safe to send a change again.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TokenArgs {
-    /// The same request under the same token is one change, however often it is sent
+    /// The same request under the same token is one change, however often it is sent; without one
+    /// this program makes one up, and shows it if it does not know what became of the change
     #[arg(long, value_name = "TOKEN")]
     pub(crate) idempotency_token: Option<String>,
 }
 
 impl TokenArgs {
-    /// As it is sent: empty if there is none.
+    /// As it is sent.
     pub(crate) fn text(&self) -> String {
-        self.idempotency_token.clone().unwrap_or_default()
+        let made_up = || format!("cli-{:032x}", rand::random::<u128>());
+        self.idempotency_token.clone().unwrap_or_else(made_up)
     }
 }
 

@@ -93,12 +93,12 @@ impl Client {
         match timeout(self.call_timeout, rpc(&mut self.admin, request)).await {
             Ok(Ok(answer)) => Ok(answer.into_inner()),
             Ok(Err(status)) => Err(self.refused(what, status)),
-            Err(_elapsed) => Err(Failure::Overdue {
-                what,
-                address: self.address.clone(),
-                waited: self.call_timeout,
-            }),
+            Err(_elapsed) => Err(self.overdue(what)),
         }
+    }
+
+    fn overdue(&self, what: &'static str) -> Failure {
+        Failure::Overdue { what, address: self.address.clone(), waited: self.call_timeout }
     }
 
     /// The next message of a stream; none at its end.
@@ -111,6 +111,21 @@ impl Client {
         stream: &mut Streaming<A>,
     ) -> Result<Option<A>, Failure> {
         stream.message().await.map_err(|status| self.refused(what, status))
+    }
+
+    /// The same of a stream that waits for nothing, and so has no reason to be silent.
+    ///
+    /// # Cancel safety
+    /// No message is lost.
+    pub(crate) async fn next_in_time<A>(
+        &self,
+        what: &'static str,
+        stream: &mut Streaming<A>,
+    ) -> Result<Option<A>, Failure> {
+        match timeout(self.call_timeout, self.next(what, stream)).await {
+            Ok(next) => next,
+            Err(_elapsed) => Err(self.overdue(what)),
+        }
     }
 
     /// A part that every answer has.

@@ -33,6 +33,8 @@ pub(crate) enum Failure {
     Overdue { what: &'static str, address: String, waited: Duration },
     #[error("{address} answered {what} with nonsense: {wrong}")]
     Nonsense { what: &'static str, address: String, wrong: &'static str },
+    #[error("{failure}")]
+    Doubtful { failure: Box<Self>, token: String },
     #[error("cannot write the result")]
     Output(#[from] io::Error),
 }
@@ -46,6 +48,7 @@ impl Failure {
     /// As `--help` documents it.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::Doubtful { failure, .. } => return failure.exit_code(),
             Self::Config(_) | Self::Ids(_) => USAGE,
             Self::Pool(error) if error.is_usage() => USAGE,
             Self::Output(_) if self.is_closed_pipe() => 0,
@@ -64,6 +67,10 @@ impl Failure {
 
     /// What, where, why, and what to do about it.
     pub(crate) fn line(&self) -> String {
+        if let Self::Doubtful { failure, token } = self {
+            let again = "it may be done all the same; the same command is not a second change with";
+            return plain(&format!("{}; {again} --idempotency-token {token}", failure.line()));
+        }
         let mut line = self.to_string();
         let mut cause = self.source();
         while let Some(error) = cause {
@@ -85,13 +92,25 @@ impl Failure {
         self.is_lost_connection() || matches!(self, Self::Overdue { .. })
     }
 
+    /// The same, with the token under which a change can be sent again, if it is not known whether it
+    /// was made.
+    pub(crate) fn in_doubt(self, token: String) -> Self {
+        let is_doubtful = match &self {
+            Self::Refused { status, .. } => {
+                self.is_lost_connection() || status.code() == Code::DeadlineExceeded
+            }
+            _ => self.may_heal(),
+        };
+        if is_doubtful { Self::Doubtful { failure: Box::new(self), token } } else { self }
+    }
+
     /// Whether it is only that nobody reads what was found.
     pub(crate) fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
     }
 
     /// A status with a source was made on this side, of a connection that broke.
-    fn is_lost_connection(&self) -> bool {
+    pub(crate) fn is_lost_connection(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
             Self::Refused { status, .. } => {

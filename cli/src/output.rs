@@ -10,12 +10,13 @@ use serde::Serialize;
 use crate::{
     args::OutputArgs,
     table::{Look, Table},
+    text::plain,
 };
 
 /// Tells on standard error what went wrong.
 pub(crate) fn complain(line: &str) {
     // Nobody who closed standard error wants to know.
-    let _unread = writeln!(io::stderr().lock(), "wcdn: {line}").is_err();
+    let _unread = writeln!(io::stderr().lock(), "wcdn: {}", plain(line)).is_err();
 }
 
 /// Where results go, and how they are to look.
@@ -57,7 +58,7 @@ impl Output {
 
     /// A line that explains, which nobody wants who asked for quiet.
     pub(crate) fn remark(&self, line: &str) -> io::Result<()> {
-        if self.args.quiet { Ok(()) } else { self.line(line) }
+        if self.args.quiet { Ok(()) } else { self.line(&plain(line)) }
     }
 
     pub(crate) fn line(&self, line: &str) -> io::Result<()> {

@@ -57,9 +57,27 @@ pub(crate) fn count(number: u64, thing: &str) -> String {
     if number == 1 { format!("1 {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A text from outside without what would command a terminal.
+/// A text from outside without what would command a terminal, or make it show another text than it is.
 pub(crate) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    let visible = text.chars().filter(|c| !is_invisible(*c));
+    visible.map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Characters without a width, and those that turn the direction of others (UAX #9).
+fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}'
+            | '\u{34f}'
+            | '\u{61c}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -93,6 +111,12 @@ mod tests {
         for text in ["", ":", "1", "1:", ":1", "+1:2", "1:2:3", "1:99999999999999999999"] {
             assert!(parse_position(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_what_was_said() {
+        assert_eq!(plain("a\u{202e}b\u{200b}c\u{2066}d\u{feff}"), "abcd");
+        assert_eq!(plain("\u{1b}[2Jé 日本"), " [2Jé 日本");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     config,
     desk::Desk,
     store::{StoreError, now_ms, prune::Retention},
-    tracker::State,
+    tracker::{State, Swept},
 };
 
 /// Between two looks at nodes and receipts: a receipt settles so much later than a lease ends.
@@ -31,15 +31,29 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
             plane.confirm(&desk.tracker);
         }
         let swept = desk.tracker.lock().sweep(Instant::now());
-        for node in &swept.lost {
-            tracing::warn!(%node, "edge lost");
-            report(desk.store.remember_lost(node.as_str()).await);
-        }
+        remember(&desk, &swept).await;
         for receipts in swept.done.chunks(RECEIPTS) {
             keep(&desk, receipts).await;
         }
         measure(&desk);
     }
+    // Whoever registered in the last moment is waited for after a restart, too.
+    let last = desk.tracker.lock().sweep(Instant::now());
+    remember(&desk, &last).await;
+}
+
+async fn remember(desk: &Desk, swept: &Swept) {
+    for node in &swept.lost {
+        tracing::warn!(%node, "edge lost");
+    }
+    if swept.lost.is_empty() && swept.registered.is_empty() {
+        return;
+    }
+    let kept = desk.store.remember(&swept.registered, &swept.lost).await;
+    if kept.is_err() {
+        desk.tracker.lock().unkept(&swept.registered);
+    }
+    report(kept);
 }
 
 async fn keep(desk: &Desk, receipts: &[Receipt]) {
@@ -77,11 +91,17 @@ pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, shutdown: Cancellat
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
         let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);
         let before_ms = now_ms().saturating_sub(age);
-        let retention = Retention { before_ms, max_frames: log.max_frames };
-        // A few at a time, so that changes get their turn.
-        while let Ok(count @ 1..) = desk.log.prune(retention).await {
-            desk.metrics.pruned_frames.inc_by(count);
+        match desk.store.beyond(log.max_frames).await {
+            Ok(upto) => forget(&desk, Retention { before_ms, upto }).await,
+            Err(error) => report(Err(error)),
         }
         report(desk.store.prune_changes(before_ms).await);
+    }
+}
+
+/// A few at a time, so that changes get their turn.
+async fn forget(desk: &Desk, retention: Retention) {
+    while let Ok(count @ 1..) = desk.log.prune(retention).await {
+        desk.metrics.pruned_frames.inc_by(count);
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
-use wcdn_gossip::frame::IssuerKey;
+use wcdn_gossip::frame::{IssuerKey, IssuerKeys};
 
 use crate::{
     api_key::ApiKey,
@@ -19,7 +19,7 @@ use crate::{
     desk::{Desk, Parts},
     doors::Doors,
     grpc,
-    log::{Log, Tell},
+    log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Announcer, Plane},
     secrets::Secrets,
@@ -111,7 +111,7 @@ pub async fn start(
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
-        config.log.max_waiting,
+        Room { max_waiting: config.log.max_waiting, max_blocks: config.limits.max_blocks },
         tell(&tracker, announcer),
         Arc::clone(&metrics),
         close.clone(),
@@ -138,6 +138,7 @@ pub async fn start(
         log,
         tracker,
         tokens: secrets.tokens,
+        issuer: IssuerKeys::new(vec![issuer]),
         limits: config.limits.clone(),
         metrics,
         leaving: shutdown.clone(),

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
@@ -9,6 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
+use wcdn_gossip::frame::{Frame, IssuerKeys};
 use wcdn_proto::Position;
 
 use crate::{
@@ -20,21 +22,21 @@ use crate::{
     plane::Plane,
     secrets::ClusterTokens,
     sessions::{Sessions, Why},
-    store::{Store, keys::StoredKey, now_ms},
+    store::{Store, keys::StoredKey},
     tracker::{Registered, Tracker},
 };
 
 /// Replays and snapshots at once: each holds some megabytes.
 const MAX_READS: usize = 16;
 
+/// Look-ups of keys that nobody has shown yet at once: strangers do not keep others from the store.
+const MAX_LOOKUPS: usize = 2;
+
 /// API keys in memory; a store that has more is asked again.
 const MAX_KEYS: usize = 10_000;
 
 /// Between two logs that are begun because of what edges say.
 const BETWEEN_EPOCHS: Duration = Duration::from_secs(10);
-
-/// How far the epoch of an edge may lie ahead of our clock.
-const EPOCH_AHEAD_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// One control plane.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Desk {
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
+    /// Of this control plane: what it signed, it wrote.
+    issuer: IssuerKeys,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     /// Streams and sessions.
@@ -70,6 +74,7 @@ struct Keys {
     pepper: Pepper,
     /// By hash, as they are first shown. Keys are never changed, and none is revoked yet.
     seen: RwLock<HashMap<Vec<u8>, StoredKey>>,
+    lookups: Semaphore,
 }
 
 /// The parts of a [`Desk`] that whoever starts it has made.
@@ -78,6 +83,7 @@ pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) tokens: ClusterTokens,
+    pub(crate) issuer: IssuerKeys,
     pub(crate) pepper: Pepper,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
@@ -87,20 +93,22 @@ pub(crate) struct Parts {
 
 impl Desk {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, log, tracker, tokens, pepper, limits, metrics, leaving, plane } = parts;
+        let Parts { store, log, tracker, tokens, issuer, pepper, limits, metrics, leaving, plane } =
+            parts;
         Self {
             store,
             log,
             tracker,
             sessions: Sessions::new(limits.max_sessions),
             tokens,
+            issuer,
             metrics,
             tasks: TaskTracker::new(),
             leaving,
             plane,
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
-            keys: Keys { pepper, seen: RwLock::default() },
+            keys: Keys { pepper, seen: RwLock::default(), lookups: Semaphore::new(MAX_LOOKUPS) },
             watches: Arc::new(Semaphore::new(limits.max_watches)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             raised: AsyncMutex::new(None),
@@ -134,7 +142,11 @@ impl Desk {
         if let Some(name) = self.keys.seen.read().get(hash.as_bytes()).and_then(known) {
             return Ok(Some(name));
         }
-        let Some(key) = self.store.api_key(&hash).await? else { return Ok(None) };
+        let found = {
+            let _turn = self.keys.lookups.acquire().await;
+            self.store.api_key(&hash).await?
+        };
+        let Some(key) = found else { return Ok(None) };
         let name = known(&key);
         let mut seen = self.keys.seen.write();
         if seen.len() < MAX_KEYS {
@@ -155,38 +167,63 @@ impl Desk {
         room.map_err(|_| Refusal::Full { what: "replays and snapshots" })
     }
 
-    /// Takes what an edge says it has applied. If that is more than was ever written here, the file of
-    /// the store is an older one that was put back by hand: positions would mean two things. So a new
-    /// log begins, above what the edge knows.
+    /// Takes what an edge says it has applied, and a frame that it holds. A frame that was signed here
+    /// and lies beyond the log proves that the file of the store is an older one that was put back by
+    /// hand: positions would mean two things. So a new log begins, above that frame.
     ///
-    /// The cluster's token suffices to bring this about. It is safe, since edges then take all they hold
-    /// as unproven, but dear; so it is bounded in how often, and how far.
-    pub(crate) async fn believe(&self, applied: Position) -> Result<(), Refusal> {
-        if applied <= self.log.head() {
+    /// Without such a frame nothing begins: any edge can claim to be ahead, and a new log makes all of
+    /// them fetch everything again. It is dear when it is due, too, so it is bounded in how often.
+    ///
+    /// # Errors
+    /// [`Refusal::Unproven`], if the edge claims more than there is, and has not proven it.
+    pub(crate) async fn believe(&self, applied: Position, proof: Bytes) -> Result<(), Refusal> {
+        let proven = self.proven(proof);
+        if applied.max(proven) <= self.log.head() {
             return Ok(());
-        }
-        if applied.epoch > now_ms().saturating_add(EPOCH_AHEAD_MS) {
-            let problem = format!("is {}, which is in the future", applied.epoch);
-            return Err(Refusal::invalid("applied.epoch", problem));
         }
         let mut raised = self.raised.lock().await;
-        if applied <= self.log.head().max(self.store.head().await?) {
+        let head = self.log.head().max(self.store.head().await?);
+        if applied.max(proven) <= head {
             return Ok(());
+        }
+        if proven <= head {
+            tracing::error!(
+                epoch = head.epoch,
+                seq = head.seq,
+                edge_epoch = applied.epoch,
+                edge_seq = applied.seq,
+                "an edge claims more than the log holds, without proof: it is broken or stolen, or the \
+                 store is an older one: then use restore"
+            );
+            return Err(Refusal::Unproven { applied, head });
         }
         if raised.is_some_and(|at| at.elapsed() < BETWEEN_EPOCHS) {
             return Err(Refusal::Full { what: "new logs in a short time" });
         }
-        let head = self.log.head();
         tracing::error!(
             epoch = head.epoch,
             seq = head.seq,
-            edge_epoch = applied.epoch,
-            edge_seq = applied.seq,
-            "an edge has applied more than the log holds: the store is an older one; a new log begins"
+            edge_epoch = proven.epoch,
+            edge_seq = proven.seq,
+            "an edge holds a frame beyond the log: the store is an older one; a new log begins"
         );
-        self.log.raise_epoch(applied.epoch.saturating_add(1)).await?;
+        let begun = self.log.raise_epoch(proven.epoch.saturating_add(1)).await?;
         *raised = Some(Instant::now());
         self.sessions.end_all(Why::EpochRaised);
-        Ok(())
+        match applied <= begun {
+            true => Ok(()),
+            false => Err(Refusal::Unproven { applied, head: begun }),
+        }
+    }
+
+    /// How far a log reached that was written here, by a frame of it. Most frames are old ones, and
+    /// need no look at their signature.
+    fn proven(&self, frame: Bytes) -> Position {
+        match Frame::peek(&frame) {
+            Ok((_, last)) if last > self.log.head() => {
+                Frame::open(frame, &self.issuer).map_or(Position::ORIGIN, |frame| frame.last())
+            }
+            Ok(_) | Err(_) => Position::ORIGIN,
+        }
     }
 }

@@ -5,6 +5,7 @@ mod admit;
 mod changes;
 mod edge;
 pub(crate) mod error;
+mod gate;
 mod incoming;
 mod origins;
 mod parse;
@@ -21,12 +22,13 @@ use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, ServerTlsConfig};
 use tonic_health::server::HealthReporter;
+use tower::layer::layer_fn;
 use wcdn_proto::pb::{
     DESCRIPTORS, admin::v1::admin_service_server::AdminServiceServer,
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use self::{admin::Admin, edge::Edge};
+use self::{admin::Admin, edge::Edge, gate::Gate};
 use crate::desk::Desk;
 
 /// A peer that is gone without a word is noticed within the lease (5 s): one ping each two seconds,
@@ -38,6 +40,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bytes of the head of a call.
 const MAX_HEAD: u32 = 16 << 10;
+
+/// Bytes of one message of an edge: a thousand outcomes need some 60 kB.
+const MAX_EDGE: usize = 1 << 20;
 
 /// Serves until `refuse`, then finishes what runs, unless its connection is cut before.
 ///
@@ -54,7 +59,9 @@ pub(crate) async fn serve(
     let admin = AdminServiceServer::new(Admin(Arc::clone(&desk)));
     let edge = EdgeServiceServer::new(Edge(Arc::clone(&desk)));
     let (health, health_service) = tonic_health::server::health_reporter();
+    let gated = Arc::clone(&desk);
     let mut server = Server::builder()
+        .layer(layer_fn(move |service| Gate::new(Arc::clone(&gated), service)))
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE))
         .http2_max_header_list_size(MAX_HEAD)
@@ -67,7 +74,7 @@ pub(crate) async fn serve(
     let incoming = incoming::accept(listener, room, desk.cut.clone());
     let router = server
         .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
-        .add_service(edge.max_decoding_message_size(most).max_encoding_message_size(most))
+        .add_service(edge.max_decoding_message_size(MAX_EDGE).max_encoding_message_size(most))
         .add_service(health_service)
         .add_service(reflection().build_v1().expect("the descriptors are those of this build"))
         .add_service(reflection().build_v1alpha().expect("they are the same"));

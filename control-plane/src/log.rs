@@ -98,6 +98,19 @@ struct Keeper {
     state: Arc<RwLock<State>>,
     tell: Tell,
     metrics: Arc<Metrics>,
+    /// Ids that may be withheld.
+    max_blocks: usize,
+    /// A write failed, and what it did is not known: nothing is written until it is.
+    is_unsure: bool,
+}
+
+/// How much a log takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Changes that wait to be written.
+    pub(crate) max_waiting: usize,
+    /// Ids that are withheld.
+    pub(crate) max_blocks: usize,
 }
 
 impl Log {
@@ -105,7 +118,7 @@ impl Log {
     pub(crate) async fn start(
         store: Store,
         key: Arc<SigningKey>,
-        max_waiting: usize,
+        room: Room,
         tell: Tell,
         metrics: Arc<Metrics>,
         shutdown: CancellationToken,
@@ -115,11 +128,22 @@ impl Log {
         let (head, head_seen) = watch::channel(folded.position());
         let (pool, pool_seen) = watch::channel(store.pool().await?);
         let state = Arc::new(RwLock::new(folded));
-        let (sender, jobs) = mpsc::channel(max_waiting);
+        let (sender, jobs) = mpsc::channel(room.max_waiting);
         let log =
             Self { jobs: sender, head: head_seen, pool: pool_seen, state: Arc::clone(&state) };
-        let keeper =
-            Keeper { store, key, jobs, kept: VecDeque::new(), head, pool, state, tell, metrics };
+        let keeper = Keeper {
+            store,
+            key,
+            jobs,
+            kept: VecDeque::new(),
+            head,
+            pool,
+            state,
+            tell,
+            metrics,
+            max_blocks: room.max_blocks,
+            is_unsure: false,
+        };
         keeper.metrics.head(keeper.state.read().position());
         tasks.spawn(keeper.run(shutdown));
         Ok(log)
@@ -188,8 +212,11 @@ impl Keeper {
                     drop(answer.send(raised));
                 }
                 Job::Prune(retention, answer) => {
-                    let pruned = self.store.prune(retention).await;
-                    drop(answer.send(pruned.map_err(|error| LogError::Store(Arc::new(error)))));
+                    let pruned = match self.be_sure().await {
+                        Ok(()) => self.store.prune(retention).await,
+                        Err(error) => Err(error),
+                    };
+                    drop(answer.send(pruned.map_err(failed)));
                 }
             }
         }
@@ -233,11 +260,9 @@ impl Keeper {
     async fn append(&mut self, batch: Vec<Waiting>) {
         let (requests, answers): (Vec<_>, Vec<_>) =
             batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        let begun = Instant::now();
-        match self.store.append(&self.key, requests).await {
-            Ok(committed) => {
-                self.metrics.committed(begun.elapsed(), &committed);
-                let outcomes = self.publish(committed);
+        let was_sure = !self.is_unsure;
+        match self.commit(requests).await {
+            Ok(outcomes) => {
                 for (answer, outcome) in answers.into_iter().zip(outcomes) {
                     drop(answer.send(outcome.map_err(LogError::Refused)));
                 }
@@ -248,19 +273,40 @@ impl Keeper {
                 for answer in answers {
                     drop(answer.send(Err(LogError::Store(Arc::clone(&error)))));
                 }
-                self.resync().await;
+                if was_sure {
+                    // What fails now is tried again before the next change.
+                    drop(self.be_sure().await);
+                }
             }
         }
     }
 
+    async fn commit(
+        &mut self,
+        requests: Vec<Request>,
+    ) -> Result<Vec<Result<Recorded, Refused>>, StoreError> {
+        self.be_sure().await?;
+        let begun = Instant::now();
+        self.is_unsure = true;
+        let committed = self.store.append(&self.key, self.max_blocks, requests).await?;
+        self.metrics.committed(begun.elapsed(), &committed);
+        Ok(self.publish(committed).await)
+    }
+
     /// Makes what was committed true here, and tells of it.
-    fn publish(&self, committed: Committed) -> Vec<Result<Recorded, Refused>> {
+    async fn publish(&mut self, committed: Committed) -> Vec<Result<Recorded, Refused>> {
         let since = Instant::now();
         let Committed { head, frames, outcomes, new, pool } = committed;
-        {
+        let applied = {
             let mut state = self.state.write();
-            frames.iter().for_each(|frame| state.apply(frame.events()));
+            frames.iter().try_for_each(|frame| state.apply(frame.events()))
+        };
+        if let Err(gap) = applied {
+            tracing::error!(error = &gap as &dyn std::error::Error, "another wrote to the log");
+            drop(self.be_sure().await);
+            return outcomes;
         }
+        self.is_unsure = false;
         if let Some(pool) = pool {
             self.pool.send_replace(pool);
         }
@@ -277,29 +323,59 @@ impl Keeper {
         self.head.send_replace(news.head);
     }
 
-    async fn raise(&self, least: u64) -> Result<Position, LogError> {
-        let failed = |error| LogError::Store(Arc::new(error));
-        let head = self.store.raise_epoch(least).await.map_err(failed)?;
+    async fn raise(&mut self, least: u64) -> Result<Position, LogError> {
+        self.be_sure().await.map_err(failed)?;
+        self.is_unsure = true;
+        let head = match self.store.raise_epoch(least).await {
+            Ok(head) => head,
+            Err(error) => {
+                drop(self.be_sure().await);
+                return Err(failed(error));
+            }
+        };
+        self.is_unsure = false;
         self.state.write().begin_epoch(head.epoch);
         self.told(&News { head, frames: &[], changes: &[], since: Instant::now() });
         Ok(head)
     }
 
-    /// A write that failed may have been done all the same: what the store says is true.
-    async fn resync(&self) {
-        let folding = timeout(REFOLD, self.store.fold());
-        let folded = match folding.await {
-            Ok(Ok(state)) if state.position() > self.state.read().position() => state,
-            Ok(Ok(_)) | Err(_) => return,
-            Ok(Err(error)) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "log cannot be read");
-                return;
-            }
+    /// A write that failed may have been done all the same: what the store says is true, all of it.
+    async fn be_sure(&mut self) -> Result<(), StoreError> {
+        if !self.is_unsure {
+            return Ok(());
+        }
+        let reading = async { Ok((self.store.fold().await?, self.store.pool().await?)) };
+        let (folded, pool) = match timeout(REFOLD, reading).await {
+            Ok(Ok(read)) => read,
+            Ok(Err(error)) => return Err(unreadable(error)),
+            Err(_) => return Err(unreadable(StoreError::Overdue)),
         };
-        let head = folded.position();
+        let (head, before) = (folded.position(), self.state.read().position());
+        if head < before {
+            // Edges have more: positions would mean two things.
+            return Err(unreadable(StoreError::Damaged { what: "log, which was longer before" }));
+        }
         *self.state.write() = folded;
-        self.told(&News { head, frames: &[], changes: &[], since: Instant::now() });
+        self.pool.send_if_modified(|present| {
+            let is_other = *present != pool;
+            *present = pool;
+            is_other
+        });
+        self.is_unsure = false;
+        if head > before {
+            self.told(&News { head, frames: &[], changes: &[], since: Instant::now() });
+        }
+        Ok(())
     }
+}
+
+fn failed(error: StoreError) -> LogError {
+    LogError::Store(Arc::new(error))
+}
+
+fn unreadable(error: StoreError) -> StoreError {
+    tracing::error!(error = &error as &dyn std::error::Error, "log cannot be read");
+    error
 }
 
 impl fmt::Debug for News<'_> {

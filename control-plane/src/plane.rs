@@ -123,7 +123,9 @@ impl Plane {
         for node in nodes {
             let Some(ago) = node.heard_ago else { continue };
             let who = Registered::unnamed(node.node, node.region, node.is_strict);
-            tracker.confirmed(who, node.applied, now.checked_sub(ago).unwrap_or(now), now);
+            // What it claims beyond the log does not count; what it had before it forgot does not, either.
+            let applied = node.applied.min(node.settled);
+            tracker.confirmed(who, applied, now.checked_sub(ago).unwrap_or(now), now);
         }
     }
 

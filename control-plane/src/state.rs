@@ -14,6 +14,14 @@ pub(crate) struct State {
     blocks: BTreeSet<ContentId>,
 }
 
+/// Events that do not follow what is folded.
+#[derive(Debug, thiserror::Error)]
+#[error("the log goes on at {}:{} after {}:{}", next.epoch, next.seq, after.epoch, after.seq)]
+pub(crate) struct Gap {
+    after: Position,
+    next: Position,
+}
+
 impl State {
     /// Nothing but what is known of the time before `position`.
     pub(crate) fn new(position: Position, floor: u64) -> Self {
@@ -42,7 +50,14 @@ impl State {
     }
 
     /// Makes the next events true; those that are true already change nothing.
-    pub(crate) fn apply(&mut self, events: &Events) {
+    ///
+    /// # Errors
+    /// [`Gap`], if they are not the next ones; then nothing has changed.
+    pub(crate) fn apply(&mut self, events: &Events) -> Result<(), Gap> {
+        let Position { epoch, seq } = self.position;
+        if events.first.epoch != epoch || events.first.seq > seq.saturating_add(1) {
+            return Err(Gap { after: self.position, next: events.first });
+        }
         for (position, change) in events.iter() {
             if position <= self.position {
                 continue;
@@ -51,15 +66,21 @@ impl State {
                 Change::Purge(Purge::Ids(ids)) => {
                     ids.iter().for_each(|id| self.restore_slot(removal_slot(id), position.seq));
                 }
-                Change::Purge(Purge::All) => self.floor = position.seq,
+                // What a later version meant by it may have been anything.
+                Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                    self.floor = position.seq;
+                }
                 Change::Block(ids) => self.blocks.extend(ids),
                 Change::Unblock(ids) => ids.iter().for_each(|id| {
                     self.blocks.remove(id);
                 }),
-                Change::Origins { .. } | Change::Barrier | Change::Unknown { .. } => {}
+                Change::Origins { .. }
+                | Change::Barrier
+                | Change::Unknown { is_ignorable: true } => {}
             }
             self.position = position;
         }
+        Ok(())
     }
 
     /// An id in this slot was removed by this event; one beyond the table is none of ours.
@@ -88,5 +109,34 @@ impl std::fmt::Debug for State {
             .field("floor", &self.floor)
             .field("blocks", &self.blocks.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn events(epoch: u64, seq: u64, changes: Vec<Change>) -> Events {
+        Events { first: Position { epoch, seq }, committed_at_ms: 0, changes }
+    }
+
+    #[test]
+    fn no_event_is_passed_over() {
+        let mut state = State::new(Position { epoch: 2, seq: 0 }, 0);
+        let two = || vec![Change::Barrier, Change::Barrier];
+        assert!(state.apply(&events(2, 2, two())).is_err());
+        assert!(state.apply(&events(1, 1, two())).is_err());
+        assert!(state.apply(&events(3, 1, two())).is_err());
+        state.apply(&events(2, 1, two())).unwrap();
+        state.apply(&events(2, 2, two())).unwrap();
+        assert_eq!(state.position(), Position { epoch: 2, seq: 3 });
+    }
+
+    #[test]
+    fn what_is_not_understood_and_may_not_be_ignored_removes_everything() {
+        let mut state = State::new(Position { epoch: 2, seq: 0 }, 0);
+        let unknown = |is_ignorable| Change::Unknown { is_ignorable };
+        state.apply(&events(2, 1, vec![unknown(false), unknown(true)])).unwrap();
+        assert_eq!(state.floor(), 1);
     }
 }

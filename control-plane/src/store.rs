@@ -84,6 +84,9 @@ pub enum StoreError {
         /// What is damaged.
         what: &'static str,
     },
+    /// It took too long.
+    #[error("the store did not answer in time")]
+    Overdue,
 }
 
 impl Store {

@@ -3,13 +3,15 @@
 //! Pure: `now` comes from outside, and so do reports. Times are those of this process, from the commit
 //! of a change to the arrival of a report that covers it: upper bounds, without any trust in clocks of
 //! others. A receipt waits for every node that was not lost when the change was committed, and for
-//! those that register afterwards and have not applied it.
+//! those that register afterwards and have not applied it. It names those that were lost, too: nobody
+//! knows what they serve.
 
+mod heads;
 mod node;
 mod receipt;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     ops::Bound::{Excluded, Included, Unbounded},
     time::Duration,
 };
@@ -21,7 +23,7 @@ use wcdn_proto::{
 };
 
 pub(crate) use self::node::{Known, Registered, Standing, State};
-use self::{node::Node, receipt::Open};
+use self::{heads::Heads, node::Node, receipt::Open};
 use crate::{change::Recorded, wire};
 
 /// Lines of receipts in memory, some 200 bytes each: the oldest receipts go when there are more.
@@ -32,6 +34,12 @@ const MAX_OPEN: usize = 65_536;
 
 /// How long a settled receipt waits for what nodes still have to tell, such as what Redis did.
 const TELL: Duration = Duration::from_secs(5);
+
+/// How long receipts name a node that is lost.
+const NAMED: Duration = Duration::from_secs(15 * 60);
+
+/// Nodes in memory: more than a cluster may have. Those that were lost first go first.
+const MAX_NODES: usize = 10_000;
 
 /// When a node that is not heard counts as what.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +54,10 @@ pub(crate) struct Windows {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     windows: Windows,
-    head: Position,
+    heads: Heads,
     nodes: BTreeMap<NodeId, Node>,
+    /// Registered since the last look around.
+    registered: BTreeSet<NodeId>,
     /// By the last event of the change.
     open: BTreeMap<Position, Open>,
     by_id: HashMap<String, Position>,
@@ -60,6 +70,8 @@ pub(crate) struct Tracker {
 pub(crate) struct Swept {
     /// Nodes that are lost since.
     pub(crate) lost: Vec<NodeId>,
+    /// Nodes that registered, and how far they have applied the log.
+    pub(crate) registered: Vec<(Registered, Position)>,
     /// Receipts that are done: they are to be kept elsewhere, then [`Tracker::kept`].
     pub(crate) done: Vec<admin::Receipt>,
 }
@@ -70,8 +82,9 @@ impl Tracker {
         let nodes = known.into_iter().map(|it| (it.who.node.clone(), Node::known(it, now)));
         Self {
             windows,
-            head,
+            heads: Heads::new(head, now),
             nodes: nodes.collect(),
+            registered: BTreeSet::new(),
             open: BTreeMap::new(),
             by_id: HashMap::new(),
             lines: 0,
@@ -79,7 +92,7 @@ impl Tracker {
         }
     }
 
-    /// A node registers, in a session of this number.
+    /// A node registers, in a session of this number; one that is older than another changes nothing.
     pub(crate) fn registered(
         &mut self,
         who: Registered,
@@ -88,26 +101,54 @@ impl Tracker {
         now: Instant,
     ) {
         let name = who.node.clone();
-        let before = self.nodes.get(&name).map_or(Position::ORIGIN, |node| node.applied);
+        let present = self.nodes.get(&name);
+        if present.is_some_and(|node| node.latest_session > session) {
+            return;
+        }
+        let applied = applied.min(self.heads.last());
+        let before = present.map_or(Position::ORIGIN, |node| node.applied);
         // It may have forgotten what it applied, but then it holds nothing that was removed.
         self.apply(&name, before, applied, now);
-        self.nodes.insert(name.clone(), Node::registered(who, applied, session, now));
+        let node = Node::registered(who, applied, session, &self.heads, now);
+        self.insert(node);
         self.wait_for(&name, applied);
+        self.registered.insert(name);
     }
 
-    /// A node says how far it has applied the log.
-    pub(crate) fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
+    /// A node reports in the session of this number what it did, and how far it has applied the log. An
+    /// earlier session speaks of an earlier start of it.
+    pub(crate) fn reported(
+        &mut self,
+        name: &NodeId,
+        session: u64,
+        applied: Position,
+        outcomes: &[edge::Outcome],
+        now: Instant,
+    ) {
+        if self.nodes.get(name).is_none_or(|node| node.session != Some(session)) {
+            return;
+        }
+        // What was done is noted before that it was done: receipts settle with it.
+        outcomes.iter().for_each(|outcome| self.told(name, outcome));
+        self.heard(name, applied, now);
+    }
+
+    fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {
+        if self.nodes.get_mut(name).is_some_and(|node| node.lost.take().is_some()) {
+            self.wait_for(name, applied);
+        }
         self.note(name, applied, now, now);
     }
 
-    /// Notes what a node said at `heard`, and what became known of it now.
+    /// Notes what a node said at `heard`, and what became known of it now. Whoever has applied more
+    /// than there is says nothing that could be true here.
     fn note(&mut self, name: &NodeId, applied: Position, heard: Instant, now: Instant) {
+        if applied > self.heads.last() {
+            return;
+        }
         let Some(node) = self.nodes.get_mut(name) else { return };
         let before = node.applied;
-        node.applied = applied.max(before);
-        if node.applied >= self.head {
-            node.confirmed = node.confirmed.max(heard);
-        }
+        node.confirm(applied, heard, &self.heads);
         self.apply(name, before, applied, now);
     }
 
@@ -120,26 +161,44 @@ impl Tracker {
         heard: Instant,
         now: Instant,
     ) {
-        if now - heard >= self.windows.lost {
+        let is_old = now.saturating_duration_since(heard) >= self.windows.lost;
+        if is_old || applied > self.heads.last() {
             return;
         }
         let name = who.node.clone();
-        if self.nodes.get(&name).is_none_or(|node| node.is_lost) {
-            let known = Known { who, applied: Position::ORIGIN, is_lost: false };
-            self.nodes.insert(name.clone(), Node::known(known, heard));
-            self.wait_for(&name, applied);
+        match self.nodes.get_mut(&name) {
+            // It says less of itself than when it registered.
+            Some(node) => {
+                node.who.lease = node.who.lease.max(who.lease);
+                if node.lost.take().is_some() {
+                    self.wait_for(&name, applied);
+                }
+            }
+            None => {
+                let known = Known { who, applied: Position::ORIGIN, lost_ago: None };
+                self.insert(Node::known(known, heard));
+                self.wait_for(&name, applied);
+            }
         }
         self.note(&name, applied, heard, now);
-        if let Some(node) = self.nodes.get_mut(&name) {
-            node.left = node.left.max(heard);
+    }
+
+    fn insert(&mut self, node: Node) {
+        self.nodes.insert(node.who.node.clone(), node);
+        if self.nodes.len() > MAX_NODES {
+            let lost = self.nodes.values().filter_map(|node| Some((node.lost?, &node.who.node)));
+            if let Some(name) = lost.min().map(|(_, name)| name.clone()) {
+                self.nodes.remove(&name);
+            }
         }
     }
 
     /// Waits for a node in receipts of what it has not applied, unless they are settled.
     fn wait_for(&mut self, name: &NodeId, applied: Position) {
+        let Some(region) = self.nodes.get(name).map(|node| &node.who.region) else { return };
         let later = self.open.range_mut((Excluded(applied), Unbounded)).map(|(_, open)| open);
         for open in later.filter(|open| open.settled.is_none()) {
-            self.lines += usize::from(open.wait_for(name));
+            self.lines += usize::from(open.wait_for(name, region));
         }
     }
 
@@ -153,7 +212,7 @@ impl Tracker {
     }
 
     /// A node says what an event did there.
-    pub(crate) fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
+    fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
         let place = wire::read_position(outcome.position);
         let covering = self.open.range_mut(place..).next();
         if let Some((_, open)) = covering.filter(|(_, open)| open.change.first <= place) {
@@ -163,14 +222,10 @@ impl Tracker {
 
     /// A session has ended.
     pub(crate) fn left(&mut self, name: &NodeId, session: u64, now: Instant) {
-        let head = self.head;
         let Some(node) = self.nodes.get_mut(name) else { return };
         if node.session == Some(session) {
-            if node.applied >= head {
-                node.confirmed = now;
-            }
+            node.confirm(node.applied, now, &self.heads);
             node.session = None;
-            node.left = now;
         }
     }
 
@@ -181,33 +236,64 @@ impl Tracker {
         head: Position,
         since: Instant,
     ) {
-        for node in self.nodes.values_mut().filter(|node| node.session.is_some()) {
-            if node.applied >= self.head {
-                node.confirmed = node.confirmed.max(since);
-            }
-        }
-        self.head = head.max(self.head);
+        self.heads.grow(head, since);
         for change in changes {
             self.open(change, since);
         }
-        while self.open.len() > MAX_OPEN || self.lines > MAX_LINES {
-            let Some((_, forgotten)) = self.open.pop_first() else { break };
-            self.close(&forgotten);
-            self.forgotten += 1;
+        self.make_room();
+    }
+
+    /// Forgets receipts beyond what memory may hold: settled ones first, of which no more than details
+    /// are lost, then the oldest.
+    fn make_room(&mut self) {
+        let is_over = |open: usize, lines: usize| open > MAX_OPEN || lines > MAX_LINES;
+        if !is_over(self.open.len(), self.lines) {
+            return;
+        }
+        let (mut open, mut lines, mut going) = (self.open.len(), self.lines, Vec::new());
+        let settled = self.open.iter().filter(|(_, open)| open.settled.is_some());
+        let others = self.open.iter().filter(|(_, open)| open.settled.is_none());
+        for (place, receipt) in settled.chain(others) {
+            if !is_over(open, lines) {
+                break;
+            }
+            (open, lines) = (open - 1, lines - receipt.lines.len());
+            going.push(*place);
+        }
+        for place in going {
+            if let Some(forgotten) = self.open.remove(&place) {
+                self.close(&forgotten);
+                self.forgotten += 1;
+            }
         }
     }
 
     fn open(&mut self, change: Recorded, since: Instant) {
-        let mut open = Open::new(change, since);
-        for node in self.nodes.values().filter(|node| !node.is_lost) {
-            self.lines += usize::from(open.wait_for(&node.who.node));
-            if node.applied >= open.change.last {
-                open.applied(&node.who.node, since);
-            }
-        }
-        open.settle(since, |_| false);
+        let open = self.begin(change, since);
+        self.lines += open.lines.len();
         self.by_id.insert(open.change.id.clone(), open.change.last);
         self.open.insert(open.change.last, open);
+    }
+
+    /// A receipt with every node that there is, and what it has applied.
+    fn begin(&self, change: Recorded, since: Instant) -> Open {
+        let mut open = Open::new(change, since);
+        for Node { who, applied, lost, .. } in self.nodes.values() {
+            match lost {
+                None => {
+                    open.wait_for(&who.node, &who.region);
+                }
+                Some(lost) if since.saturating_duration_since(*lost) < NAMED => {
+                    open.name_lost(&who.node, &who.region);
+                }
+                Some(_) => continue,
+            }
+            if *applied >= open.change.last {
+                open.applied(&who.node, since);
+            }
+        }
+        open.settle(since, |_| None);
+        open
     }
 
     fn close(&mut self, open: &Open) {
@@ -219,24 +305,32 @@ impl Tracker {
     pub(crate) fn sweep(&mut self, now: Instant) -> Swept {
         let mut swept = Swept::default();
         for node in self.nodes.values_mut() {
-            let is_gone = node.session.is_none() && now - node.left >= self.windows.lost;
-            if is_gone && !node.is_lost {
-                node.is_lost = true;
+            let silent = now.saturating_duration_since(node.heard);
+            let is_gone = node.session.is_none() && silent >= self.windows.lost;
+            if is_gone && node.lost.is_none() {
+                node.lost = Some(now);
                 swept.lost.push(node.who.node.clone());
             }
         }
-        let (nodes, windows, head) = (&self.nodes, self.windows, self.head);
+        let registered = std::mem::take(&mut self.registered);
+        let registered = registered.iter().filter_map(|name| self.nodes.get(name));
+        swept.registered = registered.map(|node| (node.who.clone(), node.applied)).collect();
+        let (nodes, windows, heads) = (&self.nodes, self.windows, &self.heads);
         for open in self.open.values_mut() {
-            if open.settled.is_none() && now - open.since >= windows.lease {
-                open.settle(now, |name| {
-                    nodes.get(name).is_none_or(|node| node.state(head, windows, now) != State::Live)
-                });
+            let age = now.saturating_duration_since(open.since);
+            if open.settled.is_none() && age >= windows.lease {
+                open.settle(now, |name| receipt::given_up(nodes.get(name), windows, heads, now));
             }
             if open.settled.is_some_and(|at| open.is_told() || now - at >= TELL) {
-                swept.done.push(receipt::wire(open, nodes, windows, head, now));
+                swept.done.push(receipt::wire(open));
             }
         }
         swept
+    }
+
+    /// What was swept could not be kept elsewhere: it is to be swept again.
+    pub(crate) fn unkept(&mut self, registered: &[(Registered, Position)]) {
+        self.registered.extend(registered.iter().map(|(who, _)| who.node.clone()));
     }
 
     /// These receipts are kept elsewhere.
@@ -250,9 +344,9 @@ impl Tracker {
     }
 
     /// An open receipt, and whether nothing can be added to it any more.
-    pub(crate) fn receipt(&self, id: &str, now: Instant) -> Option<(admin::Receipt, bool)> {
+    pub(crate) fn receipt(&self, id: &str) -> Option<(admin::Receipt, bool)> {
         let open = self.open.get(self.by_id.get(id)?)?;
-        let receipt = receipt::wire(open, &self.nodes, self.windows, self.head, now);
+        let receipt = receipt::wire(open);
         let is_final = receipt.settled && open.is_told();
         Some((receipt, is_final))
     }
@@ -271,16 +365,12 @@ impl Tracker {
     /// What can be said of a change whose receipt is no longer in memory and was never kept: who has
     /// applied it by now, without times.
     pub(crate) fn late_receipt(&self, change: Recorded, now: Instant) -> admin::Receipt {
-        let mut open = Open::new(change, now);
-        for node in self.nodes.values().filter(|node| !node.is_lost) {
-            open.wait_for(&node.who.node);
-            if node.applied >= open.change.last {
-                open.applied(&node.who.node, now);
-            }
-        }
-        let live = |node: &Node| node.state(self.head, self.windows, now) == State::Live;
-        open.settle(now, |name| !self.nodes.get(name).is_some_and(live));
-        receipt::wire(&open, &self.nodes, self.windows, self.head, now)
+        // Times of this receipt are not known, so each is none.
+        let mut open = self.begin(change, now);
+        open.settle(now, |name| {
+            receipt::given_up(self.nodes.get(name), self.windows, &self.heads, now)
+        });
+        receipt::wire(&open)
     }
 
     /// Adds to a receipt that was kept elsewhere who has applied its change since.
@@ -290,7 +380,7 @@ impl Tracker {
 
     /// Every node, by name.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<Standing> {
-        let standing = |node: &Node| node.standing(self.head, self.windows, now);
+        let standing = |node: &Node| node.standing(&self.heads, self.windows, now);
         self.nodes.values().map(standing).collect()
     }
 

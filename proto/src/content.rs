@@ -4,6 +4,9 @@ use std::{fmt, str::FromStr};
 
 use crate::{BlobId, InvalidBlobId, InvalidPatchId, QuiltPatchId};
 
+/// Ids that may be withheld at once, on the control plane and on every edge.
+pub const MAX_BLOCKS: usize = 1 << 20;
+
 /// A blob, or one file of a quilt.
 ///
 /// As text, what [`BlobId`] or [`QuiltPatchId`] print: 43 or 50 characters. As bytes, 32 for a blob;

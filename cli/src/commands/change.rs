@@ -1,5 +1,8 @@
 //! Purge, block, unblock, barrier: what goes into the log, and its receipt.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
 use wcdn_proto::{
     ContentId,
     pb::admin::v1::{
@@ -23,8 +26,11 @@ const MAX_PURGED: usize = 100_000;
 /// As the service limits it.
 const MAX_BLOCKED: usize = 10_000;
 
+/// Before a change is sent again: a control plane that restarts is back within about a second.
+const PAUSE: Duration = Duration::from_millis(500);
+
 /// A change that can be sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Asked {
     Purge(PurgeRequest),
     Block(BlockRequest),
@@ -57,8 +63,32 @@ impl Asked {
         output: &Output,
         wait: &WaitArgs,
     ) -> Result<Outcome, Failure> {
-        let change = self.send(client).await?;
+        let change = self.surely(client).await?;
         receipt::committed(client, output, change, wait).await
+    }
+
+    /// Sends it once more if the connection was lost: under its token it is one change all the same.
+    async fn surely(self, client: &mut Client) -> Result<Change, Failure> {
+        let Some(token) = self.token() else { return self.send(client).await };
+        let sent = match self.clone().send(client).await {
+            Err(failure) if failure.is_lost_connection() => {
+                sleep(PAUSE).await;
+                self.send(client).await
+            }
+            sent => sent,
+        };
+        sent.map_err(|failure| failure.in_doubt(token))
+    }
+
+    fn token(&self) -> Option<String> {
+        match self {
+            Self::Purge(PurgeRequest { idempotency_token, .. })
+            | Self::Block(BlockRequest { idempotency_token, .. })
+            | Self::Unblock(UnblockRequest { idempotency_token, .. }) => {
+                Some(idempotency_token.clone())
+            }
+            Self::Barrier => None,
+        }
     }
 
     async fn send(self, client: &mut Client) -> Result<Change, Failure> {

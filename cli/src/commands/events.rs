@@ -101,11 +101,15 @@ impl Tail<'_> {
         let question = TailEventsRequest { after, follow: self.follow };
         let rpc = async |admin: &mut Admin, request| admin.tail_events(request).await;
         let mut stream = self.client.open(WHAT, question, rpc).await?;
-        while let Some(event) = self.client.next(WHAT, &mut stream).await? {
+        loop {
+            let next = match self.follow {
+                true => self.client.next(WHAT, &mut stream).await?,
+                false => self.client.next_in_time(WHAT, &mut stream).await?,
+            };
+            let Some(event) = next else { return Ok(()) };
             self.show(event)?;
             self.heard = Instant::now();
         }
-        Ok(())
     }
 
     fn show(&mut self, told: TailEventsResponse) -> Result<(), Failure> {

@@ -1,9 +1,9 @@
 //! Changes and receipts in JSON.
 
 use serde::Serialize;
-use wcdn_proto::pb::admin::v1::{Change, NodeReceipt, NodeState, Receipt};
+use wcdn_proto::pb::admin::v1::{Change, NodeReceipt, Receipt};
 
-use super::table::{read_back, redis, state};
+use super::table::{applied_after, read_back, redis, state};
 use crate::text;
 
 /// What a command that changes something answers when it does not wait.
@@ -84,8 +84,7 @@ impl From<&NodeReceipt> for NodeDocument {
             node: node.node.clone(),
             region: node.region.clone(),
             state: state(node.state()),
-            applied_after_ms: (node.state() == NodeState::Applied)
-                .then(|| millis(node.applied_after_us)),
+            applied_after_ms: applied_after(node).map(millis),
             memory_removed: outcome.map(|outcome| outcome.memory_removed),
             fills_marked: outcome.map(|outcome| outcome.fills_marked),
             redis: outcome.and_then(|outcome| redis(outcome.redis())),

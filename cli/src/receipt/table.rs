@@ -69,8 +69,10 @@ fn named(node: &NodeReceipt) -> String {
     format!("{} ({})", node.node, state(node.state()))
 }
 
-fn applied_after(node: &NodeReceipt) -> Option<u64> {
-    (node.state() == NodeState::Applied).then_some(node.applied_after_us)
+/// None if it has not, or it is no longer known when.
+pub(super) fn applied_after(node: &NodeReceipt) -> Option<u64> {
+    let is_known = node.state() == NodeState::Applied && node.applied_after_us > 0;
+    is_known.then_some(node.applied_after_us)
 }
 
 fn removed_from_redis(outcome: &Outcome) -> String {

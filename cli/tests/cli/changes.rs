@@ -53,6 +53,43 @@ async fn a_purge_names_the_change_and_where_it_stands_in_the_log() {
 }
 
 #[tokio::test]
+async fn a_change_whose_answer_was_lost_is_sent_again_under_the_same_token() {
+    let desk = Desk::start().await;
+    let shell = Shell::of(&desk);
+    for command in ["purge", "block", "unblock"] {
+        desk.state().losses = 1;
+        shell.run(&format!("{command} {}", id(1))).await.done();
+        let asked = std::mem::take(&mut desk.state().asked);
+        assert_eq!(asked.len(), 2, "{asked:?}");
+        assert_eq!(asked[0], asked[1]);
+        assert!(asked[0].contains("idempotency_token: \"cli-"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_does_not_know_what_became_of_a_change_is_told_its_token() {
+    let desk = Desk::start().await;
+    desk.state().losses = 3;
+    let shell = Shell::of(&desk);
+    let told = shell.run(&format!("purge {}", id(1))).await.failed(4);
+    let (_, token) = told.split_once("--idempotency-token ").expect("it is shown");
+    assert!(desk.state().asked[1].contains(&format!("{token:?}")), "{told}");
+    let told = shell.run("barrier").await.failed(4);
+    assert!(!told.contains("token"), "{told}");
+}
+
+#[tokio::test]
+async fn a_time_that_is_no_longer_known_is_not_shown_as_none_at_all() {
+    let desk = Desk::start().await;
+    desk.tell(vec![applied("eu-west-1", 0, RedisOutcome::Removed)]);
+    let shell = Shell::of(&desk);
+    let printed = shell.run("purge --all --wait --json").await.json();
+    assert_eq!(printed["nodes"][0]["appliedAfterMs"], json!(null));
+    let printed = shell.run("receipt chg_1").await.done();
+    assert!(!printed.contains(" ms"), "{printed}");
+}
+
+#[tokio::test]
 async fn a_change_in_json_is_one_document() {
     let desk = Desk::start().await;
     let printed = Shell::of(&desk).run(&format!("purge {} --json", id(1))).await.json();

@@ -58,6 +58,10 @@ pub(crate) struct State {
     pub(crate) holdings: Vec<NodeHolding>,
     /// How many streams are still to break off after their first message.
     pub(crate) breaks: usize,
+    /// How many changes are still to be made without anybody being told.
+    pub(crate) losses: usize,
+    /// Whether streams of events do not end.
+    pub(crate) hangs: bool,
     /// What it answers instead of everything.
     pub(crate) refusal: Option<Status>,
     /// Whether somebody else changes the origins whenever they were read.
@@ -190,6 +194,11 @@ impl Service {
             by: "ci".into(),
         };
         self.receipt.send_modify(|receipt| receipt.change = Some(change.clone()));
+        let mut state = self.state();
+        if state.losses > 0 {
+            state.losses -= 1;
+            return Err(Status::unavailable("stopping"));
+        }
         Ok(change)
     }
 
@@ -336,6 +345,7 @@ impl AdminService for Service {
         let TailEventsRequest { after, follow } = asked.into_inner();
         let mut sent = after.map_or(0, |after| after.seq);
         let mut log = self.events.subscribe();
+        let hangs = self.state().hangs;
         let (sender, receiver) = channel(16);
         TaskTracker::new().spawn(async move {
             loop {
@@ -346,6 +356,9 @@ impl AdminService for Service {
                         return;
                     }
                     sent = sent.max(seq);
+                }
+                if hangs {
+                    sender.closed().await;
                 }
                 if !follow || log.changed().await.is_err() {
                     return;

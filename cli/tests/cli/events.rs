@@ -125,3 +125,13 @@ async fn events_that_are_no_longer_kept_are_said_to_be_gone() {
     );
     assert_eq!(told, expected);
 }
+
+#[tokio::test]
+async fn a_stream_that_should_end_and_is_silent_is_given_up() {
+    let desk = Desk::start().await;
+    desk.log(all());
+    desk.state().hangs = true;
+    let told = Shell::of(&desk).run("events --after 1:0 --call-timeout 2s").await;
+    assert_eq!((told.code, told.stdout.lines().count()), (Some(5), 7), "{}", told.stderr);
+    assert!(told.stderr.contains("did not answer within 2s to the events"), "{}", told.stderr);
+}

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::{ByteSize, Span};
+use wcdn_proto::{ByteSize, MAX_BLOCKS, Span};
 
 use super::{not_zero, takes_time};
 
@@ -66,6 +66,10 @@ impl Limits {
         if self.max_message < LEAST_MESSAGE {
             let problem = format!("is {}; the least is {LEAST_MESSAGE}", self.max_message);
             problems.push("limits.max_message", problem);
+        }
+        if self.max_blocks > MAX_BLOCKS {
+            let problem = format!("is {}; the most is {MAX_BLOCKS}, as on edges", self.max_blocks);
+            problems.push("limits.max_blocks", problem);
         }
         takes_time(
             problems,

@@ -66,14 +66,14 @@ impl AdminService for Admin {
         &self,
         request: Request<admin::ListNodesRequest>,
     ) -> Answer<admin::ListNodesResponse> {
-        self.0.answer(queries::list_nodes(&self.0, request).await)
+        self.0.answer(queries::list_nodes(&self.0, request))
     }
 
     async fn get_origins(
         &self,
         request: Request<admin::GetOriginsRequest>,
     ) -> Answer<admin::GetOriginsResponse> {
-        self.0.answer(origins::get(&self.0, request).await)
+        self.0.answer(origins::get(&self.0, request))
     }
 
     async fn set_origins(

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use http::{HeaderMap, request::Parts};
 use tokio::time::Instant;
-use tonic::{Request, metadata::MetadataMap};
+use tonic::{
+    Request,
+    metadata::MetadataMap,
+    transport::server::{TcpConnectInfo, TlsConnectInfo},
+};
 
 use super::error::Refusal;
 use crate::{api_key, desk::Desk};
@@ -17,32 +22,51 @@ pub(super) struct Caller {
     pub(super) deadline: Option<Instant>,
 }
 
-/// Lets an operator in.
-pub(super) async fn operator<T>(desk: &Desk, request: Request<T>) -> Result<(Caller, T), Refusal> {
-    let metadata = request.metadata();
-    let presented = key(metadata).ok_or(Refusal::KeyMissing)?;
+/// The name of the API key of a call, which was recognised by its head.
+#[derive(Debug, Clone)]
+pub(super) struct Operator(String);
+
+/// A call of an edge, which was recognised by its head.
+#[derive(Debug, Clone)]
+pub(super) struct Member(());
+
+/// Recognises an operator.
+pub(super) async fn recognise_operator(desk: &Desk, head: &Parts) -> Result<Operator, Refusal> {
+    let presented = key(&head.headers).ok_or(Refusal::KeyMissing)?;
     if api_key::is_damaged(presented) {
         return Err(Refusal::KeyDamaged);
     }
-    let name = desk.key_name(presented).await?.ok_or(Refusal::KeyUnknown)?;
-    let deadline = deadline(metadata);
+    desk.key_name(presented).await?.map(Operator).ok_or(Refusal::KeyUnknown)
+}
+
+/// Recognises an edge: by the cluster's token, or by a certificate that the handshake has checked.
+pub(super) fn recognise_edge(desk: &Desk, head: &Parts) -> Result<Member, Refusal> {
+    let tls = head.extensions.get::<TlsConnectInfo<TcpConnectInfo>>();
+    let has_certificate =
+        tls.and_then(TlsConnectInfo::peer_certs).is_some_and(|chain| !chain.is_empty());
+    let has_token = || bearer(&head.headers).is_some_and(|text| desk.tokens.admit(text));
+    if has_certificate || has_token() { Ok(Member(())) } else { Err(Refusal::EdgeUnknown) }
+}
+
+/// Lets an operator in.
+pub(super) fn operator<T>(request: Request<T>) -> Result<(Caller, T), Refusal> {
+    let Operator(name) = request.extensions().get().cloned().ok_or(Refusal::KeyMissing)?;
+    let deadline = deadline(request.metadata());
     Ok((Caller { name, deadline }, request.into_inner()))
 }
 
-/// Lets an edge in: by the cluster's token, or by a certificate that the handshake has checked.
-pub(super) fn edge<T>(desk: &Desk, request: &Request<T>) -> Result<(), Refusal> {
-    let has_certificate = request.peer_certs().is_some_and(|chain| !chain.is_empty());
-    let has_token = || bearer(request.metadata()).is_some_and(|text| desk.tokens.admit(text));
-    if has_certificate || has_token() { Ok(()) } else { Err(Refusal::EdgeUnknown) }
+/// Lets an edge in.
+pub(super) fn edge<T>(request: &Request<T>) -> Result<(), Refusal> {
+    request.extensions().get::<Member>().map(|_| ()).ok_or(Refusal::EdgeUnknown)
 }
 
-fn key(metadata: &MetadataMap) -> Option<&str> {
-    let own = metadata.get("x-api-key").and_then(|value| value.to_str().ok());
-    own.or_else(|| bearer(metadata)).filter(|key| !key.is_empty() && key.len() <= api_key::MOST)
+fn key(headers: &HeaderMap) -> Option<&str> {
+    let own = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    own.or_else(|| bearer(headers)).filter(|key| !key.is_empty() && key.len() <= api_key::MOST)
 }
 
-fn bearer(metadata: &MetadataMap) -> Option<&str> {
-    let value = metadata.get("authorization")?.to_str().ok()?;
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get("authorization")?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
@@ -87,12 +111,12 @@ mod tests {
 
     #[test]
     fn a_key_comes_in_either_header() {
-        let mut metadata = MetadataMap::new();
-        assert_eq!(key(&metadata), None);
-        metadata.insert("authorization", "bearer  abc ".parse().unwrap());
-        assert_eq!(key(&metadata), Some("abc"));
-        metadata.insert("x-api-key", "own".parse().unwrap());
-        assert_eq!(key(&metadata), Some("own"));
+        let mut headers = HeaderMap::new();
+        assert_eq!(key(&headers), None);
+        headers.insert("authorization", "bearer  abc ".parse().unwrap());
+        assert_eq!(key(&headers), Some("abc"));
+        headers.insert("x-api-key", "own".parse().unwrap());
+        assert_eq!(key(&headers), Some("own"));
     }
 
     proptest! {

@@ -56,13 +56,14 @@ async fn replay(
     desk: &Arc<Desk>,
     request: Request<edge::ReplayRequest>,
 ) -> Result<Sent<edge::ReplayResponse>, Refusal> {
-    admit::edge(desk, &request)?;
+    admit::edge(&request)?;
     let room = desk.room_to_read()?;
     let deadline = admit::deadline(request.metadata());
     let after = wire::read_position(request.into_inner().after);
     // Nothing of an earlier log can be replayed, not even the beginning of all.
-    if after.epoch != desk.log.head().epoch {
-        let oldest = Position { seq: 0, ..desk.log.head() };
+    let head = desk.store.head().await?;
+    if after.epoch != head.epoch {
+        let oldest = Position { seq: 0, ..head };
         return Err(Refusal::LogTruncated { after, oldest });
     }
     tail::reachable(desk, after).await?;
@@ -76,7 +77,8 @@ async fn send_frames(
     feed: &Feed<edge::ReplayResponse>,
     mut after: Position,
 ) -> Result<(), Refusal> {
-    let head = desk.log.head();
+    // Of the store, since its end is a confirmation: memory may know of less.
+    let head = desk.store.head().await?;
     while after < head {
         let (mut frames, mut bytes) = (Vec::new(), 0);
         for frame in tail::next_frames(desk, after).await? {

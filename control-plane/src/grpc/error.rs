@@ -74,6 +74,8 @@ refusals! {
     Full { what: &'static str } => ResourceExhausted, "OVERLOADED",
     /// More ids would be withheld than may be.
     BlocksFull { most: usize } => ResourceExhausted, "TOO_MANY_BLOCKS",
+    /// An edge claims more than the log holds, and has not proven it.
+    Unproven { applied: Position, head: Position } => FailedPrecondition, "POSITION_UNPROVEN",
     /// A later start of a node of this name has a session.
     NameTaken { node: String } => AlreadyExists, "NODE_NAME_TAKEN",
     /// The node has another session by now.
@@ -133,6 +135,11 @@ impl Refusal {
             Self::BlocksFull { most } => {
                 format!("more than {most} ids would be withheld (limits.max_blocks)")
             }
+            Self::Unproven { applied, head } => format!(
+                "the node claims to have applied {}:{}, but the log ends at {}:{}, and no frame that \
+                 was signed here proves more; is this the node's control plane, and its store whole?",
+                applied.epoch, applied.seq, head.epoch, head.seq
+            ),
             Self::NameTaken { node } => {
                 format!("a later start of node {node:?} has a session; is its name used twice?")
             }
@@ -190,6 +197,7 @@ impl From<LogError> for Refusal {
             LogError::Closed => Self::Draining,
             // The log has told of it.
             LogError::Store(_) => Self::StoreFailed,
+            LogError::Refused(Refused::BlocksFull { most }) => Self::BlocksFull { most },
             LogError::Refused(Refused::TokenReused { change }) => Self::TokenReused { change },
             LogError::Refused(Refused::PoolChanged { revision }) => Self::PoolChanged { revision },
         }

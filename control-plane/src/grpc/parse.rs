@@ -1,6 +1,6 @@
 //! What requests say, as domain types; whatever is wrong with one is told at once.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use wcdn_proto::{
     BlobId, ContentId, OriginName, Position, Purge,
@@ -25,6 +25,9 @@ const MAX_TEXT: usize = 500;
 
 /// Characters of a token.
 const MAX_TOKEN: usize = 128;
+
+/// The longest lease of a node, as nodes limit it.
+const MAX_LEASE: Duration = Duration::from_secs(5 * 60);
 
 /// Violations that are told of one request.
 const MAX_TOLD: usize = 100;
@@ -148,6 +151,7 @@ pub(super) fn pool(pool: Option<edge::OriginPool>) -> Result<edge::OriginPool, R
 
 /// A node, and how far it has applied the log.
 pub(super) fn register(register: edge::Register) -> Result<(Registered, Position), Refusal> {
+    let lease = Duration::from_millis(register.lease_ms);
     let mut problems = Problems::default();
     let node = register.node.parse();
     let region = register.region.parse();
@@ -156,6 +160,11 @@ pub(super) fn register(register: edge::Register) -> Result<(Registered, Position
     }
     if let Err(error) = &region {
         problems.push("register.region", format!("is wrong: {error}"));
+    }
+    if lease > MAX_LEASE {
+        // Receipts wait for so long.
+        let problem = format!("is {}; the most is {}", register.lease_ms, MAX_LEASE.as_millis());
+        problems.push("register.lease_ms", problem);
     }
     let applied = wire::read_position(register.applied);
     let (version, edge_url) = (
@@ -170,6 +179,7 @@ pub(super) fn register(register: edge::Register) -> Result<(Registered, Position
         version,
         edge_url,
         strict: register.strict,
+        lease,
     };
     Ok((who, applied))
 }

@@ -26,7 +26,7 @@ pub(super) async fn list_blocks(
     desk: &Desk,
     request: Request<admin::ListBlocksRequest>,
 ) -> Result<admin::ListBlocksResponse, Refusal> {
-    let (_, request) = admit::operator(desk, request).await?;
+    let (_, request) = admit::operator(request)?;
     let after = URL_SAFE_NO_PAD.decode(&request.page_token);
     let after = after.map_err(|_| Refusal::invalid("page_token", "is none of this list"))?;
     let size = match request.page_size {
@@ -47,11 +47,11 @@ pub(super) async fn list_blocks(
     Ok(admin::ListBlocksResponse { blocks: blocks.collect(), next_page_token: next })
 }
 
-pub(super) async fn list_nodes(
+pub(super) fn list_nodes(
     desk: &Desk,
     request: Request<admin::ListNodesRequest>,
 ) -> Result<admin::ListNodesResponse, Refusal> {
-    admit::operator(desk, request).await?;
+    admit::operator(request)?;
     let nodes = desk.tracker.lock().nodes(Instant::now());
     let node = |Standing { who, applied, state, confirmed_ago, has_session }| admin::Node {
         node: who.node.to_string(),
@@ -74,7 +74,7 @@ pub(super) async fn explain(
     desk: &Desk,
     request: Request<admin::ExplainRequest>,
 ) -> Result<admin::ExplainResponse, Refusal> {
-    let (_, request) = admit::operator(desk, request).await?;
+    let (_, request) = admit::operator(request)?;
     let content = parse::content("id", &request.id)?;
     let blocked = {
         let state = desk.log.state().read();
@@ -99,7 +99,7 @@ pub(super) async fn status(
     desk: &Desk,
     request: Request<admin::GetStatusRequest>,
 ) -> Result<admin::GetStatusResponse, Refusal> {
-    admit::operator(desk, request).await?;
+    admit::operator(request)?;
     let pruned = desk.store.pruned().await?;
     let nodes = desk.tracker.lock().nodes(Instant::now());
     let live = nodes.iter().filter(|node| node.state == State::Live).count();

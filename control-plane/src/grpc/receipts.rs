@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
@@ -23,12 +23,15 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// what Redis did.
 const TELL: Duration = Duration::from_millis(500);
 
+/// Between two looks at a receipt that memory had no room for: nothing rings for it.
+const AGAIN: Duration = Duration::from_secs(1);
+
 pub(super) async fn get(
     desk: &Desk,
     request: Request<admin::GetReceiptRequest>,
 ) -> Result<admin::GetReceiptResponse, Refusal> {
-    let (_, request) = admit::operator(desk, request).await?;
-    let open = desk.tracker.lock().receipt(&request.change_id, Instant::now());
+    let (_, request) = admit::operator(request)?;
+    let open = desk.tracker.lock().receipt(&request.change_id);
     let receipt = match open {
         Some((receipt, _)) => receipt,
         None => kept(desk, &request.change_id).await?,
@@ -40,20 +43,15 @@ pub(super) async fn watch(
     desk: &Arc<Desk>,
     request: Request<admin::WatchReceiptRequest>,
 ) -> Result<Sent<admin::WatchReceiptResponse>, Refusal> {
-    let (caller, request) = admit::operator(desk, request).await?;
+    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
-    let bell = desk.tracker.lock().bell(&request.change_id);
-    let kept = match bell {
-        Some(_) => None,
-        None => Some(kept(desk, &request.change_id).await?),
-    };
     let id = request.change_id;
+    if desk.tracker.lock().bell(&id).is_none() {
+        // It is told at once if there is no such change.
+        kept(desk, &id).await?;
+    }
     Ok(stream::begin(desk, room, caller.deadline, |desk, feed| async move {
-        match (bell, kept) {
-            (Some(bell), _) => follow(&desk, &feed, id, bell).await,
-            (None, Some(receipt)) => send(&feed, receipt).await,
-            (None, None) => Ok(()),
-        }
+        follow(&desk, &feed, id).await
     }))
 }
 
@@ -73,16 +71,22 @@ async fn follow(
     desk: &Desk,
     feed: &Feed<admin::WatchReceiptResponse>,
     id: String,
-    mut bell: watch::Receiver<()>,
 ) -> Result<(), Refusal> {
     let mut until = None;
     let mut sent = None;
     loop {
-        bell.mark_unchanged();
-        let open = desk.tracker.lock().receipt(&id, Instant::now());
+        let (open, mut bell) = {
+            let tracker = desk.tracker.lock();
+            (tracker.receipt(&id), tracker.bell(&id))
+        };
         let (receipt, is_final) = match open {
             Some(open) => open,
-            None => (kept(desk, &id).await?, true),
+            // What memory had no room for may not be settled yet.
+            None => {
+                let receipt = kept(desk, &id).await?;
+                let is_settled = receipt.settled;
+                (receipt, is_settled)
+            }
         };
         if receipt.settled && until.is_none() {
             until = Some(Instant::now() + TELL);
@@ -91,10 +95,17 @@ async fn follow(
             send(feed, receipt.clone()).await?;
             sent = Some(receipt);
         }
-        if is_final || !rings(&mut bell, until).await {
+        if is_final {
             return Ok(());
         }
-        gather(desk, &id, &mut bell, until.is_some()).await;
+        let Some(bell) = &mut bell else {
+            sleep(AGAIN).await;
+            continue;
+        };
+        if !rings(bell, until).await {
+            return Ok(());
+        }
+        gather(desk, &id, bell, until.is_some()).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -37,6 +38,9 @@ const BETWEEN_HEADS: Duration = Duration::from_millis(100);
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
+/// Outcomes of one report: several times what nodes send.
+const MAX_OUTCOMES: usize = 4_096;
+
 /// The task of a session.
 struct Session {
     desk: Arc<Desk>,
@@ -54,16 +58,16 @@ pub(super) async fn open(
     desk: &Arc<Desk>,
     request: Request<Streaming<edge::SessionRequest>>,
 ) -> Result<Sent<edge::SessionResponse>, Refusal> {
-    admit::edge(desk, &request)?;
+    admit::edge(&request)?;
     let mut up = request.into_inner();
     let first = timeout(REGISTER, up.message()).await.map_err(|_| Refusal::Deadline)?;
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
+    let proof = register.proof.clone();
     let (who, applied) = parse::register(register)?;
-    desk.believe(applied).await?;
+    desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
-    desk.store.remember(&who, applied).await?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
     desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
@@ -180,12 +184,17 @@ impl Session {
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = wire::read_position(report.applied);
-        self.desk.believe(applied).await?;
+        if report.outcomes.len() > MAX_OUTCOMES {
+            let count = report.outcomes.len();
+            let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
+            return Err(Refusal::invalid("report.outcomes", problem));
+        }
+        // Whoever is ahead shows its proof when it registers.
+        self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
+        let (node, session) = (&self.who.node, self.entered.number);
         let mut tracker = self.desk.tracker.lock();
-        // What was done is noted before that it was done: receipts settle with it.
-        report.outcomes.iter().for_each(|outcome| tracker.told(&self.who.node, outcome));
-        tracker.heard(&self.who.node, applied, Instant::now());
+        tracker.reported(node, session, applied, &report.outcomes, Instant::now());
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn get(
     desk: &Arc<Desk>,
     request: Request<edge::GetSnapshotRequest>,
 ) -> Result<Sent<edge::GetSnapshotResponse>, Refusal> {
-    admit::edge(desk, &request)?;
+    admit::edge(&request)?;
     // Each holds a copy of what is not zero in the table: 12 MiB at most, and the ids withheld.
     let room = desk.room_to_read()?;
     let deadline = admit::deadline(request.metadata());

@@ -17,7 +17,7 @@ pub(super) async fn tail(
     desk: &Arc<Desk>,
     request: Request<admin::TailEventsRequest>,
 ) -> Result<Sent<admin::TailEventsResponse>, Refusal> {
-    let (caller, request) = admit::operator(desk, request).await?;
+    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let after = match request.after {
         None => desk.log.head(),
@@ -30,7 +30,7 @@ pub(super) async fn tail(
 
 /// A position from which the log can be read; the beginning of all means that of the log.
 pub(super) async fn reachable(desk: &Desk, after: Position) -> Result<Position, Refusal> {
-    let head = desk.log.head();
+    let head = desk.store.head().await?;
     let oldest = Position { epoch: head.epoch, seq: desk.store.pruned().await? };
     let after = if after == Position::ORIGIN { Position { seq: 0, ..head } } else { after };
     let is_within = after.epoch == head.epoch && after.seq >= oldest.seq && after <= head;

@@ -31,8 +31,8 @@ async fn bench() -> Bench {
     let heard = Arc::clone(&told);
     let tell: Tell = Box::new(move |news| heard.lock().push(news.head));
     let (metrics, _) = Metrics::new();
-    let log =
-        Log::start(store.clone(), key(), 4_096, tell, metrics, shutdown.clone(), &tasks).await;
+    let room = Room { max_waiting: 4_096, max_blocks: 3 };
+    let log = Log::start(store.clone(), key(), room, tell, metrics, shutdown.clone(), &tasks).await;
     Bench { folder, store, log: log.unwrap(), tasks, shutdown, told }
 }
 
@@ -183,7 +183,8 @@ async fn a_queue_that_is_full_refuses_at_once() {
     let tasks = TaskTracker::new();
     let shutdown = CancellationToken::new();
     let tell: Tell = Box::new(|_| {});
-    let log = Log::start(store, key(), 1, tell, metrics, shutdown, &tasks).await.unwrap();
+    let room = Room { max_waiting: 1, max_blocks: 3 };
+    let log = Log::start(store, key(), room, tell, metrics, shutdown, &tasks).await.unwrap();
     let (first, second) = (log.append(purge(1)), log.append(purge(2)));
     let (first, second) = tokio::join!(biased; first, second);
     assert!(first.is_ok());
@@ -206,4 +207,68 @@ async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld() {
     assert_eq!(folded, *bench.log.state().read());
     assert!(folded.blocks().contains(&id));
     assert_eq!(folded.removed().count(), 1);
+}
+
+fn blocks(ids: impl IntoIterator<Item = u32>) -> Request {
+    let ids = ids.into_iter().map(|n| ContentId::Blob(blob(n))).collect();
+    request(Asked::Block { ids, reason: String::new() })
+}
+
+#[tokio::test]
+async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused() {
+    let bench = bench().await;
+    let (two, same, two_more, one) = tokio::join!(
+        bench.log.append(blocks([1, 2])),
+        bench.log.append(blocks([2, 1])),
+        bench.log.append(blocks([3, 4])),
+        bench.log.append(blocks([3])),
+    );
+    assert!(two.is_ok() && same.is_ok() && one.is_ok());
+    let full = Refused::BlocksFull { most: 3 };
+    assert!(matches!(two_more, Err(LogError::Refused(refused)) if refused == full));
+    let unblock = request(Asked::Unblock(vec![ContentId::Blob(blob(1))]));
+    let (unblocked, again) = tokio::join!(bench.log.append(unblock), bench.log.append(blocks([5])));
+    assert!(unblocked.is_ok() && again.is_ok());
+    assert_eq!(bench.log.state().read().blocks().len(), 3);
+}
+
+#[tokio::test]
+async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known() {
+    let bench = bench().await;
+    let head = bench.log.append(purge(1)).await.unwrap().last;
+    // A table is missing: transactions fail; so is a frame: the log cannot be read.
+    bench.store.run("ALTER TABLE changes RENAME TO hidden").await;
+    bench.store.run("UPDATE frames SET first_seq = 7, last_seq = 7").await;
+    assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
+    bench.store.run("ALTER TABLE hidden RENAME TO changes").await;
+    assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
+    assert_eq!(bench.log.head(), head);
+    bench.store.run("UPDATE frames SET first_seq = 1, last_seq = 1").await;
+    // Somebody set another pool while nothing was known.
+    let pool = OriginPool { revision: 9, origins: Vec::new() };
+    bench.store.put_pool(&pool).await;
+    assert_eq!(bench.log.append(purge(2)).await.unwrap().first.seq, 2);
+    assert_eq!(*bench.log.pools().borrow(), pool);
+    let folded = bench.store.fold().await.unwrap();
+    assert_eq!(folded, *bench.log.state().read());
+}
+
+#[tokio::test]
+async fn a_log_that_ends_before_its_head_or_has_a_gap_is_not_served() {
+    let bench = bench().await;
+    for n in 1..=3 {
+        bench.log.append(purge(n)).await.unwrap();
+    }
+    let damaged = |folded| matches!(folded, Err(StoreError::Damaged { .. }));
+    assert!(bench.store.fold().await.is_ok());
+    bench.store.run("UPDATE head SET seq = 4").await;
+    assert!(damaged(bench.store.fold().await));
+    bench.store.run("UPDATE head SET seq = 3").await;
+    bench.store.run("DELETE FROM frames WHERE first_seq = 2").await;
+    assert!(damaged(bench.store.fold().await));
+    let (metrics, _) = Metrics::new();
+    let room = Room { max_waiting: 1, max_blocks: 3 };
+    let tell: Tell = Box::new(|_| {});
+    let (store, tasks, shutdown) = (bench.store.clone(), TaskTracker::new(), bench.shutdown);
+    assert!(Log::start(store, key(), room, tell, metrics, shutdown, &tasks).await.is_err());
 }

@@ -16,29 +16,51 @@ pub(crate) async fn backup(store: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 /// Replaces a store that is not in use by a copy, under a higher epoch than either has. What was there
-/// is kept beside it, under a name that is returned.
+/// is kept beside it, under a name that is returned. It may be damaged, which is why one restores: then
+/// epochs are told apart by the clock alone.
 pub(crate) async fn restore(from: &Path, store: &Path) -> Result<Option<PathBuf>, StoreError> {
     if !from.exists() {
         return Err(missing(from));
     }
     let _claim = Claim::take(store)?;
-    let present = match store.exists() {
-        true => Some(epoch(store).await?),
-        false => None,
-    };
+    let is_present = store.exists();
+    let least = if is_present { next_epoch(store).await } else { 0 };
     let fresh = beside(store, ".restoring");
     remove(&fresh)?;
     copy(from, &fresh).await?;
     let restored = Store::open(&fresh).await?;
-    restored.raise_epoch(present.map_or(0, |epoch| epoch + 1)).await?;
+    restored.raise_epoch(least).await?;
     restored.close().await;
-    let replaced = present.map(|_| beside(store, ".replaced"));
+    let replaced = is_present.then(|| beside(store, ".replaced"));
     if let Some(replaced) = &replaced {
         remove(replaced)?;
         rename(store, replaced)?;
     }
     rename(&fresh, store)?;
+    sync_folder(store)?;
     Ok(replaced)
+}
+
+/// Names are on the disk only once their folder is.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    let synced = std::fs::File::open(folder).and_then(|folder| folder.sync_all());
+    synced.map_err(|cause| StoreError::File { path: folder.to_owned(), cause })
+}
+
+/// A higher epoch than that of a store, as far as it can be read.
+async fn next_epoch(store: &Path) -> u64 {
+    match epoch(store).await {
+        Ok(epoch) => epoch.saturating_add(1),
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the store that is replaced cannot be read; the clock must not have been set back"
+            );
+            0
+        }
+    }
 }
 
 /// A copy of the whole, consistent whoever writes meanwhile.
@@ -57,7 +79,8 @@ async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
     done?;
     // The copy is there for the day that the machine is not: it must be on the disk.
     let synced = std::fs::File::open(to).and_then(|file| file.sync_all());
-    synced.map_err(|cause| StoreError::File { path: to.to_owned(), cause })
+    synced.map_err(|cause| StoreError::File { path: to.to_owned(), cause })?;
+    sync_folder(to)
 }
 
 async fn epoch(path: &Path) -> Result<u64, StoreError> {

@@ -1,6 +1,9 @@
 //! Writing the log: changes get their places, their frames and their names in one transaction.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use prost::Message as _;
 use sqlx::{QueryBuilder, Sqlite, Transaction};
@@ -39,6 +42,11 @@ pub(crate) enum Refused {
         /// What that became.
         change: String,
     },
+    /// More ids would be withheld than may be.
+    BlocksFull {
+        /// The most.
+        most: usize,
+    },
     /// The pool that should be replaced is not the present one.
     PoolChanged {
         /// Of the present one.
@@ -58,6 +66,9 @@ struct Batch {
     tokens: HashMap<(String, String), Found>,
     pool: OriginPool,
     pool_changed: bool,
+    max_blocks: usize,
+    /// Ids that are withheld, once somebody needed to know.
+    blocked: Option<u64>,
 }
 
 impl Store {
@@ -67,9 +78,10 @@ impl Store {
     pub(crate) async fn append(
         &self,
         key: &Arc<SigningKey>,
+        max_blocks: usize,
         requests: Vec<Request>,
     ) -> Result<Committed, StoreError> {
-        let mut batch = self.begin().await?;
+        let mut batch = self.begin(max_blocks).await?;
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
             outcomes.push(batch.take(request).await?);
@@ -77,7 +89,7 @@ impl Store {
         batch.commit(key, outcomes).await
     }
 
-    async fn begin(&self) -> Result<Batch, StoreError> {
+    async fn begin(&self, max_blocks: usize) -> Result<Batch, StoreError> {
         let mut tx = self.write().await?;
         let (epoch, seq): (i64, i64) =
             sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(&mut *tx).await?;
@@ -93,6 +105,8 @@ impl Store {
             tokens: HashMap::new(),
             pool: read::pool(pool)?,
             pool_changed: false,
+            max_blocks,
+            blocked: None,
         })
     }
 }
@@ -116,6 +130,11 @@ impl Batch {
             && pool.revision != self.pool.revision
         {
             return Ok(Err(Refused::PoolChanged { revision: self.pool.revision }));
+        }
+        if let Asked::Block { ids, .. } = &request.asked
+            && !self.has_room(ids).await?
+        {
+            return Ok(Err(Refused::BlocksFull { most: self.max_blocks }));
         }
         self.effect(&request).await?;
         let change = self.record(&request);
@@ -148,6 +167,33 @@ impl Batch {
         Ok(())
     }
 
+    /// Whether these can be withheld, too; if so they count from now on.
+    async fn has_room(&mut self, ids: &[ContentId]) -> Result<bool, StoreError> {
+        let present = match self.blocked {
+            Some(present) => present,
+            None => {
+                let count = sqlx::query_scalar("SELECT COUNT(*) FROM blocks");
+                number(count.fetch_one(&mut *self.tx).await?)
+            }
+        };
+        let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
+        let mut new = ids.len() as u64;
+        for ids in ids.chunks(ROWS) {
+            let mut count =
+                QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM blocks WHERE content IN (");
+            let mut list = count.separated(", ");
+            ids.iter().for_each(|id| {
+                list.push_bind(id.to_vec());
+            });
+            count.push(")");
+            let known: i64 = count.build_query_scalar().fetch_one(&mut *self.tx).await?;
+            new = new.saturating_sub(number(known));
+        }
+        let has_room = present + new <= self.max_blocks as u64;
+        self.blocked = Some(if has_room { present + new } else { present });
+        Ok(has_room)
+    }
+
     async fn block(&mut self, ids: &[ContentId], reason: &str, by: &str) -> Result<(), StoreError> {
         let at = sql(self.now_ms);
         for ids in ids.chunks(ROWS) {
@@ -174,7 +220,8 @@ impl Batch {
                 list.push_bind(id.to_vec());
             });
             delete.push(")");
-            delete.build().execute(&mut *self.tx).await?;
+            let deleted = delete.build().execute(&mut *self.tx).await?.rows_affected();
+            self.blocked = self.blocked.map(|blocked| blocked.saturating_sub(deleted));
         }
         Ok(())
     }

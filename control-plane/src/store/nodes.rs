@@ -1,9 +1,11 @@
 //! Nodes that have registered, so that a control plane that restarts waits for them in receipts.
 
-use sqlx::FromRow;
-use wcdn_proto::Position;
+use std::time::Duration;
 
-use super::{Store, StoreError, now_ms, number, sql};
+use sqlx::{FromRow, QueryBuilder, Sqlite};
+use wcdn_proto::{NodeId, Position};
+
+use super::{Store, StoreError, log::ROWS, now_ms, number, sql};
 use crate::tracker::{Known, Registered};
 
 /// Nodes that are read when the control plane starts; more than a cluster may have.
@@ -23,11 +25,13 @@ struct Row {
     epoch: i64,
     seq: i64,
     lost_at_ms: Option<i64>,
+    lease_ms: i64,
 }
 
 impl Row {
     fn known(self) -> Result<Known, StoreError> {
         let damaged = |_| StoreError::Damaged { what: "node" };
+        let ago = |at| Duration::from_millis(now_ms().saturating_sub(number(at)));
         Ok(Known {
             who: Registered {
                 node: self.node.parse().map_err(damaged)?,
@@ -36,49 +40,58 @@ impl Row {
                 version: self.version,
                 edge_url: self.edge_url,
                 strict: self.strict != 0,
+                lease: Duration::from_millis(number(self.lease_ms)),
             },
             applied: Position { epoch: number(self.epoch), seq: number(self.seq) },
-            is_lost: self.lost_at_ms.is_some(),
+            lost_ago: self.lost_at_ms.map(ago),
         })
     }
 }
 
 impl Store {
-    /// Remembers a node that registers.
+    /// Remembers nodes that registered, and those that are gone, in one transaction: a thousand that
+    /// come back at once must not hold up changes.
     pub(crate) async fn remember(
         &self,
-        who: &Registered,
-        applied: Position,
+        registered: &[(Registered, Position)],
+        lost: &[NodeId],
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        sqlx::query(
-            "INSERT INTO nodes (node, region, incarnation, version, edge_url, strict, epoch, seq) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (node) DO UPDATE SET \
-             region = excluded.region, incarnation = excluded.incarnation, \
-             version = excluded.version, edge_url = excluded.edge_url, strict = excluded.strict, \
-             epoch = excluded.epoch, seq = excluded.seq, lost_at_ms = NULL",
-        )
-        .bind(who.node.as_str())
-        .bind(who.region.as_str())
-        .bind(who.incarnation.cast_signed())
-        .bind(&who.version)
-        .bind(&who.edge_url)
-        .bind(i64::from(who.strict))
-        .bind(sql(applied.epoch))
-        .bind(sql(applied.seq))
-        .execute(&mut *tx)
-        .await?;
-        Ok(tx.commit().await?)
-    }
-
-    /// Remembers that a node is gone.
-    pub(crate) async fn remember_lost(&self, node: &str) -> Result<(), StoreError> {
-        let mut tx = self.write().await?;
-        sqlx::query("UPDATE nodes SET lost_at_ms = $1 WHERE node = $2")
-            .bind(sql(now_ms()))
-            .bind(node)
-            .execute(&mut *tx)
-            .await?;
+        for registered in registered.chunks(ROWS) {
+            let mut upsert = QueryBuilder::<Sqlite>::new(
+                "INSERT INTO nodes (node, region, incarnation, version, edge_url, strict, epoch, \
+                 seq, lease_ms) ",
+            );
+            upsert.push_values(registered, |mut row, (who, applied)| {
+                let lease_ms = u64::try_from(who.lease.as_millis()).unwrap_or(u64::MAX);
+                row.push_bind(who.node.as_str())
+                    .push_bind(who.region.as_str())
+                    .push_bind(who.incarnation.cast_signed())
+                    .push_bind(&who.version)
+                    .push_bind(&who.edge_url)
+                    .push_bind(i64::from(who.strict))
+                    .push_bind(sql(applied.epoch))
+                    .push_bind(sql(applied.seq))
+                    .push_bind(sql(lease_ms));
+            });
+            upsert.push(
+                " ON CONFLICT (node) DO UPDATE SET region = excluded.region, \
+                 incarnation = excluded.incarnation, version = excluded.version, \
+                 edge_url = excluded.edge_url, strict = excluded.strict, epoch = excluded.epoch, \
+                 seq = excluded.seq, lease_ms = excluded.lease_ms, lost_at_ms = NULL",
+            );
+            upsert.build().execute(&mut *tx).await?;
+        }
+        for lost in lost.chunks(ROWS) {
+            let mut update = QueryBuilder::<Sqlite>::new("UPDATE nodes SET lost_at_ms = ");
+            update.push_bind(sql(now_ms())).push(" WHERE node IN (");
+            let mut list = update.separated(", ");
+            lost.iter().for_each(|node| {
+                list.push_bind(node.as_str());
+            });
+            update.push(")");
+            update.build().execute(&mut *tx).await?;
+        }
         sqlx::query("DELETE FROM nodes WHERE lost_at_ms < $1")
             .bind(sql(now_ms().saturating_sub(REMEMBERED_MS)))
             .execute(&mut *tx)
@@ -88,10 +101,11 @@ impl Store {
 
     /// Nodes that are remembered.
     pub(crate) async fn nodes(&self) -> Result<Vec<Known>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as("SELECT * FROM nodes ORDER BY node LIMIT $1")
-            .bind(MOST)
-            .fetch_all(&self.readers)
-            .await?;
+        let rows: Vec<Row> =
+            sqlx::query_as("SELECT * FROM nodes ORDER BY lost_at_ms IS NOT NULL, node LIMIT $1")
+                .bind(MOST)
+                .fetch_all(&self.readers)
+                .await?;
         rows.into_iter().map(Row::known).collect()
     }
 }

@@ -18,8 +18,8 @@ const TOKENS_MS: u64 = 24 * 60 * 60 * 1_000;
 pub(crate) struct Retention {
     /// Frames and changes that were committed before: Unix time in milliseconds.
     pub(crate) before_ms: u64,
-    /// Frames beyond this many.
-    pub(crate) max_frames: u64,
+    /// Frames that begin at or before this event.
+    pub(crate) upto: u64,
 }
 
 #[derive(Default)]
@@ -30,6 +30,18 @@ struct Folded {
 }
 
 impl Store {
+    /// The first event of the latest frame that is beyond so many; 0 if there is none. It is counted on
+    /// a connection that reads: changes need not wait for it.
+    pub(crate) async fn beyond(&self, max_frames: u64) -> Result<u64, StoreError> {
+        let first: Option<i64> = sqlx::query_scalar(
+            "SELECT first_seq FROM frames ORDER BY first_seq DESC LIMIT 1 OFFSET $1",
+        )
+        .bind(sql(max_frames))
+        .fetch_optional(&self.readers)
+        .await?;
+        Ok(number(first.unwrap_or(0)))
+    }
+
     /// Folds some of the oldest frames into the checkpoint. Says how many.
     pub(crate) async fn prune(&self, retention: Retention) -> Result<u64, StoreError> {
         let mut tx = self.write().await?;
@@ -37,10 +49,13 @@ impl Store {
             sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
         let mut folded = Folded { floor: number(floor), last: number(seq), ..Folded::default() };
         let mut count = 0;
-        for (first, last, bytes) in candidates(&mut tx, retention).await? {
+        for (first, last, at_ms, bytes) in oldest(&mut tx).await? {
             // A clock that was set back leaves old frames behind younger ones: those wait.
-            if number(first) != folded.last + 1 {
+            if number(first) > retention.upto && number(at_ms) >= retention.before_ms {
                 break;
+            }
+            if number(first) != folded.last + 1 {
+                return Err(StoreError::Damaged { what: "log" });
             }
             folded.take(&bytes)?;
             folded.last = number(last);
@@ -89,21 +104,12 @@ impl Store {
     }
 }
 
-async fn candidates(
+async fn oldest(
     tx: &mut Transaction<'static, Sqlite>,
-    retention: Retention,
-) -> Result<Vec<(i64, i64, Vec<u8>)>, StoreError> {
-    let beyond: Option<i64> =
-        sqlx::query_scalar("SELECT last_seq FROM frames ORDER BY first_seq DESC LIMIT 1 OFFSET $1")
-            .bind(sql(retention.max_frames))
-            .fetch_optional(&mut **tx)
-            .await?;
+) -> Result<Vec<(i64, i64, i64, Vec<u8>)>, StoreError> {
     let rows = sqlx::query_as(
-        "SELECT first_seq, last_seq, bytes FROM frames \
-         WHERE last_seq <= $1 OR committed_at_ms < $2 ORDER BY first_seq LIMIT $3",
+        "SELECT first_seq, last_seq, committed_at_ms, bytes FROM frames ORDER BY first_seq LIMIT $1",
     )
-    .bind(beyond.unwrap_or(0))
-    .bind(sql(retention.before_ms))
     .bind(FRAMES)
     .fetch_all(&mut **tx)
     .await?;
@@ -118,12 +124,14 @@ impl Folded {
                 Change::Purge(Purge::Ids(ids)) => ids.iter().for_each(|id| {
                     self.removed.insert(removal_slot(id), position.seq);
                 }),
-                Change::Purge(Purge::All) => self.floor = position.seq,
+                Change::Purge(Purge::All) | Change::Unknown { is_ignorable: false } => {
+                    self.floor = position.seq;
+                }
                 Change::Block(_)
                 | Change::Unblock(_)
                 | Change::Origins { .. }
                 | Change::Barrier
-                | Change::Unknown { .. } => {}
+                | Change::Unknown { is_ignorable: true } => {}
             }
         }
         Ok(())
@@ -139,7 +147,8 @@ impl Folded {
             upsert.push(" ON CONFLICT (slot) DO UPDATE SET seq = excluded.seq");
             upsert.build().execute(&mut **tx).await?;
         }
-        sqlx::query("DELETE FROM frames WHERE last_seq <= $1")
+        // By the key, lest every frame be read: the next one begins behind the last of these.
+        sqlx::query("DELETE FROM frames WHERE first_seq <= $1")
             .bind(sql(self.last))
             .execute(&mut **tx)
             .await?;

@@ -86,7 +86,11 @@ impl Store {
         Ok(rows.into_iter().map(frame).collect())
     }
 
-    /// Everything that is true at the head, from the checkpoint and the frames behind it.
+    /// Everything that is true at the head, from the checkpoint and the frames behind it. Nobody may
+    /// write meanwhile.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`], if frames are missing.
     pub(crate) async fn fold(&self) -> Result<State, StoreError> {
         let head = self.head().await?;
         let (seq, floor): (i64, i64) = sqlx::query_as("SELECT seq, floor_seq FROM checkpoint")
@@ -102,11 +106,18 @@ impl Store {
         loop {
             let frames = self.frames_after(state.position().seq).await?;
             for frame in &frames {
-                state.apply(&frame.events()?);
+                let gap = |gap| {
+                    tracing::error!(error = &gap as &dyn std::error::Error, "frames are missing");
+                    StoreError::Damaged { what: "log" }
+                };
+                state.apply(&frame.events()?).map_err(gap)?;
             }
             if frames.is_empty() {
                 break;
             }
+        }
+        if state.position() != self.head().await? {
+            return Err(StoreError::Damaged { what: "log, which ends before its head" });
         }
         state.restore_blocks(self.blocks().await?);
         Ok(state)

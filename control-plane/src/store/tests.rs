@@ -25,7 +25,7 @@ async fn fresh() -> (TempDir, Store) {
 
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
     let request = |asked| Request { asked, by: "test".to_owned(), token: None };
-    store.append(&key(), asked.into_iter().map(request).collect()).await.unwrap().head
+    store.append(&key(), 1_000, asked.into_iter().map(request).collect()).await.unwrap().head
 }
 
 fn blob(n: u8) -> BlobId {
@@ -44,9 +44,26 @@ fn asked() -> impl Strategy<Value = Asked> {
     ]
 }
 
-/// Everything is old enough; this many frames stay.
-fn all_but(max_frames: u64) -> Retention {
-    Retention { before_ms: 0, max_frames }
+/// Forgets all but this many frames, however young.
+async fn keep_only(store: &Store, max_frames: u64) -> u64 {
+    let upto = store.beyond(max_frames).await.unwrap();
+    store.prune(Retention { before_ms: 0, upto }).await.unwrap()
+}
+
+impl Store {
+    /// Does to the file what nobody should.
+    pub(crate) async fn run(&self, statement: &'static str) {
+        sqlx::query(statement).execute(&self.writer).await.unwrap();
+    }
+
+    /// Another pool, past the log.
+    pub(crate) async fn put_pool(&self, pool: &wcdn_proto::pb::edge::v1::OriginPool) {
+        sqlx::query("INSERT INTO pool (one, bytes) VALUES (1, $1)")
+            .bind(prost::Message::encode_to_vec(pool))
+            .execute(&self.writer)
+            .await
+            .unwrap();
+    }
 }
 
 proptest! {
@@ -65,11 +82,11 @@ proptest! {
                 append(&store, batch).await;
             }
             let whole = store.fold().await.unwrap();
-            let pruned = store.prune(all_but(kept)).await.unwrap();
+            let pruned = keep_only(&store, kept).await;
             assert!(pruned <= frames && (kept > 0 || pruned > 0));
             assert!(store.fold().await.unwrap() == whole);
             let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
-            store.prune(all_but(0)).await.unwrap();
+            keep_only(&store, 0).await;
             let state = store.fold().await.unwrap();
             assert_eq!(state.position(), next);
             assert_eq!(store.pruned().await.unwrap(), next.seq);
@@ -82,7 +99,7 @@ proptest! {
 async fn young_frames_stay_and_old_ones_go() {
     let (_folder, store) = fresh().await;
     let head = append(&store, vec![Asked::Barrier]).await;
-    let retention = |before_ms| Retention { before_ms, max_frames: 1_000 };
+    let retention = |before_ms| Retention { before_ms, upto: 0 };
     assert_eq!(store.prune(retention(now_ms() - 60_000)).await.unwrap(), 0);
     assert_eq!(store.frames_after(0).await.unwrap().len(), 1);
     assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 1);
@@ -101,7 +118,7 @@ async fn a_clock_that_was_set_back_makes_no_hole_in_the_log() {
         .execute(&store.writer)
         .await
         .unwrap();
-    let retention = |before_ms| Retention { before_ms, max_frames: 1_000 };
+    let retention = |before_ms| Retention { before_ms, upto: 0 };
     assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 0);
     assert_eq!(store.prune(retention(later + 1)).await.unwrap(), 2);
 }
@@ -111,7 +128,7 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     let (_folder, store) = fresh().await;
     let request =
         || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
-    let first = store.append(&key(), vec![request()]).await.unwrap().new.remove(0);
+    let first = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
     let receipt = wcdn_proto::pb::admin::v1::Receipt {
         change: Some(first.to_wire()),
         settled: true,
@@ -122,10 +139,10 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     assert_eq!(kept, (first.clone(), Some(receipt)));
     assert!(store.unsettled(0, 10).await.unwrap().is_empty());
     store.prune_changes(first.committed_at_ms).await.unwrap();
-    assert!(store.append(&key(), vec![request()]).await.unwrap().new.is_empty());
+    assert!(store.append(&key(), 1_000, vec![request()]).await.unwrap().new.is_empty());
     store.prune_changes(now_ms() + 60_000).await.unwrap();
     assert!(store.change(&first.id).await.unwrap().is_none());
-    let second = store.append(&key(), vec![request()]).await.unwrap().new.remove(0);
+    let second = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
 }
 
@@ -182,6 +199,20 @@ async fn a_copy_replaces_no_file_and_no_store_that_is_in_use() {
 }
 
 #[tokio::test]
+async fn a_copy_replaces_a_store_that_is_damaged() {
+    let (folder, store) = fresh().await;
+    let before = append(&store, vec![Asked::Barrier]).await;
+    let (copy, path) = (folder.path().join("copy.db"), folder.path().join("b.db"));
+    backup(&folder.path().join("a.db"), &copy).await.unwrap();
+    let damaged = "this is not a database, and it is long enough to be sure of that";
+    std::fs::write(&path, damaged).unwrap();
+    let replaced = restore(&copy, &path).await.unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(replaced).unwrap(), damaged);
+    let head = Store::open(&path).await.unwrap().head().await.unwrap();
+    assert!(head.epoch > before.epoch);
+}
+
+#[tokio::test]
 async fn a_file_that_is_no_store_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.db");
@@ -206,4 +237,31 @@ async fn a_key_is_known_by_its_hash_alone() {
     let (_other_folder, other_store) = fresh().await;
     let foreign = other_store.pepper().await.unwrap().hash(key.expose());
     assert!(store.api_key(&foreign).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn nodes_are_remembered_with_their_lease_and_since_when_they_are_lost() {
+    let (_folder, store) = fresh().await;
+    let who = |n: u16| crate::tracker::Registered {
+        node: format!("n{n:04}").parse().unwrap(),
+        region: "eu-west".parse().unwrap(),
+        incarnation: u64::MAX,
+        version: "1".to_owned(),
+        edge_url: "http://a".to_owned(),
+        strict: n.is_multiple_of(2),
+        lease: Duration::from_secs(n.into()),
+    };
+    let applied = wcdn_proto::Position { epoch: 3, seq: 4 };
+    // More than one statement takes.
+    let all: Vec<_> = (0..1_500).map(|n| (who(n), applied)).collect();
+    store.remember(&all, &[]).await.unwrap();
+    store.remember(&all[..2], &[who(1).node, who(1_499).node]).await.unwrap();
+    let known = store.nodes().await.unwrap();
+    assert_eq!((known.len(), &known[0].who, known[0].applied), (1_500, &who(0), applied));
+    let lost: Vec<_> = known.iter().filter(|it| it.lost_ago.is_some()).collect();
+    assert_eq!(lost.iter().map(|it| &it.who).collect::<Vec<_>>(), [&who(1), &who(1_499)]);
+    assert!(lost[0].lost_ago.unwrap() < Duration::from_secs(60));
+    store.remember(&all[1..2], &[]).await.unwrap();
+    let known = store.nodes().await.unwrap();
+    assert_eq!(known.iter().filter(|it| it.lost_ago.is_some()).count(), 1, "one is back");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use wcdn_proto::{NodeId, Position, Region};
 
-use super::Windows;
+use super::{Windows, heads::Heads};
 
 /// Who a node says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub(crate) struct Registered {
     pub(crate) edge_url: String,
     /// Whether it stops serving when it cannot confirm the head.
     pub(crate) strict: bool,
+    /// How long the head counts as confirmed there; zero if it has not said.
+    pub(crate) lease: Duration,
 }
 
 /// A node of an earlier run of the control plane.
@@ -27,7 +29,8 @@ pub(crate) struct Registered {
 pub(crate) struct Known {
     pub(crate) who: Registered,
     pub(crate) applied: Position,
-    pub(crate) is_lost: bool,
+    /// Since when it is lost, if it is.
+    pub(crate) lost_ago: Option<Duration>,
 }
 
 /// How a node stands.
@@ -61,18 +64,21 @@ pub(super) struct Node {
     pub(super) applied: Position,
     /// The number of its session.
     pub(super) session: Option<u64>,
-    /// When it last was known to be at the head.
-    pub(super) confirmed: Instant,
-    /// When its last session ended.
-    pub(super) left: Instant,
-    pub(super) is_lost: bool,
+    /// The largest number of any session that it had.
+    pub(super) latest_session: u64,
+    /// When it last was known to lack nothing.
+    confirmed: Instant,
+    /// When it was last heard, or its session ended.
+    pub(super) heard: Instant,
+    /// Since when it is gone, if it is.
+    pub(super) lost: Option<Instant>,
 }
 
 impl Registered {
     /// A node that confirms, and has not said yet who it is besides.
     pub(crate) fn unnamed(node: NodeId, region: Region, strict: bool) -> Self {
         let (version, edge_url) = (String::new(), String::new());
-        Self { node, region, incarnation: 0, version, edge_url, strict }
+        Self { node, region, incarnation: 0, version, edge_url, strict, lease: Duration::ZERO }
     }
 }
 
@@ -90,31 +96,46 @@ impl State {
 
 impl Node {
     pub(super) fn known(known: Known, now: Instant) -> Self {
-        let Known { who, applied, is_lost } = known;
-        Self { who, applied, session: None, confirmed: now, left: now, is_lost }
+        let Known { who, applied, lost_ago } = known;
+        let lost = lost_ago.map(|ago| now.checked_sub(ago).unwrap_or(now));
+        let (session, latest_session) = (None, 0);
+        Self { who, applied, session, latest_session, confirmed: now, heard: now, lost }
     }
 
     pub(super) fn registered(
         who: Registered,
         applied: Position,
         session: u64,
+        heads: &Heads,
         now: Instant,
     ) -> Self {
-        let session = Some(session);
-        Self { who, applied, session, confirmed: now, left: now, is_lost: false }
+        let confirmed = heads.lacked_since(applied).map_or(now, |lacked| lacked.min(now));
+        let (latest_session, session) = (session, Some(session));
+        Self { who, applied, session, latest_session, confirmed, heard: now, lost: None }
     }
 
-    /// A session is watched by keep-alives, so a node that has one and is at the head needs to say
-    /// nothing.
-    fn confirmed_ago(&self, head: Position, now: Instant) -> Duration {
-        let is_at_head = self.session.is_some() && self.applied >= head;
-        if is_at_head { Duration::ZERO } else { now - self.confirmed }
+    /// It was heard, and has applied this much: it lacked nothing until then, or until there was
+    /// something to lack.
+    pub(super) fn confirm(&mut self, applied: Position, heard: Instant, heads: &Heads) {
+        self.heard = self.heard.max(heard);
+        self.applied = self.applied.max(applied);
+        let until = heads.lacked_since(applied).map_or(heard, |lacked| lacked.min(heard));
+        self.confirmed = self.confirmed.max(until);
     }
 
-    pub(super) fn state(&self, head: Position, windows: Windows, now: Instant) -> State {
-        if self.is_lost {
+    /// A session is watched by keep-alives, so a node that has one is heard now without a word.
+    fn confirmed_ago(&self, heads: &Heads, now: Instant) -> Duration {
+        let heard = if self.session.is_some() { now } else { self.heard };
+        let until = heads.lacked_since(self.applied).map_or(heard, |lacked| lacked.min(heard));
+        now.saturating_duration_since(until.max(self.confirmed))
+    }
+
+    pub(super) fn state(&self, heads: &Heads, windows: Windows, now: Instant) -> State {
+        // Its own clock may run one part in a hundred slower than ours.
+        let lease = windows.lease.max(self.who.lease) * 101 / 100;
+        if self.lost.is_some() {
             State::Lost
-        } else if self.confirmed_ago(head, now) < windows.lease {
+        } else if self.confirmed_ago(heads, now) < lease {
             State::Live
         } else if self.who.strict {
             State::Fenced
@@ -123,12 +144,12 @@ impl Node {
         }
     }
 
-    pub(super) fn standing(&self, head: Position, windows: Windows, now: Instant) -> Standing {
+    pub(super) fn standing(&self, heads: &Heads, windows: Windows, now: Instant) -> Standing {
         Standing {
             who: self.who.clone(),
             applied: self.applied,
-            state: self.state(head, windows, now),
-            confirmed_ago: self.confirmed_ago(head, now),
+            state: self.state(heads, windows, now),
+            confirmed_ago: self.confirmed_ago(heads, now),
             has_session: self.session.is_some(),
         }
     }

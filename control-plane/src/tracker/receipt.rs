@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use tokio::{sync::watch, time::Instant};
 use wcdn_proto::{
-    NodeId, Position,
+    NodeId, Position, Region,
     pb::{
         admin::v1::{self as admin, NodeState},
         edge::v1::{self as edge, ReadBack, RedisOutcome},
@@ -13,6 +13,7 @@ use wcdn_proto::{
 
 use super::{
     Windows,
+    heads::Heads,
     node::{Node, State},
 };
 use crate::{change::Recorded, wire as travel};
@@ -24,7 +25,7 @@ pub(super) struct Open {
     /// When it was committed.
     pub(super) since: Instant,
     pub(super) lines: BTreeMap<NodeId, Line>,
-    /// Lines of nodes that have not applied it.
+    /// Lines of nodes that have not applied it, and were not given up.
     waiting: usize,
     /// Lines of nodes that have, but have not told of every event.
     untold: usize,
@@ -34,9 +35,12 @@ pub(super) struct Open {
 }
 
 /// What is known of one node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Line {
+    region: Region,
     applied_after: Option<Duration>,
+    /// Why nobody waits for it: as it stood when it was given up, whatever it does since.
+    given_up: Option<NodeState>,
     outcome: edge::Outcome,
     /// Events of which it has told.
     told: u64,
@@ -55,14 +59,21 @@ impl Open {
         }
     }
 
-    /// Waits for this node too. Says whether it did not before.
-    pub(super) fn wait_for(&mut self, name: &NodeId) -> bool {
-        if self.lines.contains_key(name) {
+    /// Waits for this node too. Says whether it has a line only since then.
+    pub(super) fn wait_for(&mut self, name: &NodeId, region: &Region) -> bool {
+        if let Some(line) = self.lines.get_mut(name) {
+            // It was lost, and is there again.
+            self.waiting += usize::from(line.given_up.take().is_some());
             return false;
         }
-        self.lines.insert(name.clone(), Line::default());
+        self.lines.insert(name.clone(), Line::new(region, None));
         self.waiting += 1;
         true
+    }
+
+    /// Names a node that was lost already, and does not wait for it.
+    pub(super) fn name_lost(&mut self, name: &NodeId, region: &Region) {
+        self.lines.insert(name.clone(), Line::new(region, Some(NodeState::Lost)));
     }
 
     /// This node has applied it.
@@ -72,10 +83,10 @@ impl Open {
         if line.applied_after.is_some() {
             return;
         }
-        line.applied_after = Some(now - self.since);
-        self.waiting -= 1;
+        line.applied_after = Some(now.saturating_duration_since(self.since));
+        self.waiting -= usize::from(line.given_up.is_none());
         self.untold += usize::from(line.told < events);
-        self.settle(now, |_| false);
+        self.settle(now, |_| None);
         self.bell.send_replace(());
     }
 
@@ -96,17 +107,40 @@ impl Open {
         self.untold == 0
     }
 
-    /// Settles it if every node has applied it, or is one that nobody waits for.
-    pub(super) fn settle(&mut self, now: Instant, gave_up: impl Fn(&NodeId) -> bool) {
-        let waits = |(name, line): (&NodeId, &Line)| line.applied_after.is_none() && !gave_up(name);
-        if self.settled.is_none() && (self.waiting == 0 || !self.lines.iter().any(waits)) {
-            self.settled = Some(now);
-            self.bell.send_replace(());
+    /// Settles it if every node has applied it, or is one that nobody waits for. What is said of those
+    /// stays said.
+    pub(super) fn settle(&mut self, now: Instant, gave_up: impl Fn(&NodeId) -> Option<NodeState>) {
+        if self.settled.is_some() {
+            return;
         }
+        let waits = |line: &Line| line.applied_after.is_none() && line.given_up.is_none();
+        let waiting = self.lines.iter().filter(|(_, line)| waits(line));
+        if self.waiting > 0 && !waiting.map(|(name, _)| gave_up(name)).all(|it| it.is_some()) {
+            return;
+        }
+        for (name, line) in self.lines.iter_mut().filter(|(_, line)| waits(line)) {
+            line.given_up = gave_up(name);
+        }
+        self.waiting = 0;
+        self.settled = Some(now);
+        self.bell.send_replace(());
     }
 }
 
 impl Line {
+    fn new(region: &Region, given_up: Option<NodeState>) -> Self {
+        let (region, outcome) = (region.clone(), edge::Outcome::default());
+        Self { region, applied_after: None, given_up, outcome, told: 0 }
+    }
+
+    fn state(&self) -> NodeState {
+        match (self.applied_after, self.given_up) {
+            (Some(_), _) => NodeState::Applied,
+            (None, Some(state)) => state,
+            (None, None) => NodeState::Pending,
+        }
+    }
+
     fn add(&mut self, told: &edge::Outcome, last: Position) {
         let sum = &mut self.outcome;
         sum.position = Some(travel::position(last));
@@ -154,44 +188,44 @@ pub(super) fn bring_up(receipt: &mut admin::Receipt, nodes: &BTreeMap<NodeId, No
             line.set_state(NodeState::Applied);
         }
     }
-    receipt.complete = receipt.nodes.iter().all(|line| line.state() == NodeState::Applied);
+    let is_applied = |line: &admin::NodeReceipt| line.state() == NodeState::Applied;
+    receipt.complete = !receipt.nodes.is_empty() && receipt.nodes.iter().all(is_applied);
+}
+
+/// Why nobody waits any longer for a node; none if it is waited for.
+pub(super) fn given_up(
+    node: Option<&Node>,
+    windows: Windows,
+    heads: &Heads,
+    now: Instant,
+) -> Option<NodeState> {
+    match node.map(|node| node.state(heads, windows, now)) {
+        Some(State::Live) => None,
+        Some(State::Unconfirmed) => Some(NodeState::Unconfirmed),
+        Some(State::Fenced) => Some(NodeState::Fenced),
+        Some(State::Lost) | None => Some(NodeState::Lost),
+    }
 }
 
 /// A receipt as it travels.
-pub(super) fn wire(
-    open: &Open,
-    nodes: &BTreeMap<NodeId, Node>,
-    windows: Windows,
-    head: Position,
-    now: Instant,
-) -> admin::Receipt {
+pub(super) fn wire(open: &Open) -> admin::Receipt {
     let line = |(name, line): (&NodeId, &Line)| {
-        let node = nodes.get(name);
-        let state = match (line.applied_after, node.map(|node| node.state(head, windows, now))) {
-            (Some(_), _) => NodeState::Applied,
-            (None, Some(State::Live)) if open.settled.is_none() => NodeState::Pending,
-            // It is heard again, but nobody waited for it.
-            (None, Some(State::Live)) if node.is_some_and(|node| node.who.strict) => {
-                NodeState::Fenced
-            }
-            (None, Some(State::Live | State::Unconfirmed)) => NodeState::Unconfirmed,
-            (None, Some(State::Fenced)) => NodeState::Fenced,
-            (None, Some(State::Lost) | None) => NodeState::Lost,
-        };
         let after = line.applied_after.unwrap_or_default().as_micros();
         admin::NodeReceipt {
             node: name.to_string(),
-            region: node.map(|node| node.who.region.to_string()).unwrap_or_default(),
-            state: state.into(),
+            region: line.region.to_string(),
+            state: line.state().into(),
             applied_after_us: u64::try_from(after).unwrap_or(u64::MAX),
             outcome: (line.told > 0).then_some(line.outcome),
         }
     };
     let lines: Vec<_> = open.lines.iter().map(line).collect();
+    let is_applied = |line: &admin::NodeReceipt| line.state() == NodeState::Applied;
     admin::Receipt {
         change: Some(open.change.to_wire()),
         settled: open.settled.is_some(),
-        complete: lines.iter().all(|line| line.state() == NodeState::Applied),
+        // That nobody is known to have applied it proves nothing.
+        complete: !lines.is_empty() && lines.iter().all(is_applied),
         nodes: lines,
     }
 }

@@ -11,7 +11,7 @@ use wcdn_proto::pb::{
         BarrierRequest, BlockRequest, GetStatusRequest, PurgeRequest, TailEventsRequest,
         WatchReceiptRequest,
     },
-    edge::v1::{GetSnapshotRequest, ReplayRequest},
+    edge::v1::{GetSnapshotRequest, Register, ReplayRequest, SessionRequest},
 };
 
 use crate::stage::{Stage, all, blob, next, reason, register};
@@ -115,6 +115,30 @@ async fn a_message_that_is_too_large_is_refused_before_it_is_read() {
     let refused = stage.admin.purge(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
     assert!(stage.admin.get_status(stage.keyed(GetStatusRequest {})).await.is_ok());
+}
+
+#[tokio::test]
+async fn strangers_are_refused_before_their_message_is_read() {
+    let mut stage = Stage::begin().await;
+    // Too large to be decoded: that it is not even looked at shows in the answer.
+    let large = || PurgeRequest { ids: vec!["x".repeat(1_000); 9_000], ..Default::default() };
+    let refused = stage.admin.purge(Request::new(large())).await.unwrap_err();
+    assert_eq!(reason(&refused), "API_KEY_MISSING");
+    let mut unknown = Request::new(large());
+    unknown.metadata_mut().insert("x-api-key", "wcdn-some-other-key".parse().unwrap());
+    assert_eq!(reason(&stage.admin.purge(unknown).await.unwrap_err()), "API_KEY_UNKNOWN");
+    let silent = tokio_stream::pending::<SessionRequest>();
+    let refused = stage.edge.session(Request::new(silent)).await.unwrap_err();
+    assert_eq!(reason(&refused), "EDGE_UNKNOWN");
+}
+
+#[tokio::test]
+async fn a_message_of_an_edge_has_a_megabyte_at_most() {
+    let mut stage = Stage::begin().await;
+    let large = Register { proof: vec![0; 1 << 20].into(), ..register("a", None) };
+    let Err(refused) = stage.register(large).await else { panic!("accepted") };
+    assert!(!refused.message().is_empty(), "{refused:?}");
+    assert_eq!(reason(&refused), "INVALID_REQUEST");
 }
 
 #[tokio::test]

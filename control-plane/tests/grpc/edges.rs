@@ -6,8 +6,8 @@ use wcdn_proto::pb::{
         BarrierRequest, ExplainRequest, GetOriginsRequest, ListNodesRequest, SetOriginsRequest,
     },
     edge::v1::{
-        Answer, Holding, Origin, OriginPool, Register, SessionRequest, session_request::Kind as Up,
-        session_response::Kind as Down,
+        Answer, Holding, Origin, OriginPool, Outcome, Register, SessionRequest,
+        session_request::Kind as Up, session_response::Kind as Down,
     },
 };
 
@@ -95,4 +95,16 @@ async fn a_session_begins_with_who_it_is() {
     let request = stage.as_edge(tokio_stream::once(first));
     let refused = stage.edge.session(request).await.unwrap_err();
     assert!(refused.message().contains("register"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_report_of_too_much_or_a_lease_without_end_is_refused() {
+    let mut stage = Stage::begin().await;
+    let mut edge = stage.edge_named("a", None).await;
+    edge.report(&None, vec![Outcome::default(); 4_097]).await;
+    let refused = edge.next().await.unwrap_err();
+    assert!(refused.message().contains("report.outcomes has 4097 entries"), "{refused:?}");
+    let endless = Register { lease_ms: u64::MAX, ..register("b", None) };
+    let Err(refused) = stage.register(endless).await else { panic!("accepted") };
+    assert!(refused.message().contains("register.lease_ms"), "{refused:?}");
 }

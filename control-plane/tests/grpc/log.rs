@@ -1,8 +1,9 @@
 //! The log, as it can be read, and what happens when it is another one.
 
+use bytes::Bytes;
 use tonic::Code;
 use wcdn_control_plane::commands;
-use wcdn_gossip::frame::{Frame, IssuerKeys};
+use wcdn_gossip::frame::{Frame, IssuerKeys, SigningKey};
 use wcdn_proto::{
     BlobId, ContentId, Events, REMOVAL_SLOTS,
     pb::{
@@ -10,24 +11,28 @@ use wcdn_proto::{
             BarrierRequest, BlockRequest, GetStatusRequest, ListBlocksRequest, PurgeRequest,
             TailEventsRequest, UnblockRequest,
         },
-        edge::v1::{GetSnapshotRequest, ReplayRequest, get_snapshot_response::Part},
+        edge::v1::{GetSnapshotRequest, Register, ReplayRequest, get_snapshot_response::Part},
         event::v1::{Position, event::Change},
     },
     removal_slot,
 };
 
-use crate::stage::{Stage, all, blob, next, reason};
+use crate::stage::{Stage, all, blob, next, reason, register};
 
 async fn barrier(stage: &mut Stage) -> Position {
     let answer = stage.admin.barrier(stage.keyed(BarrierRequest {})).await.unwrap();
     answer.into_inner().change.unwrap().last.unwrap()
 }
 
-async fn replay(stage: &mut Stage, after: Position) -> Vec<Events> {
+async fn encoded(stage: &mut Stage, after: Position) -> Vec<Bytes> {
     let request = stage.as_edge(ReplayRequest { after: Some(after) });
     let parts = all(stage.edge.replay(request).await.unwrap().into_inner()).await.unwrap();
+    parts.into_iter().flat_map(|part| part.frames).collect()
+}
+
+async fn replay(stage: &mut Stage, after: Position) -> Vec<Events> {
     let keys = IssuerKeys::new(vec![stage.plane.issuer_key()]);
-    let frames = parts.into_iter().flat_map(|part| part.frames);
+    let frames = encoded(stage, after).await.into_iter();
     frames.map(|frame| Frame::open(frame, &keys).unwrap().events().clone()).collect()
 }
 
@@ -207,14 +212,15 @@ async fn a_restored_copy_begins_a_new_log() {
     assert_eq!(after.seq, 1);
 }
 
-#[tokio::test]
-async fn an_older_file_that_was_put_back_by_hand_is_noticed_and_a_new_log_begins() {
+/// A control plane on an older copy of its store, the last event of the newer one, and its frame.
+async fn put_back() -> (Stage, Position, Bytes) {
     let mut stage = Stage::begin().await;
     let copy = stage.folder.path().join("copy.db");
-    barrier(&mut stage).await;
+    let kept = barrier(&mut stage).await;
     commands::backup(&stage.config.store.path, &copy).await.unwrap();
     let applied = barrier(&mut stage).await;
-    let mut stage = stage
+    let newest = encoded(&mut stage, kept).await.remove(0);
+    let stage = stage
         .restart(|store| {
             for suffix in ["-wal", "-shm"] {
                 drop(std::fs::remove_file(format!("{}{suffix}", store.display())));
@@ -222,24 +228,50 @@ async fn an_older_file_that_was_put_back_by_hand_is_noticed_and_a_new_log_begins
             std::fs::copy(&copy, store).unwrap();
         })
         .await;
+    (stage, applied, newest)
+}
+
+#[tokio::test]
+async fn an_older_file_that_was_put_back_by_hand_is_noticed_and_a_new_log_begins() {
+    let (mut stage, applied, proof) = put_back().await;
     let mut early = stage.edge_named("early", Some(Position { seq: 1, ..applied })).await;
     assert_eq!(epoch(&mut stage).await, applied.epoch, "nothing is known yet");
-    let edge = stage.edge_named("late", Some(applied)).await;
+    // It has not applied what it holds, which proves as much.
+    let late = Position { seq: 1, ..applied };
+    let late = Register { proof, ..register("late", Some(late)) };
+    let edge = stage.register(late).await.unwrap();
     assert!(edge.welcome.head.unwrap().epoch > applied.epoch);
-    let ended = early.next().await.unwrap_err();
+    let ended = loop {
+        // It may be told the new head before.
+        if let Err(ended) = early.next().await {
+            break ended;
+        }
+    };
     assert_eq!(reason(&ended), "EPOCH_RAISED");
     let next = barrier(&mut stage).await;
     assert_eq!((next.epoch, next.seq), (epoch(&mut stage).await, 1));
 }
 
 #[tokio::test]
-async fn an_edge_from_the_far_future_changes_nothing() {
-    let mut stage = Stage::begin().await;
-    let before = epoch(&mut stage).await;
-    let future = Position { epoch: u64::MAX / 4, seq: 1 };
-    let Err(refused) = stage.register(crate::stage::register("a", Some(future))).await else {
-        panic!("accepted")
-    };
-    assert_eq!(refused.code(), Code::InvalidArgument);
-    assert_eq!(epoch(&mut stage).await, before);
+async fn an_edge_that_only_claims_to_be_ahead_changes_nothing_and_is_refused() {
+    let (mut stage, applied, proof) = put_back().await;
+    let forged = Frame::pack(
+        &SigningKey::from_seed(&[7; 32]),
+        wcdn_proto::Position { epoch: applied.epoch, seq: 9 },
+        0,
+        vec![wcdn_proto::Change::Barrier],
+    );
+    let mut damaged = proof.to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    let old = encoded(&mut stage, Position { seq: 0, ..applied }).await.remove(0);
+    for proof in [Bytes::new(), forged[0].encoded().clone(), damaged.into(), old] {
+        let claim = Register { proof, ..register("thief", Some(applied)) };
+        let Err(refused) = stage.register(claim).await else { panic!("accepted") };
+        let expected = (Code::FailedPrecondition, "POSITION_UNPROVEN".to_owned());
+        assert_eq!((refused.code(), reason(&refused)), expected);
+    }
+    let mut quiet = stage.edge_named("quiet", None).await;
+    quiet.report(&Some(Position { epoch: u64::MAX, seq: 1 }), vec![]).await;
+    assert_eq!(reason(&quiet.next().await.unwrap_err()), "POSITION_UNPROVEN");
+    assert_eq!(epoch(&mut stage).await, applied.epoch);
 }

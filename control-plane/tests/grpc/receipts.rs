@@ -1,5 +1,6 @@
 //! Receipts: who has applied a change, told as it becomes known.
 
+use sqlx::Connection as _;
 use tokio::time::timeout;
 use tonic::Code;
 use wcdn_proto::pb::{
@@ -89,7 +90,8 @@ async fn an_edge_that_is_silent_is_named_and_one_that_is_gone_is_lost() {
     eventually_lost(&mut stage, "dead").await;
     let next_change = purge(&mut stage, 2).await;
     let nodes = receipt(&mut stage, &next_change).await.nodes;
-    assert!(nodes.iter().all(|node| node.node != "dead"), "nobody waits for the dead: {nodes:?}");
+    let dead = nodes.iter().find(|node| node.node == "dead").expect("it is named");
+    assert_eq!(dead.state(), NodeState::Lost, "and nobody waits for it");
 }
 
 /// Until the list of nodes says so; it is asked again as fast as it answers.
@@ -126,6 +128,36 @@ async fn a_receipt_outlives_the_process_that_wrote_it() {
     let request = stage.keyed(watch(&open));
     let told = all(stage.admin.watch_receipt(request).await.unwrap().into_inner()).await.unwrap();
     assert!(told.last().unwrap().receipt.as_ref().unwrap().complete);
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_no_longer_in_memory_is_watched_until_it_is_settled() {
+    let mut stage = Stage::with(|config| {
+        config.receipts.lease = "60s".parse().unwrap();
+        config.receipts.lost_after = "60s".parse().unwrap();
+    })
+    .await;
+    let _edge = stage.edge_named("a", None).await;
+    let change = purge(&mut stage, 1).await;
+    let (folder, config, key) = stage.stop().await;
+    // Too old to be waited for when the process starts again.
+    let url = format!("sqlite://{}", config.store.path.display());
+    let mut store = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("UPDATE changes SET committed_at_ms = committed_at_ms - 1200000")
+        .execute(&mut store)
+        .await
+        .unwrap();
+    store.close().await.unwrap();
+    let mut stage = Stage::resume(folder, config, key).await;
+    let request = stage.keyed(watch(&change));
+    let mut stream = stage.admin.watch_receipt(request).await.unwrap().into_inner();
+    let first = next(&mut stream).await.unwrap().receipt.unwrap();
+    assert!(!first.settled, "{first:?}");
+    let edge = stage.edge_named("a", None).await;
+    edge.report(&change.last, vec![]).await;
+    let last = all(stream).await.unwrap().pop().unwrap().receipt.unwrap();
+    assert!(last.settled && last.complete, "{last:?}");
+    assert_eq!(last.nodes[0].applied_after_us, 0, "nobody knows when");
 }
 
 #[tokio::test]

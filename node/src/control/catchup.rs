@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use wcdn_gossip::seam::{Catchup, CatchupError, CaughtUp};
 use wcdn_proto::{
-    ContentId, Position, REMOVAL_SLOTS,
+    ContentId, MAX_BLOCKS, Position, REMOVAL_SLOTS,
     pb::edge::v1::{
         GetSnapshotRequest, GetSnapshotResponse, ReplayRequest, SnapshotHead,
         get_snapshot_response::Part,
@@ -49,9 +49,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of frames that are taken at once; the rest is asked for again.
 const MAX_FRAMES: usize = 4 << 20;
-
-/// Blocks of one snapshot.
-const MAX_BLOCKS: usize = 1 << 20;
 
 impl ControlCatchup {
     /// Applies snapshots by `applier`, over the session's connection.
