@@ -123,8 +123,16 @@ impl EdgeBrain {
         [ack, digest, poll, want, catch_up].into_iter().flatten().min()
     }
 
-    /// Takes note of `input` at `now`, and says what to do.
+    /// Takes note of `input` at `now`, runs the timers, and says what to do.
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Action> {
+        let mut actions = self.take_in(input, now);
+        self.run_timers(now, &mut actions);
+        actions
+    }
+
+    /// The same without the timers: whoever has more to tell does so before them, and last a
+    /// [`Input::Tick`], lest something is asked for that is waiting to be read.
+    pub fn take_in(&mut self, input: Input, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
             Input::Received { from, message } => self.receive(from, message, now, &mut actions),
@@ -138,7 +146,6 @@ impl EdgeBrain {
         if let Some(confirmed) = self.leases.confirmed() {
             self.catching.saw(confirmed);
         }
-        self.run_timers(now, &mut actions);
         actions
     }
 

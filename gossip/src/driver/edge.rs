@@ -229,16 +229,20 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                         }
                     }
                 }
-                // Last, as every input runs the timers too: a deadline that has passed must not
-                // keep others from their turn.
-                () = until(self.brain.deadline()) => self.take(Input::Tick).await,
+                // Last: a deadline that has passed must not keep others from their turn.
+                () = until(self.brain.deadline()) => {}
             }
+            self.take(Input::Tick).await;
         }
     }
 
     /// Does what the brain says, in its order, and only then tells what has become true.
+    ///
+    /// Timers run with [`Input::Tick`] only, so once after a batch.
     async fn take(&mut self, input: Input) {
-        for action in self.brain.handle(input, clock::now()) {
+        let (is_tick, now) = (matches!(input, Input::Tick), clock::now());
+        let brain = &mut self.brain;
+        for action in if is_tick { brain.handle(input, now) } else { brain.take_in(input, now) } {
             match action {
                 Action::Send { to, message } => self.wiring.send(to, &message).await,
                 Action::Apply(frame) => self.sink.apply(frame.events()).await,
