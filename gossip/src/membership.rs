@@ -241,14 +241,18 @@ impl Membership {
     }
 }
 
-/// Each node once, under the newest generation of which enough is known.
+/// Each node once, under the newest generation of which enough is known, and of those that live if any
+/// does: what is told of a newer one that nobody hears may be made up.
 fn members(chitchat: &Chitchat) -> Vec<Member> {
     let live: HashSet<_> = chitchat.live_nodes().collect();
     let mut newest = BTreeMap::new();
     // Ordered by name, then by generation: a later one takes the place.
     for (id, state) in chitchat.node_states() {
         if let Some(member) = facts::read(id, state, live.contains(id)) {
-            newest.insert(member.node.clone(), member);
+            let known = newest.get(&member.node);
+            if member.is_live || known.is_none_or(|known: &Member| !known.is_live) {
+                newest.insert(member.node.clone(), member);
+            }
         }
     }
     newest.into_values().collect()
