@@ -17,7 +17,7 @@ use wcdn_proto::Position;
 
 use super::{
     PlaneSettings, clock,
-    wiring::{BATCH, Wiring, until},
+    wiring::{BATCH, Up, Wiring, until},
 };
 use crate::{
     edge_brain::{Action, EdgeBrain, EdgeCounts, EdgeSettings, EdgeTiming, Input},
@@ -195,6 +195,7 @@ impl EdgePlaneSettings {
 
 impl<S: Sink, C: Catchup> Driver<S, C> {
     async fn run(mut self) {
+        let _up = Up::new(self.wiring.metrics.clone(), self.shutdown.clone());
         let mut batch = Vec::with_capacity(BATCH);
         let shutdown = self.shutdown.clone();
         loop {
@@ -220,7 +221,7 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                 }
                 received = events.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
-                        error!("event plane ended with its socket");
+                        // The socket is gone.
                         return;
                     }
                     for datagram in batch.drain(..) {

@@ -16,7 +16,7 @@ use wcdn_proto::Position;
 
 use super::{
     PlaneSettings, clock,
-    wiring::{BATCH, Wiring, until},
+    wiring::{BATCH, Up, Wiring, until},
 };
 use crate::{
     frame::{Frame, IssuerKeys, SigningKey},
@@ -216,6 +216,7 @@ impl IssuerPlane {
 
 impl<H: Head> Driver<H> {
     async fn run(mut self) {
+        let _up = Up::new(self.wiring.metrics.clone(), self.shutdown.clone());
         let (mut datagrams, mut reports) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let shutdown = self.shutdown.clone();
         loop {
@@ -237,7 +238,7 @@ impl<H: Head> Driver<H> {
                 }
                 received = events.recv_many(&mut datagrams, ACKS) => {
                     if received == 0 {
-                        error!("event plane ended with its socket");
+                        // The socket is gone.
                         return;
                     }
                     self.hear(&mut datagrams).await;
