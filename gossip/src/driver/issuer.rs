@@ -235,6 +235,7 @@ impl<H: Head> Driver<H> {
                     for heard in reports.drain(..) {
                         self.take(Input::Heard(heard)).await;
                     }
+                    self.hear_waiting(&mut datagrams).await;
                 }
                 received = events.recv_many(&mut datagrams, ACKS) => {
                     if received == 0 {
