@@ -28,6 +28,18 @@ impl Bucket {
         has
     }
 
+    /// How many are there.
+    pub(crate) fn available(&mut self, now: Time) -> usize {
+        self.refill(now);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a burst at most"
+        )]
+        let whole = self.tokens as usize;
+        whole
+    }
+
     /// When `count` will be there, if nobody takes any before.
     pub(crate) fn ready(&self, count: u32) -> Time {
         let lacking = (f64::from(count) - self.tokens).max(0.0);

@@ -15,13 +15,14 @@ use crate::{
     bucket::Bucket,
     frame::Frame,
     member::{Member, Role},
-    message::{Applied, Lease, MAX_TOLD, Message, Standing},
+    message::{Applied, Lease, MAX_TOLD, Message},
     ranges::SeqRange,
     ring::Ring,
     seam::CaughtUp,
     time::Time,
 };
 
+mod asking;
 mod catching;
 mod leases;
 mod progress;
@@ -40,7 +41,8 @@ pub struct EdgeBrain {
     leases: Leases,
     catching: Catching,
     peers: Vec<Member>,
-    issuers: Vec<SocketAddr>,
+    /// Where issuers are, and whether they are alive.
+    issuers: Vec<(SocketAddr, bool)>,
     /// Which issuer is polled or asked next.
     turn: usize,
     next_digest: Time,
@@ -53,6 +55,8 @@ pub struct EdgeBrain {
     /// The encoded frame of the highest position that was opened.
     newest: Option<(Position, Bytes)>,
     answers: Bucket,
+    /// The same for addresses that no member told of, which may be forged.
+    strangers: Bucket,
     counts: EdgeCounts,
 }
 
@@ -78,6 +82,7 @@ impl EdgeBrain {
             newest: None,
             // 2 MB/s of repairs for others, and a burst of 32 full answers.
             answers: Bucket::new(2_000, 256),
+            strangers: Bucket::new(100, 64),
             counts: EdgeCounts::default(),
             settings,
             rng,
@@ -123,8 +128,16 @@ impl EdgeBrain {
         [ack, digest, poll, want, catch_up].into_iter().flatten().min()
     }
 
-    /// Takes note of `input` at `now`, and says what to do.
+    /// Takes note of `input` at `now`, runs the timers, and says what to do.
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Action> {
+        let mut actions = self.take_in(input, now);
+        self.run_timers(now, &mut actions);
+        actions
+    }
+
+    /// The same without the timers: whoever has more to tell does so before them, and last a
+    /// [`Input::Tick`], lest something is asked for that is waiting to be read.
+    pub fn take_in(&mut self, input: Input, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
             Input::Received { from, message } => self.receive(from, message, now, &mut actions),
@@ -138,7 +151,6 @@ impl EdgeBrain {
         if let Some(confirmed) = self.leases.confirmed() {
             self.catching.saw(confirmed);
         }
-        self.run_timers(now, &mut actions);
         actions
     }
 
@@ -146,7 +158,7 @@ impl EdgeBrain {
         self.peers = members;
         self.peers.retain(|member| member.node != self.settings.node);
         let issuers = self.peers.iter().filter(|member| member.role == Role::Issuer);
-        self.issuers = issuers.map(|member| member.address).collect();
+        self.issuers = issuers.map(|member| (member.address, member.is_live)).collect();
         self.stranger = None;
     }
 
@@ -215,6 +227,9 @@ impl EdgeBrain {
 
     fn remind(&mut self, from: SocketAddr, head: Position, now: Time, out: &mut Vec<Action>) {
         self.progress.hint(head);
+        if !self.may_answer(from, now) {
+            return;
+        }
         self.note_stranger(from);
         self.is_ack_due = true;
         if self.progress.has_hole() && head.epoch == self.progress.epoch() {
@@ -239,7 +254,7 @@ impl EdgeBrain {
         let missing: Vec<SeqRange> =
             theirs.ranges().missing(ours.highest()).take(MAX_TOLD).collect();
         // A peer of a lower epoch is told of ours, one of a higher one is not asked: the log is.
-        if (is_ahead || theirs.upto.epoch < epoch) && !is_answer {
+        if (is_ahead || theirs.upto.epoch < epoch) && !is_answer && self.may_answer(from, now) {
             let message = Message::Digest { applied: self.progress.held(), is_answer: true };
             out.push(Action::Send { to: from, message });
         }
@@ -257,7 +272,7 @@ impl EdgeBrain {
         out: &mut Vec<Action>,
     ) {
         for message in self.ring.answer(epoch, missing) {
-            if !self.answers.take(1, now) {
+            if !self.answers.take(1, now) || !self.may_answer(to, now) {
                 break;
             }
             self.counts.repairs += 1;
@@ -302,94 +317,10 @@ impl EdgeBrain {
         }
     }
 
-    fn run_timers(&mut self, now: Time, out: &mut Vec<Action>) {
-        if self.is_ack_due && self.next_ack <= now {
-            self.ack(now, out);
-        }
-        if self.next_digest <= now {
-            self.next_digest = now + self.settings.timing.digest_interval;
-            self.gossip(out);
-        }
-        if self.want_due().is_some_and(|at| at <= now) {
-            let to = self.next_issuer();
-            self.want(to, now, out);
-        }
-        if self.next_poll <= now && !self.issuers.is_empty() {
-            self.poll(now, out);
-        }
-        let due = self.catching.due(&self.progress, &self.settings.timing);
-        if due.is_some_and(|at| at <= now) {
-            self.catching.begin(&self.progress, now);
-            self.counts.catch_ups += 1;
-            out.push(Action::CatchUp { after: self.progress.applied() });
-        }
-    }
-
-    fn ack(&mut self, now: Time, out: &mut Vec<Action>) {
-        self.is_ack_due = false;
-        self.next_ack = now + self.settings.timing.ack_interval;
-        let message = Message::Ack(self.standing());
-        let targets = self.issuers.iter().copied().chain(self.stranger.take());
-        out.extend(targets.map(|to| Action::Send { to, message: message.clone() }));
-    }
-
-    /// To a live neighbour nine times of ten, else to anyone elsewhere, who may be thought dead: that
-    /// mends what a partition left, and finds whoever is back.
-    fn gossip(&mut self, out: &mut Vec<Action>) {
-        let is_near = self.rng.random_bool(0.9);
-        let region = &self.settings.region;
-        let suits = |peer: &&Member| match is_near {
-            true => peer.region == *region && peer.is_live,
-            false => peer.region != *region,
-        };
-        let mut suited: Vec<&Member> = self.peers.iter().filter(suits).collect();
-        if suited.is_empty() {
-            suited = self.peers.iter().collect();
-        }
-        if suited.is_empty() {
-            return;
-        }
-        let to = suited[self.rng.random_range(0..suited.len())].address;
-        let message = Message::Digest { applied: self.progress.held(), is_answer: false };
-        out.push(Action::Send { to, message });
-    }
-
-    fn want_due(&self) -> Option<Time> {
-        let since = self.catching.hole_since().filter(|_| !self.issuers.is_empty())?;
-        Some((since + self.settings.timing.want_patience).max(self.next_want))
-    }
-
-    fn want(&mut self, to: SocketAddr, now: Time, out: &mut Vec<Action>) {
-        self.next_want = now + self.settings.timing.want_interval;
-        let missing = self.progress.ranges().missing(self.progress.target());
-        let missing: Vec<SeqRange> = missing.take(MAX_TOLD).collect();
-        let message = Message::Want { epoch: self.progress.epoch(), missing };
-        out.push(Action::Send { to, message });
-    }
-
-    fn poll(&mut self, now: Time, out: &mut Vec<Action>) {
-        let nonce = self.rng.random();
-        let to = self.next_issuer();
-        self.leases.poll(nonce, now);
-        self.next_poll = now + self.settings.timing.poll_patience;
-        let message = Message::Poll { nonce, standing: self.standing() };
-        out.push(Action::Send { to, message });
-    }
-
-    fn next_issuer(&mut self) -> SocketAddr {
-        self.turn = (self.turn + 1) % self.issuers.len();
-        self.issuers[self.turn]
-    }
-
-    fn standing(&self) -> Standing {
-        Standing {
-            node: self.settings.node.clone(),
-            incarnation: self.settings.incarnation,
-            region: self.settings.region.clone(),
-            is_strict: self.settings.is_strict,
-            lease: self.settings.lease,
-            applied: self.progress.reported(),
-        }
+    /// Whether something is sent to an address, which may be forged: all that are no member's share
+    /// little.
+    fn may_answer(&mut self, to: SocketAddr, now: Time) -> bool {
+        self.peers.iter().any(|peer| peer.address == to) || self.strangers.take(1, now)
     }
 }
 

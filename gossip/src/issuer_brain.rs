@@ -5,36 +5,33 @@
 //! other: each sends what it commits, and all hear every ack.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashSet, VecDeque},
     net::SocketAddr,
 };
 
 use bytes::Bytes;
-use wcdn_proto::{NodeId, Position, Region};
+use wcdn_proto::{NodeId, Position};
 
 use crate::{
     frame::Frame,
-    member::{Member, Role},
-    message::{Applied, Lease, Message, Standing},
+    message::{Applied, Lease, Message},
     ranges::SeqRange,
     receipts::{Commits, Confirmation, NodeProgress},
     ring::Ring,
     time::Time,
 };
 
+mod knowing;
 mod node;
 mod outbox;
 mod sending;
+mod trip;
 mod words;
 
 pub use self::words::{
     Action, Heard, Input, IssuerCounts, IssuerSettings, IssuerTiming, NodeState, NodeStatus,
 };
-use self::{
-    node::Node,
-    outbox::Outbox,
-    sending::{LOOK_INTERVAL, Paces},
-};
+use self::{node::Node, outbox::Outbox, sending::Paces};
 
 /// The most nodes that are known: 32 kB each at most. One more is not heard.
 const MAX_NODES: usize = 10_000;
@@ -48,6 +45,8 @@ pub struct IssuerBrain {
     settings: IssuerSettings,
     nodes: BTreeMap<NodeId, Node>,
     issuers: Vec<SocketAddr>,
+    /// Of all members.
+    addresses: HashSet<SocketAddr>,
     ring: Ring,
     outbox: Outbox,
     commits: Commits,
@@ -67,6 +66,7 @@ impl IssuerBrain {
         Self {
             nodes: BTreeMap::new(),
             issuers: Vec::new(),
+            addresses: HashSet::new(),
             ring: Ring::new(settings.ring),
             outbox: Outbox::default(),
             commits: Commits::default(),
@@ -102,8 +102,20 @@ impl IssuerBrain {
         [send, copy, self.next_look].into_iter().flatten().min()
     }
 
-    /// Takes note of `input` at `now`, and says what to do.
+    /// Takes note of `input` at `now`, runs the timers, and says what to do.
     pub fn handle(&mut self, input: Input, now: Time) -> Vec<Action> {
+        let mut actions = self.take_in(input, now);
+        self.send_fresh(now, &mut actions);
+        self.send_copies(now, &mut actions);
+        if self.next_look.is_some_and(|at| at <= now) {
+            self.look(now, &mut actions);
+        }
+        actions
+    }
+
+    /// The same without the timers: whoever has more to tell does so before them, and last a
+    /// [`Input::Tick`], lest something is sent again whose ack is waiting to be read.
+    pub fn take_in(&mut self, input: Input, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         match input {
             Input::Publish(frames) => frames.iter().for_each(|frame| self.publish(frame, now)),
@@ -112,11 +124,6 @@ impl IssuerBrain {
             Input::HeadRead { to, nonce, head } => self.lease(to, nonce, head, now, &mut actions),
             Input::Heard(heard) => self.hear(heard, now),
             Input::Tick => {}
-        }
-        self.send_fresh(now, &mut actions);
-        self.send_copies(now, &mut actions);
-        if self.next_look.is_some_and(|at| at <= now) {
-            self.look(now, &mut actions);
         }
         actions
     }
@@ -189,10 +196,13 @@ impl IssuerBrain {
 
     fn receive(&mut self, from: SocketAddr, message: Message, now: Time, out: &mut Vec<Action>) {
         match message {
-            Message::Ack(standing) => self.note(standing, Some(from), now),
+            Message::Ack(standing) => self.listen(standing, from, now),
             Message::Poll { nonce, standing } => {
-                self.note(standing, Some(from), now);
-                out.push(Action::ReadHead { to: from, nonce });
+                let name = standing.node.clone();
+                self.listen(standing, from, now);
+                if self.may_poll(&name, from, now) {
+                    out.push(Action::ReadHead { to: from, nonce });
+                }
             }
             Message::Digest { applied, .. } => self.compare(from, &applied, now, out),
             Message::Want { epoch, missing } => self.answer(from, epoch, missing, now, out),
@@ -201,83 +211,12 @@ impl IssuerBrain {
         }
     }
 
-    fn hear(&mut self, heard: Heard, now: Time) {
-        let Heard { node, incarnation, region, is_strict, applied } = heard;
-        let applied = Applied::upto(applied);
-        let lease = self.nodes.get(&node).map_or(Time::ZERO, |known| known.lease);
-        let standing = Standing { node, incarnation, region, is_strict, lease, applied };
-        self.note(standing, None, now);
-    }
-
-    fn note(&mut self, standing: Standing, from: Option<SocketAddr>, now: Time) {
-        let Standing { node: name, incarnation, region, is_strict, lease, applied } = standing;
-        if !self.admit(&name, &region, now) {
-            return;
-        }
-        let node = self.nodes.get_mut(&name).expect("it was admitted");
-        let before = (node.steps.upto(), node.is_strict);
-        let (is_current, is_new) = node.meet(incarnation);
-        if !is_current {
-            return;
-        }
-        (node.region, node.is_strict, node.lease) = (region, is_strict, lease);
-        node.heard = Some(now);
-        node.sender = from.or(node.sender);
-        node.confirm(&applied, &self.outbox, now);
-        node.settle(self.commits.head(), now);
-        if before != (node.steps.upto(), node.is_strict) {
-            self.revision += 1;
-        }
-        if is_new {
-            self.look_at(now + LOOK_INTERVAL);
-        }
-    }
-
-    /// Whether a node is known from now on.
-    fn admit(&mut self, name: &NodeId, region: &Region, now: Time) -> bool {
-        if self.nodes.contains_key(name) {
-            return true;
-        }
-        if self.nodes.len() >= MAX_NODES {
-            self.forget(now);
-        }
-        if self.nodes.len() >= MAX_NODES {
-            return false;
-        }
-        self.nodes.insert(name.clone(), Node::new(region.clone(), &self.outbox));
-        self.revision += 1;
-        true
-    }
-
-    fn forget(&mut self, now: Time) {
-        self.nodes.retain(|_, node| {
-            let silent = now.saturating_sub(node.heard.unwrap_or_default());
-            node.member.is_some() || silent < FORGET_AFTER
-        });
-    }
-
-    fn meet(&mut self, members: Vec<Member>, now: Time) {
-        self.nodes.values_mut().for_each(|node| node.member = None);
-        self.issuers.clear();
-        for Member { node: name, region, address, role, is_live } in members {
-            if name == self.settings.node {
-                continue;
-            }
-            if role == Role::Issuer {
-                self.issuers.push(address);
-            } else if self.admit(&name, &region, now) {
-                let node = self.nodes.get_mut(&name).expect("it was admitted");
-                (node.member, node.region) = (Some((address, is_live)), region);
-            }
-        }
-        self.forget(now);
-        self.revision += 1;
-        self.look_at(now);
-    }
-
     fn compare(&mut self, from: SocketAddr, theirs: &Applied, now: Time, out: &mut Vec<Action>) {
         let highest = self.ring.highest();
         if theirs.upto.epoch < highest.epoch {
+            if !self.may_answer(from, now) {
+                return;
+            }
             out.push(Action::Send { to: from, message: Message::Head(self.commits.head()) });
         } else {
             let missing = theirs.ranges().missing(highest.seq).collect();
@@ -294,7 +233,7 @@ impl IssuerBrain {
         out: &mut Vec<Action>,
     ) {
         for message in self.ring.answer(epoch, missing) {
-            if !self.paces.answers.take(1, now) {
+            if !self.paces.answers.take(1, now) || !self.may_answer(to, now) {
                 break;
             }
             self.counts.repairs += 1;

@@ -241,13 +241,20 @@ impl Membership {
     }
 }
 
-/// Each node once, under the newest generation of which enough is known.
+/// Everybody of whom enough is known.
 fn members(chitchat: &Chitchat) -> Vec<Member> {
     let live: HashSet<_> = chitchat.live_nodes().collect();
-    let mut newest = BTreeMap::new();
-    // Ordered by name, then by generation: a later one takes the place.
-    for (id, state) in chitchat.node_states() {
-        if let Some(member) = facts::read(id, state, live.contains(id)) {
+    let states = chitchat.node_states().iter();
+    newest(states.filter_map(|(id, state)| facts::read(id, state, live.contains(id))))
+}
+
+/// Each node once, under the newest generation, and of those that live if any does: what is told of a
+/// newer one that nobody hears may be made up. They are given by name, then by generation.
+fn newest(generations: impl Iterator<Item = Member>) -> Vec<Member> {
+    let mut newest: BTreeMap<NodeId, Member> = BTreeMap::new();
+    for member in generations {
+        let is_live = |known: &Member| known.is_live;
+        if member.is_live || !newest.get(&member.node).is_some_and(is_live) {
             newest.insert(member.node.clone(), member);
         }
     }

@@ -263,6 +263,33 @@ impl Applied {
     }
 }
 
+/// Counts the datagrams that frames need, in the order in which [`pushes`] packs them.
+#[derive(Debug)]
+pub(crate) struct Packing {
+    /// Datagrams that may still be begun.
+    left: usize,
+    /// Bytes of the last one.
+    room: usize,
+}
+
+impl Packing {
+    /// Into at most this many datagrams.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { left: most, room: 0 }
+    }
+
+    /// Whether one more frame of this length fits, which is then in it.
+    pub(crate) fn add(&mut self, length: usize) -> bool {
+        let cost = length + FRAME_COST;
+        if cost > self.room {
+            let Some(left) = self.left.checked_sub(1) else { return false };
+            (self.left, self.room) = (left, MAX_MESSAGE - PUSH_COST);
+        }
+        self.room = self.room.saturating_sub(cost);
+        true
+    }
+}
+
 /// Puts frames into as few messages as hold them in this order.
 pub fn pushes<'a>(frames: impl IntoIterator<Item = &'a Bytes>) -> Vec<Message> {
     let mut messages: Vec<Vec<Bytes>> = Vec::new();

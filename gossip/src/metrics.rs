@@ -18,6 +18,8 @@ pub(crate) struct GossipMetrics {
     pub(crate) rejected: Family<Rejected, Counter>,
     /// Datagrams that the kernel refused to send.
     pub(crate) unsent: Counter,
+    /// 1 while the plane runs, 0 once it ended.
+    pub(crate) plane_up: Gauge,
     /// Members heard from lately, this node included.
     pub(crate) members_live: Gauge,
     /// Members not yet forgotten, this node included.
@@ -162,6 +164,7 @@ impl GossipMetrics {
         let registry = registry.sub_registry_with_prefix("gossip");
         registry.register("datagrams", "Sealed datagrams", metrics.datagrams.clone());
         registry.register("bytes", "Bytes of sealed datagrams", metrics.bytes.clone());
+        registry.register("plane_up", "Whether the event plane runs", metrics.plane_up.clone());
         registry.register("rejected", "Datagrams dropped", metrics.rejected.clone());
         registry.register("unsent", "Datagrams that the kernel refused", metrics.unsent.clone());
         let (live, known) = (&metrics.members_live, &metrics.members_known);

@@ -30,7 +30,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use chitchat::{
-    ChitchatEnvelope,
+    ChitchatEnvelope, ChitchatMessage,
     transport::{RecvOutcome, SendOutcome, Socket, Transport, UdpSocket},
 };
 use tokio::time::Instant;
@@ -38,6 +38,7 @@ use tokio_util::{sync::DropGuard, task::TaskTracker};
 
 use self::{peers::Peers, pieces::Reassembly};
 use crate::{
+    bucket::Bucket,
     seal::{BootId, Rejection},
     socket::SealedSocket,
 };
@@ -59,6 +60,10 @@ pub(crate) struct SealedTransport {
 #[derive(Debug)]
 pub(crate) struct Deliverer {
     pieces: Reassembly,
+    /// Messages of peers that only came to us: chitchat's answer to one may be 64 kB long, and go to
+    /// an address that is forged. 50 a second let a whole cluster in that starts at once.
+    strangers: Bucket,
+    since: Instant,
     current: Arc<ArcSwapOption<Peers>>,
 }
 
@@ -79,7 +84,12 @@ impl SealedTransport {
 
     /// What arrives is given to this.
     pub(crate) fn deliverer(&self) -> Deliverer {
-        Deliverer { pieces: Reassembly::default(), current: self.current.clone() }
+        Deliverer {
+            pieces: Reassembly::default(),
+            strangers: Bucket::new(50, 128),
+            since: Instant::now(),
+            current: self.current.clone(),
+        }
     }
 }
 
@@ -108,8 +118,12 @@ impl Socket for Loopback {
         to: SocketAddr,
         envelope: ChitchatEnvelope,
     ) -> anyhow::Result<SendOutcome> {
-        let loopback = self.peers.of(to)?.loopback();
-        self.inner.send(loopback, envelope).await
+        // A reply goes wherever the question seemed to come from.
+        let peer = match envelope.message {
+            ChitchatMessage::Syn { .. } => self.peers.known(to)?,
+            _ => self.peers.heard(to)?,
+        };
+        self.inner.send(peer.loopback(), envelope).await
     }
 
     /// # Cancel safety
@@ -136,7 +150,10 @@ impl Deliverer {
     ) -> Result<(), Rejection> {
         let message = self.pieces.add(sender, piece, Instant::now())?;
         let (Some(message), Some(peers)) = (message, &*self.current.load()) else { return Ok(()) };
-        let peer = peers.of(from).map_err(|_| Rejection::Overflow)?;
+        let peer = peers.heard(from).map_err(|_| Rejection::Overflow)?;
+        if peer.is_stranger() && !self.strangers.take(1, self.since.elapsed()) {
+            return Err(Rejection::Overflow);
+        }
         peer.give(&message).map_err(|_| Rejection::Overflow)
     }
 }

@@ -118,7 +118,8 @@ impl Events {
     /// Reads the bytes of a `wcdn.event.v1.FrameBody`.
     ///
     /// # Errors
-    /// [`InvalidEvents`]; an event of an unknown kind is none.
+    /// [`InvalidEvents`]. An event that makes no sense is none of them: a newer control plane may mean
+    /// something by it, so it is [`Change::Unknown`], and the others in the frame hold.
     pub fn decode(bytes: &[u8]) -> Result<Self, InvalidEvents> {
         let body = event::FrameBody::decode(bytes)?;
         let (first_seq, count) = (body.first_seq, body.events.len());
@@ -131,7 +132,7 @@ impl Events {
         Ok(Self {
             first: Position { epoch: body.epoch, seq: first_seq },
             committed_at_ms: body.committed_at_ms,
-            changes: body.events.into_iter().map(Change::from_wire).collect::<Result<_, _>>()?,
+            changes: body.events.into_iter().map(Change::understood).collect(),
         })
     }
 }
@@ -159,6 +160,11 @@ impl Change {
             Self::Origins { .. } | Self::Barrier | Self::Unknown { is_ignorable: true }
         );
         event::Event { change, ignorable }
+    }
+
+    fn understood(wire: event::Event) -> Self {
+        let is_ignorable = wire.ignorable;
+        Self::from_wire(wire).unwrap_or(Self::Unknown { is_ignorable })
     }
 
     /// # Errors
@@ -253,6 +259,30 @@ mod tests {
             let wire = event::Event::decode(&newer[..]).unwrap();
             assert_eq!(Change::from_wire(wire).unwrap(), Change::Unknown { is_ignorable });
         }
+    }
+
+    #[test]
+    fn an_event_that_makes_no_sense_is_unknown_and_spares_the_others_of_its_frame() {
+        let purge = |ids: Vec<bytes::Bytes>, all, ignorable| event::Event {
+            change: Some(Wire::Purge(event::Purge { ids, all })),
+            ignorable,
+        };
+        let body = event::FrameBody {
+            epoch: 1,
+            first_seq: 4,
+            committed_at_ms: 0,
+            events: vec![
+                purge(vec![vec![7; 40].into()], false, false),
+                purge(vec![], false, true),
+                purge(vec![], true, false),
+            ],
+        };
+        let expected = [
+            Change::Unknown { is_ignorable: false },
+            Change::Unknown { is_ignorable: true },
+            Change::Purge(Purge::All),
+        ];
+        assert_eq!(Events::decode(&body.encode_to_vec()).unwrap().changes, expected);
     }
 
     #[test]

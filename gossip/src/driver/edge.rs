@@ -17,7 +17,7 @@ use wcdn_proto::Position;
 
 use super::{
     PlaneSettings, clock,
-    wiring::{BATCH, Wiring, until},
+    wiring::{BATCH, Up, Wiring, until},
 };
 use crate::{
     edge_brain::{Action, EdgeBrain, EdgeCounts, EdgeSettings, EdgeTiming, Input},
@@ -195,6 +195,7 @@ impl EdgePlaneSettings {
 
 impl<S: Sink, C: Catchup> Driver<S, C> {
     async fn run(mut self) {
+        let _up = Up::new(self.wiring.metrics.clone(), self.shutdown.clone());
         let mut batch = Vec::with_capacity(BATCH);
         let shutdown = self.shutdown.clone();
         loop {
@@ -220,7 +221,7 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                 }
                 received = events.recv_many(&mut batch, BATCH) => {
                     if received == 0 {
-                        error!("event plane ended with its socket");
+                        // The socket is gone.
                         return;
                     }
                     for datagram in batch.drain(..) {
@@ -229,16 +230,20 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                         }
                     }
                 }
-                // Last, as every input runs the timers too: a deadline that has passed must not
-                // keep others from their turn.
-                () = until(self.brain.deadline()) => self.take(Input::Tick).await,
+                // Last: a deadline that has passed must not keep others from their turn.
+                () = until(self.brain.deadline()) => {}
             }
+            self.take(Input::Tick).await;
         }
     }
 
     /// Does what the brain says, in its order, and only then tells what has become true.
+    ///
+    /// Timers run with [`Input::Tick`] only, so once after a batch.
     async fn take(&mut self, input: Input) {
-        for action in self.brain.handle(input, clock::now()) {
+        let (is_tick, now) = (matches!(input, Input::Tick), clock::now());
+        let brain = &mut self.brain;
+        for action in if is_tick { brain.handle(input, now) } else { brain.take_in(input, now) } {
             match action {
                 Action::Send { to, message } => self.wiring.send(to, &message).await,
                 Action::Apply(frame) => self.sink.apply(frame.events()).await,

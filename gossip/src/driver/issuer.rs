@@ -16,7 +16,7 @@ use wcdn_proto::Position;
 
 use super::{
     PlaneSettings, clock,
-    wiring::{BATCH, Wiring, until},
+    wiring::{BATCH, Up, Wiring, until},
 };
 use crate::{
     frame::{Frame, IssuerKeys, SigningKey},
@@ -30,6 +30,7 @@ use crate::{
     receipts::NodeProgress,
     ring::RingSize,
     seam::Head,
+    socket::Received,
     time::Time,
 };
 
@@ -41,6 +42,12 @@ const MAX_HEARD: usize = 4_096;
 
 /// Polls that wait for the head to be read: one of each node that is known.
 const MAX_POLLS: usize = 10_000;
+
+/// Leases signed, at about 20 µs each, before others get a turn.
+const LEASES: usize = 64;
+
+/// Datagrams, mostly acks, given to the brain before timers get a turn.
+const ACKS: usize = 1_024;
 
 /// How long the store may take to tell the head. An edge has asked another issuer by then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
@@ -87,6 +94,8 @@ struct Driver<H> {
     reading: Option<JoinHandle<Option<Position>>>,
     /// Who is answered with it.
     answered: Vec<Poll>,
+    /// What was read for them.
+    head_read: Option<Position>,
     counted: IssuerCounts,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -119,6 +128,7 @@ impl IssuerPlaneSettings {
             window: self.window,
             ring: self.ring,
             timing: self.timing,
+            clock_origin_ns: clock::origin_ns(),
         }
     }
 }
@@ -159,6 +169,7 @@ impl IssuerPlane {
             polls: Vec::new(),
             reading: None,
             answered: Vec::new(),
+            head_read: None,
             counted: IssuerCounts::default(),
             shutdown,
             tasks: tasks.clone(),
@@ -205,46 +216,73 @@ impl IssuerPlane {
 
 impl<H: Head> Driver<H> {
     async fn run(mut self) {
+        let _up = Up::new(self.wiring.metrics.clone(), self.shutdown.clone());
         let (mut datagrams, mut reports) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
         let shutdown = self.shutdown.clone();
         loop {
-            let deadline = self.brain.lock().deadline();
+            let is_telling = self.head_read.is_some();
+            let deadline = if is_telling { Some(Time::ZERO) } else { self.brain.lock().deadline() };
             let Wiring { events, members, .. } = &mut self.wiring;
             tokio::select! {
                 biased;
                 () = shutdown.cancelled() => return,
-                read = finished(&mut self.reading) => self.answer(read).await,
+                read = finished(&mut self.reading) => self.end_reading(read),
                 Ok(()) = members.changed() => {
                     let members = members.borrow_and_update().to_vec();
                     self.take(Input::Members(members)).await;
                 }
-                Some(frames) = self.commits.recv() => self.take(Input::Publish(frames)).await,
                 1.. = self.heard.recv_many(&mut reports, BATCH) => {
                     for heard in reports.drain(..) {
                         self.take(Input::Heard(heard)).await;
                     }
+                    self.hear_waiting(&mut datagrams).await;
                 }
-                received = events.recv_many(&mut datagrams, BATCH) => {
+                received = events.recv_many(&mut datagrams, ACKS) => {
                     if received == 0 {
-                        error!("event plane ended with its socket");
+                        // The socket is gone.
                         return;
                     }
-                    for datagram in datagrams.drain(..) {
-                        if let Some((from, message)) = self.wiring.decode(datagram) {
-                            self.take(Input::Received { from, message }).await;
-                        }
+                    self.hear(&mut datagrams).await;
+                    // Its turn: a flood of datagrams must not keep commits waiting.
+                    if let Ok(frames) = self.commits.try_recv() {
+                        self.take(Input::Publish(frames)).await;
                     }
                 }
-                // Last, as every input runs the timers too: a deadline that has passed must not
-                // keep others from their turn.
-                () = until(deadline) => self.take(Input::Tick).await,
+                Some(frames) = self.commits.recv() => {
+                    self.take(Input::Publish(frames)).await;
+                    self.hear_waiting(&mut datagrams).await;
+                }
+                // Last: a deadline that has passed must not keep others from their turn.
+                () = until(deadline) => self.hear_waiting(&mut datagrams).await,
             }
+            self.take(Input::Tick).await;
+            self.tell_leases().await;
             self.read_head();
         }
     }
 
+    async fn hear(&mut self, datagrams: &mut Vec<Received>) {
+        for datagram in datagrams.drain(..) {
+            if let Some((from, message)) = self.wiring.decode(datagram) {
+                self.take(Input::Received { from, message }).await;
+            }
+        }
+    }
+
+    /// Takes what has come, before timers find that it has not.
+    async fn hear_waiting(&mut self, datagrams: &mut Vec<Received>) {
+        let waiting = std::iter::from_fn(|| self.wiring.events.try_recv().ok());
+        datagrams.extend(waiting.take(ACKS));
+        self.hear(datagrams).await;
+    }
+
+    /// Timers run with [`Input::Tick`] only, so once after a batch.
     async fn take(&mut self, input: Input) {
-        let actions = self.brain.lock().handle(input, clock::now());
+        let (is_tick, now) = (matches!(input, Input::Tick), clock::now());
+        let actions = {
+            let mut brain = self.brain.lock();
+            if is_tick { brain.handle(input, now) } else { brain.take_in(input, now) }
+        };
         self.tell();
         for action in actions {
             match action {
@@ -260,7 +298,7 @@ impl<H: Head> Driver<H> {
 
     /// Reads the head once for all polls that came before: one reading at a time, begun after them.
     fn read_head(&mut self) {
-        if self.reading.is_some() || self.polls.is_empty() {
+        if self.reading.is_some() || self.head_read.is_some() || self.polls.is_empty() {
             return;
         }
         self.answered = std::mem::take(&mut self.polls);
@@ -281,16 +319,26 @@ impl<H: Head> Driver<H> {
         }));
     }
 
-    async fn answer(&mut self, read: Result<Option<Position>, JoinError>) {
+    fn end_reading(&mut self, read: Result<Option<Position>, JoinError>) {
         self.reading = None;
-        let polls = std::mem::take(&mut self.answered);
-        let head = read.unwrap_or_else(|error| {
+        self.head_read = read.unwrap_or_else(|error| {
             error!(%error, "reading the head failed");
             None
         });
-        let Some(head) = head else { return };
-        for Poll { to, nonce } in polls {
+        if self.head_read.is_none() {
+            self.answered.clear();
+        }
+    }
+
+    /// Answers some of those for whom the head was read: commits and acks do not wait for all.
+    async fn tell_leases(&mut self) {
+        let Some(head) = self.head_read else { return };
+        let turn: Vec<Poll> = self.answered.drain(..self.answered.len().min(LEASES)).collect();
+        for Poll { to, nonce } in turn {
             self.take(Input::HeadRead { to, nonce, head }).await;
+        }
+        if self.answered.is_empty() {
+            self.head_read = None;
         }
     }
 

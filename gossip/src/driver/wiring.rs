@@ -8,7 +8,7 @@ use tokio::{
     time::sleep,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::debug;
+use tracing::{debug, error};
 use wcdn_proto::Position;
 
 use super::{PlaneSettings, clock};
@@ -41,6 +41,29 @@ pub(super) struct Wiring {
     pub(super) members: watch::Receiver<Members>,
     pub(super) head_hint: watch::Receiver<Position>,
     pub(super) metrics: Arc<GossipMetrics>,
+}
+
+/// Says that the plane runs, as long as it is held: also a panic of its holder ends that.
+#[derive(Debug)]
+pub(super) struct Up {
+    metrics: Arc<GossipMetrics>,
+    shutdown: CancellationToken,
+}
+
+impl Up {
+    pub(super) fn new(metrics: Arc<GossipMetrics>, shutdown: CancellationToken) -> Self {
+        metrics.plane_up.set(1);
+        Self { metrics, shutdown }
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        self.metrics.plane_up.set(0);
+        if !self.shutdown.is_cancelled() {
+            error!("event plane ended, this process must be started anew");
+        }
+    }
 }
 
 impl Wiring {

@@ -361,3 +361,39 @@ fn the_newest_frame_is_kept_as_a_proof_however_it_came() {
     edge.0.handle(Input::CaughtUp(Some(CaughtUp::Frames(vec![frame(1, 6), frame(1, 9)]))), ms(12));
     assert_eq!(edge.0.newest(), Some(&frame(1, 9)));
 }
+
+#[test]
+fn live_issuers_are_asked_first_and_dead_ones_each_fourth_time() {
+    let mut edge = Edge::begun(at(1, 0));
+    let issuers = [(101, true), (102, false), (103, true), (104, false)];
+    let members = issuers.map(|(n, is_live)| Member { is_live, ..member(n, Role::Issuer) });
+    edge.0.handle(Input::Members(members.into()), ms(0));
+    let asked = edge.pass(ms(6_000)).into_iter().filter_map(|(_, action)| match action {
+        Action::Send { to, message: Message::Poll { .. } } => Some(to),
+        _ => None,
+    });
+    let asked: Vec<_> = asked.take(16).collect();
+    let count = |n| asked.iter().filter(|to| **to == address(n)).count();
+    assert_eq!([101, 102, 103, 104].map(count), [6, 2, 6, 2]);
+}
+
+#[test]
+fn an_address_that_no_member_told_of_is_sent_little() {
+    let mut edge = Edge::begun(at(1, 5));
+    let frames: Vec<_> = (6..40).map(|seq| frame(1, seq)).collect();
+    edge.push(&frames, ms(10));
+    edge.pass(ms(50));
+    let mut answers = |n: u8| {
+        let applied = Applied::upto(at(1, 5));
+        let digest = |_| {
+            let message = Message::Digest { applied: applied.clone(), is_answer: false };
+            edge.hear(n, message, ms(60))
+        };
+        (0..100)
+            .flat_map(digest)
+            .filter(|action| matches!(action, Action::Send { to, .. } if *to == address(n)))
+            .count()
+    };
+    assert_eq!(answers(77), 64);
+    assert!(answers(NEIGHBOUR) >= 100);
+}

@@ -2,16 +2,10 @@
 
 use std::net::SocketAddr;
 
-use wcdn_proto::{NodeId, Position};
+use wcdn_proto::NodeId;
 
 use super::{Action, IssuerBrain};
-use crate::{
-    bucket::Bucket,
-    frame::Frame,
-    message::{Message, pushes},
-    ranges::SeqRange,
-    time::Time,
-};
+use crate::{bucket::Bucket, frame::Frame, message::Message, ranges::SeqRange, time::Time};
 
 /// The least time between two looks at all nodes: with 10,000 of them a look takes about a
 /// millisecond.
@@ -30,6 +24,9 @@ pub(super) struct Paces {
     twice: Bucket,
     /// Frames that nodes ask for.
     pub(super) answers: Bucket,
+    /// Whatever goes to addresses that no member told of: they may be forged. 100 a second let a node
+    /// in that membership does not know yet, and are of no use in a flood.
+    pub(super) strangers: Bucket,
 }
 
 impl Default for Paces {
@@ -39,6 +36,7 @@ impl Default for Paces {
             each: Bucket::new(4_000, 128),
             twice: Bucket::new(100, 50),
             answers: Bucket::new(20_000, 4_000),
+            strangers: Bucket::new(100, 256),
         }
     }
 }
@@ -74,9 +72,12 @@ impl IssuerBrain {
             }
             let begin = self.outbox.end();
             let Some(message) = self.outbox.take(&self.ring, now) else { continue };
-            let everybody = targets.into_iter().map(|(to, _)| to).chain(self.issuers.clone());
-            self.counts.pushes += u64::from(many);
-            out.extend(everybody.map(|to| Action::Send { to, message: message.clone() }));
+            for to in targets.into_iter().map(|(to, _)| to).chain(self.issuers.clone()) {
+                if self.may_answer(to, now) {
+                    self.counts.pushes += 1;
+                    out.push(Action::Send { to, message: message.clone() });
+                }
+            }
             if self.paces.twice.take(1, now) {
                 let numbers = begin..self.outbox.end();
                 let frames = numbers.filter_map(|n| self.outbox.get(n)).map(|(_, sent)| sent.range);
@@ -92,7 +93,7 @@ impl IssuerBrain {
             let epoch = self.commits.head().epoch;
             for (to, name) in self.targets(now) {
                 let node = &self.nodes[&name];
-                if frames.iter().all(|range| node.has(epoch, *range)) {
+                if frames.iter().all(|range| node.has(epoch, *range)) || !self.may_answer(to, now) {
                     continue;
                 }
                 self.counts.pushes += 1;
@@ -109,16 +110,20 @@ impl IssuerBrain {
             let since = self.lags_since(&self.nodes[&name]);
             let node = self.nodes.get_mut(&name).expect("it is a target");
             let timing = &self.settings.timing;
-            let (again, next) = node.resends(&self.outbox, timing, now);
+            let most = self.paces.all.available(now);
+            let (again, next) = node.resends(&self.outbox, &self.ring, timing, most, now);
             let reminder = since.map(|since| node.remind(since, timing, now));
-            let frames = again.iter().filter_map(|sent| {
-                self.ring.frame(Position { epoch: sent.epoch, seq: sent.range.first })
-            });
-            for message in pushes(frames) {
+            for message in again {
+                if !self.may_answer(to, now) {
+                    break;
+                }
+                self.paces.all.take(1, now);
                 self.counts.resends += 1;
                 out.push(Action::Send { to, message });
             }
-            if let Some((true, _)) = reminder {
+            if let Some((true, _)) = reminder
+                && self.may_answer(to, now)
+            {
                 self.counts.reminders += 1;
                 out.push(Action::Send { to, message: Message::Head(head) });
             }

@@ -27,6 +27,9 @@ pub struct IssuerSettings {
     pub ring: RingSize,
     /// When it does what.
     pub timing: IssuerTiming,
+    /// The Unix time, in nanoseconds, at which its clock was zero: a node that says to have started
+    /// long after now is not believed.
+    pub clock_origin_ns: u64,
 }
 
 /// When an issuer does what.
@@ -39,7 +42,7 @@ pub struct IssuerTiming {
     pub min_resend: Time,
     /// The most, unless a round trip takes longer. 200 ms.
     pub max_resend: Time,
-    /// The same, for a node whose round trip is not known. 100 ms.
+    /// The same, for a node whose round trip is not known: above every round trip on land. 300 ms.
     pub first_resend: Time,
     /// The most between two reminders to a node that has not confirmed the head. 100 ms: a partition that
     /// heals is noticed as fast, at 0.5 kB/s for each node that is away.
@@ -52,7 +55,7 @@ impl Default for IssuerTiming {
             copy_delay: Time::from_millis(5),
             min_resend: Time::from_millis(20),
             max_resend: Time::from_millis(200),
-            first_resend: Time::from_millis(100),
+            first_resend: Time::from_millis(300),
             reminder_interval: Time::from_millis(100),
         }
     }

@@ -135,3 +135,24 @@ fn a_generation_is_larger_than_the_last_whatever_the_clock_says() {
     assert_eq!(next_generation(u64::MAX - 1), u64::MAX);
     assert!(next_generation(0) > 1_700_000_000_000_000_000);
 }
+
+#[test]
+fn a_generation_that_lives_goes_before_a_newer_one_that_nobody_hears() {
+    let generation = |name: &str, port: u16, is_live| Member {
+        node: name.parse().unwrap(),
+        region: "here".parse().unwrap(),
+        address: ([127, 0, 0, 1], port).into(),
+        role: Role::Edge,
+        is_live,
+    };
+    let told = [
+        generation("a", 1, true),
+        generation("a", 2, false),
+        generation("b", 3, true),
+        generation("b", 4, true),
+        generation("c", 5, false),
+        generation("c", 6, false),
+    ];
+    let ports: Vec<u16> = newest(told.into_iter()).iter().map(|m| m.address.port()).collect();
+    assert_eq!(ports, [1, 4, 6]);
+}

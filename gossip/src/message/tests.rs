@@ -99,6 +99,16 @@ proptest! {
     }
 
     #[test]
+    fn packing_counts_as_pushes_pack(frames in vec(bytes(1..MAX_FRAME + 1), 0..40), most in 0..9_usize) {
+        let mut packing = Packing::new(most);
+        let fits = frames.iter().take_while(|frame| packing.add(frame.len())).count();
+        prop_assert!(pushes(&frames[..fits]).len() <= most);
+        if fits < frames.len() {
+            prop_assert!(pushes(&frames[..=fits]).len() > most);
+        }
+    }
+
+    #[test]
     fn pushes_hold_every_frame_once_in_order_and_fit(frames in vec(bytes(1..MAX_FRAME + 1), 0..40)) {
         let mut out = Vec::new();
         for message in pushes(&frames) {

@@ -6,7 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket as StdUdpSocket},
     sync::{
         Arc,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
@@ -50,6 +50,8 @@ pub(crate) struct Peer {
     socket: UdpSocket,
     stop: CancellationToken,
     used: AtomicU64,
+    /// Whether it only came to us, from an address that may be forged.
+    is_stranger: AtomicBool,
 }
 
 impl Peers {
@@ -77,19 +79,42 @@ impl Peers {
         self.stop.clone()
     }
 
-    /// The peer at `remote`, which gets a socket if it has none.
+    /// The peer at `remote`, which gets a socket if it has none, and is no stranger from now on: chitchat
+    /// turned to it by the address that members or the configuration tell of.
     ///
     /// # Errors
     /// When the system gives no more sockets.
-    pub(crate) fn of(&self, remote: SocketAddr) -> io::Result<Arc<Peer>> {
+    pub(crate) fn known(&self, remote: SocketAddr) -> io::Result<Arc<Peer>> {
+        let peer = self.open(remote, false)?;
+        peer.is_stranger.store(false, Ordering::Relaxed);
+        Ok(peer)
+    }
+
+    /// The peer at `remote`, which gets a socket if it has none, in the place of another stranger if
+    /// there are many: where a datagram came from may be forged.
+    ///
+    /// # Errors
+    /// When the system gives no more sockets.
+    pub(crate) fn heard(&self, remote: SocketAddr) -> io::Result<Arc<Peer>> {
+        self.open(remote, true)
+    }
+
+    fn open(&self, remote: SocketAddr, is_stranger: bool) -> io::Result<Arc<Peer>> {
         let now = self.uses.fetch_add(1, Ordering::Relaxed);
         let mut table = self.table.lock();
         if let Some(peer) = table.by_remote.get(&remote) {
             peer.used.store(now, Ordering::Relaxed);
             return Ok(peer.clone());
         }
-        let peer = Arc::new(Peer::open(remote, self.inner, self.stop.child_token(), now)?);
-        table.make_room(self.max_peers);
+        let peer = Peer::open(remote, self.inner, self.stop.child_token(), now, is_stranger)?;
+        let peer = Arc::new(peer);
+        if is_stranger {
+            table.make_room(self.max_peers / 4, true);
+        }
+        table.make_room(self.max_peers, is_stranger);
+        if table.by_remote.len() >= self.max_peers {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         table.by_loopback.insert(peer.loopback, remote);
         table.by_remote.insert(remote, peer.clone());
         drop(table);
@@ -104,11 +129,15 @@ impl Peers {
 }
 
 impl Table {
-    fn make_room(&mut self, max_peers: usize) {
-        if self.by_remote.len() < max_peers {
+    /// Forgets whoever was not used for longest, if there are too many, of strangers or of all. Others
+    /// than strangers do not give way to one.
+    fn make_room(&mut self, most: usize, of_strangers: bool) {
+        let suits = |peer: &&Arc<Peer>| !of_strangers || peer.is_stranger();
+        if self.by_remote.values().filter(suits).count() < most {
             return;
         }
-        let longest = self.by_remote.values().min_by_key(|peer| peer.used.load(Ordering::Relaxed));
+        let suited = self.by_remote.values().filter(suits);
+        let longest = suited.min_by_key(|peer| peer.used.load(Ordering::Relaxed));
         if let Some(peer) = longest.cloned() {
             self.by_remote.remove(&peer.remote);
             self.by_loopback.remove(&peer.loopback);
@@ -123,13 +152,20 @@ impl Peer {
         inner: SocketAddr,
         stop: CancellationToken,
         now: u64,
+        is_stranger: bool,
     ) -> io::Result<Self> {
         let socket = StdUdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.connect(inner)?;
         socket.set_nonblocking(true)?;
         let socket = UdpSocket::from_std(socket)?;
         let loopback = socket.local_addr()?;
-        Ok(Self { remote, loopback, socket, stop, used: AtomicU64::new(now) })
+        let (used, is_stranger) = (AtomicU64::new(now), AtomicBool::new(is_stranger));
+        Ok(Self { remote, loopback, socket, stop, used, is_stranger })
+    }
+
+    /// Whether it only came to us, from an address that may be forged.
+    pub(crate) fn is_stranger(&self) -> bool {
+        self.is_stranger.load(Ordering::Relaxed)
     }
 
     /// Where chitchat sends what is for this peer.

@@ -127,7 +127,7 @@ async fn a_peer_keeps_its_socket_and_the_table_of_peers_is_bounded() {
     let address = inner.local_addr().unwrap();
     let peers = Peers::new(address, 3, door.socket.clone(), tasks.clone());
     let remote = |n: u16| SocketAddr::from(([127, 0, 0, 9], 1_000 + n));
-    let loopback = |n| peers.of(remote(n)).unwrap().loopback();
+    let loopback = |n| peers.known(remote(n)).unwrap().loopback();
     let first: Vec<_> = (0..3).map(loopback).collect();
     assert_eq!(loopback(0), first[0]);
     assert_eq!(peers.behind(first[0]), Some(remote(0)));
@@ -137,6 +137,24 @@ async fn a_peer_keeps_its_socket_and_the_table_of_peers_is_bounded() {
     assert_eq!(first.iter().filter(|&&one| peers.behind(one).is_some()).count(), 2);
     assert_eq!(peers.behind(first[1]), None);
     assert_eq!(peers.behind(fourth), Some(remote(3)));
+    peers.stop().cancel();
+    tasks.close();
+    tasks.wait().await;
+}
+
+#[tokio::test]
+async fn forged_senders_do_not_take_the_sockets_of_members() {
+    let (door, _) = Door::open().await;
+    let inner = TokioSocket::bind("127.0.0.1:0").await.unwrap();
+    let tasks = TaskTracker::new();
+    let peers = Peers::new(inner.local_addr().unwrap(), 16, door.socket.clone(), tasks.clone());
+    let remote = |n: u16| SocketAddr::from(([127, 0, 0, 9], 1_000 + n));
+    // One that came to us first is no stranger once chitchat turned to it.
+    peers.heard(remote(0)).unwrap();
+    let members: Vec<_> = (0..10).map(|n| peers.known(remote(n)).unwrap().loopback()).collect();
+    let forged: Vec<_> = (100..200).map(|n| peers.heard(remote(n)).unwrap().loopback()).collect();
+    assert!(members.iter().all(|one| peers.behind(*one).is_some()));
+    assert_eq!(forged.iter().filter(|one| peers.behind(**one).is_some()).count(), 4);
     peers.stop().cancel();
     tasks.close();
     tasks.wait().await;

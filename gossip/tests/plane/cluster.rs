@@ -62,6 +62,8 @@ pub(crate) struct Applied {
     events: AtomicU64,
     /// Nothing becomes true while this is held.
     pub(crate) gate: tokio::sync::Mutex<()>,
+    /// Whether it panics when something is to become true.
+    pub(crate) is_broken: AtomicBool,
     /// How often something was to become true.
     pub(crate) begun: AtomicU64,
 }
@@ -147,6 +149,7 @@ impl Catchup for Log {
 
 impl Sink for Applied {
     async fn apply(&self, events: &Events) {
+        assert!(!self.is_broken.load(Ordering::Relaxed), "the sink is broken");
         self.begun.fetch_add(1, Ordering::Relaxed);
         let _open = self.gate.lock().await;
         self.seqs.lock().extend(events.iter().map(|(position, _)| position.seq));
@@ -289,7 +292,7 @@ impl Edge {
         let mut text = String::new();
         encode(&mut text, &self.registry).unwrap();
         let wanted = |line: &&str| {
-            line.starts_with(&format!("{name}{{"))
+            (line.starts_with(&format!("{name}{{")) || line.starts_with(&format!("{name} ")))
                 && labels.iter().all(|(key, value)| line.contains(&format!("{key}=\"{value}\"")))
         };
         let value = |line: &str| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();

@@ -339,3 +339,14 @@ async fn a_flood_of_junk_does_not_keep_frames_away() {
     stop.cancel();
     assert!(edge.metric("wcdn_gossip_rejected_total", &[("reason", "key")]) > 0);
 }
+
+#[tokio::test]
+async fn a_plane_whose_sink_breaks_is_seen_to_be_down() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
+    assert_eq!(edge.metric("wcdn_gossip_plane_up", &[]), 1);
+    edge.sink.is_broken.store(true, Ordering::Relaxed);
+    issuer.commit(1);
+    eventually("it is down", || edge.metric("wcdn_gossip_plane_up", &[]) == 0).await;
+}

@@ -47,6 +47,7 @@ impl World {
                 window: WINDOW,
                 ring: RingSize { frames: 64, bytes: 1 << 20 },
                 timing: IssuerTiming::default(),
+                clock_origin_ns: 0,
             })))
         } else {
             let settings = EdgeSettings {

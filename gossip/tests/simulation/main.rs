@@ -64,4 +64,13 @@ proptest! {
     ) {
         survive(shape, seed, &schedule);
     }
+
+    #[test]
+    fn a_log_that_begins_anew_unread_while_nodes_crash_lets_nothing_pass(
+        shape in shape(),
+        seed in any::<u64>().no_shrink(),
+        schedule in schedule::new_epoch(),
+    ) {
+        survive(shape, seed, &schedule);
+    }
 }

@@ -109,3 +109,34 @@ pub(crate) fn schedule() -> impl Strategy<Value = Vec<Step>> {
     let step = (ms(0..400), happening()).prop_map(|(pause, happening)| Step { pause, happening });
     vec(step, 1..60)
 }
+
+/// A log that begins anew while it cannot be read, and nodes start anew before it can: each step is
+/// there, only its time is drawn.
+pub(crate) fn new_epoch() -> impl Strategy<Value = Vec<Step>> {
+    use Happening::*;
+    let pause = || prop_oneof![ms(0..30), ms(0..600)];
+    let purge = |id| Purge { by: 0, ids: vec![id], copies: 1 };
+    let block = |id| Block { by: 0, id, is_blocked: true };
+    let first = [block(0), purge(1), Persist { edge: 0 }, block(2)];
+    let drawn = (0..3_usize, any::<bool>(), ms(500..4000), ms(0..2000), any::<bool>(), 0..3_usize);
+    (drawn, vec(pause(), 14)).prop_map(
+        move |((lost, seq_goes_on, lasts, down, keeps_disk, node), pauses)| {
+            let crash = |node| Crash { node, down, keeps_disk };
+            let view = |id| View { edge: 0, id, fill: down / 2 };
+            let rest = vec![
+                view(1),
+                LogAway { lasts },
+                Restore { lost, seq_goes_on },
+                block(3),
+                purge(1),
+                Persist { edge: 0 },
+                crash(0),
+                crash(node),
+                view(2),
+                purge(3),
+            ];
+            let all = first.iter().cloned().chain(rest);
+            pauses.iter().zip(all).map(|(&pause, happening)| Step { pause, happening }).collect()
+        },
+    )
+}

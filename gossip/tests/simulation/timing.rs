@@ -146,6 +146,23 @@ fn every_issuer_of_a_log_can_give_every_receipt() {
 }
 
 #[test]
+fn links_without_loss_carry_frames_twice_however_long_and_uneven_they_are() {
+    for delay in [2, 30, 120] {
+        let shape = Shape { edges: 10, issuers: 1, regions: 3 };
+        let mut world = begun(shape, calm(ms(delay)));
+        for n in 0..40 {
+            world.purge(0, n);
+            world.run(ms(40 * u64::from(n % 3)));
+        }
+        world.run(ms(1_000));
+        let counts = world.issuer(10).unwrap().counts();
+        // Delays are drawn from a quarter to all: some round trips are longer than any before.
+        assert!(counts.resends <= 10 * 40 / 100, "{} over {delay} ms", counts.resends);
+        assert!(counts.pushes <= 2 * 10 * 40, "{} over {delay} ms", counts.pushes);
+    }
+}
+
+#[test]
 fn an_idle_cluster_says_little() {
     let shape = Shape { edges: 30, issuers: 1, regions: 3 };
     let mut world = begun(shape, calm(ms(40)));
