@@ -335,7 +335,7 @@ async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
     let (mut tracker, mut clock) = two();
     tracker.committed([change("x", 1, 1)], at(1), clock.0);
     tracker.heard(&name("a"), at(1), clock.0);
-    tracker.sweep(clock.pass(5_000));
+    tracker.sweep(clock.pass(5_100));
     let mut done = tracker.sweep(clock.pass(5_000)).done;
     tracker.kept(&done);
     tracker.bring_up(&mut done[0]);
