@@ -119,12 +119,14 @@ async fn cell(
 async fn partition(nodes: usize, seconds: u64) -> anyhow::Result<Figures> {
     let cluster = Cluster::start(nodes, Some(Weather::fine())).await?;
     let away: Vec<usize> = (nodes / 2 + 1..=nodes).collect();
+    cluster.take_log_away(true);
     cluster.wan()?.isolate(&away);
     let mut last = cluster.commit();
     for _ in 0..seconds * 2 {
         sleep(Duration::from_millis(500)).await;
         last = cluster.commit();
     }
+    cluster.take_log_away(false);
     cluster.wan()?.heal();
     let healed = Instant::now();
     let took = cluster.applied(last.0, healed).await?;

@@ -59,7 +59,11 @@ pub(crate) struct Took {
 
 /// The log, in memory: what is timed begins after the commit.
 #[derive(Debug, Default)]
-struct Log(Mutex<Vec<Bytes>>);
+struct Log {
+    frames: Mutex<Vec<Bytes>>,
+    /// Whether edges cannot read it now.
+    is_away: AtomicBool,
+}
 
 /// Who has applied what.
 #[derive(Debug)]
@@ -96,7 +100,10 @@ impl Sink for Counting {
 
 impl Catchup for Log {
     async fn catch_up(&self, after: Position) -> Result<CaughtUp, CatchupError> {
-        let frames = self.0.lock();
+        if self.is_away.load(Relaxed) {
+            return Err(CatchupError("the log is away".into()));
+        }
+        let frames = self.frames.lock();
         if after.epoch < EPOCH {
             return Ok(CaughtUp::Snapshot(Position { epoch: EPOCH, seq: frames.len() as u64 }));
         }
@@ -107,7 +114,7 @@ impl Catchup for Log {
 
 impl Head for Log {
     async fn head(&self) -> Result<Position, HeadError> {
-        Ok(Position { epoch: EPOCH, seq: self.0.lock().len() as u64 })
+        Ok(Position { epoch: EPOCH, seq: self.frames.lock().len() as u64 })
     }
 }
 
@@ -152,6 +159,8 @@ impl Cluster {
                 tasks.clone(),
             ));
             registries.push(registry);
+            // Rounds of gossip that fall on the same moment would be one burst, each second.
+            sleep(Duration::from_secs(1) / u32::try_from(count)?).await;
         }
         let cluster = Self { issuer, key, log, applications, edges, registries, wan, end, tasks };
         cluster.assemble().await?;
@@ -184,7 +193,7 @@ impl Cluster {
     /// Commits a purge, and returns where it is in the log, and when it was published.
     pub(crate) fn commit(&self) -> (Position, Instant) {
         let (frames, position) = {
-            let mut log = self.log.0.lock();
+            let mut log = self.log.frames.lock();
             let position = Position { epoch: EPOCH, seq: log.len() as u64 + 1 };
             let mut id = [0; 32];
             id[..8].copy_from_slice(&position.seq.to_be_bytes());
@@ -243,6 +252,11 @@ impl Cluster {
         timeout(PATIENCE, everybody).await.context("a receipt did not come")
     }
 
+    /// Takes the log away from edges, or gives it back: a partition cuts every way.
+    pub(crate) fn take_log_away(&self, is_away: bool) {
+        self.log.is_away.store(is_away, Relaxed);
+    }
+
     /// What lies between the nodes.
     pub(crate) fn wan(&self) -> anyhow::Result<&Wan> {
         self.wan.as_ref().context("there is no network between these nodes")
@@ -254,9 +268,9 @@ impl Cluster {
         for registry in &self.registries {
             let mut text = String::new();
             encode(&mut text, registry)?;
-            let lines = text.lines().filter(|line| {
-                line.starts_with("wcdn_gossip_bytes_total") && line.contains("sent")
-            });
+            let lines = text
+                .lines()
+                .filter(|line| line.starts_with("gossip_bytes_total") && line.contains("sent"));
             sum +=
                 lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
         }
