@@ -126,6 +126,8 @@ async fn partition(nodes: usize, seconds: u64) -> anyhow::Result<Figures> {
         sleep(Duration::from_millis(500)).await;
         last = cluster.commit();
     }
+    // What was pushed last is not on its way any more when the network heals.
+    sleep(Duration::from_millis(730)).await;
     cluster.take_log_away(false);
     cluster.wan()?.heal();
     let healed = Instant::now();

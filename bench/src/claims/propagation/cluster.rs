@@ -278,7 +278,7 @@ impl Cluster {
             encode(&mut text, registry)?;
             let lines = text
                 .lines()
-                .filter(|line| line.starts_with("gossip_bytes_total") && line.contains("sent"));
+                .filter(|line| line.starts_with("gossip_bytes_total") && line.contains("\"out\""));
             sum +=
                 lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
         }
