@@ -276,9 +276,9 @@ impl Cluster {
         for registry in &self.registries {
             let mut text = String::new();
             encode(&mut text, registry)?;
-            let lines = text
-                .lines()
-                .filter(|line| line.starts_with("gossip_bytes_total") && line.contains("\"out\""));
+            let lines = text.lines().filter(|line| {
+                line.starts_with("wcdn_gossip_bytes_total") && line.contains("\"out\"")
+            });
             sum +=
                 lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
         }
