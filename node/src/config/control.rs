@@ -122,6 +122,18 @@ impl Gossip {
                  nothing would be served",
             );
         }
+        let is_everywhere = |address: &SocketAddr| address.ip().is_unspecified();
+        if let Some(listen) = self.listen.filter(is_everywhere)
+            && self.advertise.is_none()
+        {
+            let problem =
+                format!("is missing; gossip.listen is {listen}, and others need an address");
+            problems.push("gossip.advertise", problem);
+        }
+        if let Some(advertise) = self.advertise.filter(is_everywhere) {
+            let problem = format!("is {advertise}; it must be an address that others can send to");
+            problems.push("gossip.advertise", problem);
+        }
         if self.listen.is_none() {
             if control.is_given() {
                 problems.push(

@@ -105,6 +105,10 @@ fn a_control_plane_needs_what_it_needs() {
          nothing would be served\n\
          gossip.listen is missing, and control.endpoints needs it: events come by it"
     );
+    let nowhere: Config = toml::from_str("[gossip]\nlisten = \"0.0.0.0:4519\"\n").unwrap();
+    assert!(nowhere.check().unwrap_err().to_string().starts_with(
+        "gossip.advertise is missing; gossip.listen is 0.0.0.0:4519, and others need an address"
+    ));
     let alone: Config = toml::from_str("[gossip]\nlisten = \"127.0.0.1:0\"\n").unwrap();
     assert_eq!(
         alone.check().unwrap_err().to_string(),

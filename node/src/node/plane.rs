@@ -1,7 +1,7 @@
 //! The event plane of a node: events come by datagram, and how far the log is known is told to those
 //! who serve.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -38,7 +38,7 @@ pub(super) fn start(
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
 ) -> io::Result<()> {
-    let advertise = config.gossip.advertise.unwrap_or(reachable(socket.local_addr()?));
+    let advertise = config.gossip.advertise.unwrap_or(socket.local_addr()?);
     let node = &config.node;
     let mut membership =
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
@@ -63,11 +63,6 @@ pub(super) fn start(
     let telling = tell(plane, Arc::clone(&following.log));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
     Ok(())
-}
-
-/// Where others reach a socket that is bound to every address: on this machine, at least.
-fn reachable(bound: SocketAddr) -> SocketAddr {
-    if bound.ip().is_unspecified() { ([127, 0, 0, 1], bound.port()).into() } else { bound }
 }
 
 /// Tells the node what the plane knows of the log, and the plane what sessions say.
