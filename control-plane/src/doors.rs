@@ -46,9 +46,5 @@ impl Doors {
 }
 
 fn bind_udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
-    let bound = std::net::UdpSocket::bind(address).and_then(|socket| {
-        socket.set_nonblocking(true)?;
-        UdpSocket::from_std(socket)
-    });
-    bound.map_err(|cause| BindError { key: "listen.gossip", address, cause })
+    listen::bind_udp(address).map_err(|cause| BindError { key: "listen.gossip", address, cause })
 }

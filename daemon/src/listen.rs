@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr};
 
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 
 /// How many connections may wait to be accepted; the system cuts it to `net.core.somaxconn`, which
 /// is 4,096 since Linux 5.4. std asks for 128, which a burst fills before a busy process looks.
@@ -40,6 +40,16 @@ pub fn close(listener: TcpListener, admit: impl Fn(TcpStream, SocketAddr)) {
             admit(stream, peer);
         }
     }
+}
+
+/// Binds a UDP socket, in the context of a runtime.
+///
+/// # Errors
+/// What the system says, such as that the address is taken.
+pub fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = std::net::UdpSocket::bind(address)?;
+    socket.set_nonblocking(true)?;
+    UdpSocket::from_std(socket)
 }
 
 #[cfg(test)]
