@@ -21,7 +21,7 @@ use crate::{
     grpc,
     log::{Log, Room, Tell},
     metrics::Metrics,
-    plane::{self, Announcer, Plane},
+    plane::{self, Plane},
     secrets::Secrets,
     store::{Claim, Store, StoreError, now_ms},
     tracker::Tracker,
@@ -106,31 +106,30 @@ pub async fn start(
     let first_key = first_key(&store, &secrets).await?;
     let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
-    let (announcer, announcements) = Announcer::new(doors.gossip.is_some());
+    let unfinished = close.clone().drop_guard();
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
-    let log = Log::start(
-        store.clone(),
-        Arc::clone(&secrets.signing),
-        Room { max_waiting: config.log.max_waiting, max_blocks: config.limits.max_blocks },
-        tell(&tracker, announcer),
-        Arc::clone(&metrics),
-        close.clone(),
-        &writing,
-    )
-    .await?;
-    let issuer = secrets.signing.public();
     let services = TaskTracker::new();
-    let plane = match (doors.gossip, announcements, secrets.sealing) {
-        (Some(socket), Some(announcements), Some(keys)) => {
+    let plane = match (doors.gossip, secrets.sealing) {
+        (Some(socket), Some(keys)) => {
             let (signing, store) = (Arc::clone(&secrets.signing), store.clone());
-            let parts =
-                plane::Parts { config: &config, socket, keys, signing, store, announcements };
+            let parts = plane::Parts { config: &config, socket, keys, signing, store };
             let registry = registry.sub_registry_with_prefix("wcdn");
             let plane = Plane::start(parts, registry, &close, &services);
             Some(plane.map_err(system("the event plane"))?)
         }
         _ => None,
     };
+    let log = Log::start(
+        store.clone(),
+        Arc::clone(&secrets.signing),
+        Room { max_waiting: config.log.max_waiting, max_blocks: config.limits.max_blocks },
+        tell(&tracker, plane.clone()),
+        Arc::clone(&metrics),
+        close.clone(),
+        &writing,
+    )
+    .await?;
+    let issuer = secrets.signing.public();
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
@@ -159,6 +158,7 @@ pub async fn start(
         close,
         _claim: claim,
     };
+    unfinished.disarm();
     plane.serve(&config, (doors.grpc, doors.admin), secrets.tls, registry, shutdown);
     Ok(plane)
 }
@@ -192,12 +192,14 @@ async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> 
 }
 
 /// Who hears of a commit before it is answered.
-fn tell(tracker: &Arc<Mutex<Tracker>>, announcer: Announcer) -> Tell {
+fn tell(tracker: &Arc<Mutex<Tracker>>, plane: Option<Plane>) -> Tell {
     let tracker = Arc::clone(tracker);
     Box::new(move |news| {
         // Before the frames leave: whoever confirms them must find them open.
         tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
-        announcer.announce(news.frames);
+        if let Some(plane) = plane.as_ref().filter(|_| !news.frames.is_empty()) {
+            plane.push(news.frames);
+        }
     })
 }
 

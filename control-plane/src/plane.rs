@@ -8,7 +8,6 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
     net::UdpSocket,
-    sync::mpsc,
     time::{Instant, sleep},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -31,23 +30,12 @@ use crate::{
 /// The name of every cluster: clusters are told apart by their keys.
 const CLUSTER: &str = "wcdn";
 
-/// Commits that wait to be sent; nodes hear of those beyond it when they ask for the head.
-const WAITING: usize = 256;
-
 /// Between two looks at what nodes have confirmed. Receipts are late by so much at most, and many
 /// confirmations are one look.
 const COALESCE: Duration = Duration::from_millis(1);
 
-/// Sends frames, if there is a plane. Clones share it.
+/// A running plane. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Announcer(Option<mpsc::Sender<Vec<Frame>>>);
-
-/// Frames on their way to the plane.
-#[derive(Debug)]
-pub(crate) struct Announcements(mpsc::Receiver<Vec<Frame>>);
-
-/// A running plane.
-#[derive(Debug)]
 pub(crate) struct Plane(IssuerPlane);
 
 /// What a plane is made of.
@@ -57,29 +45,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) keys: ClusterKeys,
     pub(crate) signing: Arc<SigningKey>,
     pub(crate) store: Store,
-    pub(crate) announcements: Announcements,
 }
 
 struct StoredHead(Store);
-
-impl Announcer {
-    /// One, and where its frames go; or one that sends nothing.
-    pub(crate) fn new(has_plane: bool) -> (Self, Option<Announcements>) {
-        if !has_plane {
-            return (Self(None), None);
-        }
-        let (sender, receiver) = mpsc::channel(WAITING);
-        (Self(Some(sender)), Some(Announcements(receiver)))
-    }
-
-    /// Sends frames, in the order of the log.
-    pub(crate) fn announce(&self, frames: &[Frame]) {
-        let Some(sender) = self.0.as_ref().filter(|_| !frames.is_empty()) else { return };
-        if sender.try_send(frames.to_vec()).is_err() {
-            tracing::warn!(frames = frames.len(), "frames not sent; nodes must ask for them");
-        }
-    }
-}
 
 impl Plane {
     /// Starts it on a bound socket.
@@ -89,7 +57,7 @@ impl Plane {
         shutdown: &CancellationToken,
         tasks: &TaskTracker,
     ) -> std::io::Result<Self> {
-        let Parts { config, socket, keys, signing, store, announcements } = parts;
+        let Parts { config, socket, keys, signing, store } = parts;
         let advertise = advertised(config, socket.local_addr()?);
         let (node, region) = (config.gossip.node.clone(), config.gossip.region.clone());
         let mut membership = MembershipSettings::new(CLUSTER, node, region, advertise);
@@ -100,9 +68,12 @@ impl Plane {
         let head = Arc::new(StoredHead(store));
         let (stop, running) = (shutdown.clone(), tasks.clone());
         let plane = IssuerPlane::start(settings, socket, head, registry, stop, running);
-        let sending = send(plane.clone(), announcements);
-        tasks.spawn(shutdown.clone().run_until_cancelled_owned(sending));
         Ok(Self(plane))
+    }
+
+    /// Sends frames, in the order of the log.
+    pub(crate) fn push(&self, frames: &[Frame]) {
+        self.0.publish(frames.to_vec());
     }
 
     /// Tells it what a node reports in its session.
@@ -141,12 +112,6 @@ impl Plane {
                 sleep(COALESCE).await;
             }
         }
-    }
-}
-
-async fn send(plane: IssuerPlane, mut announcements: Announcements) {
-    while let Some(frames) = announcements.0.recv().await {
-        plane.publish(frames);
     }
 }
 
