@@ -2,80 +2,170 @@
 
 use std::fmt::Write as _;
 
-use crate::{Cluster, seed::Seeded};
+use crate::{Apart, Cluster, apart::Run, redis::RedisServer, seed::Seeded};
 
-/// The table of URLs, and commands that work when pasted.
-pub fn text(cluster: &Cluster, seeded: Option<&Seeded>) -> String {
-    let mut text = String::from("\n");
-    let mut row = |what: &str, url: &str, note: &str| {
-        writeln!(text, "  {what:<16} {url:<28} {note}").expect("writing to a string succeeds");
-    };
-    for edge in cluster.edges() {
-        row(edge.region.as_str(), &edge.url, &format!("admin {}", edge.admin_url));
-    }
-    if let Some(desk) = cluster.desk() {
-        row("control plane", &format!("http://{}", desk.grpc), "gRPC, with reflection");
-        row("", &format!("http://{}", desk.admin), "its /livez /readyz /metrics");
-        row("API key", &desk.key, "");
-    }
-    for own in cluster.redis() {
-        row(
-            "redis",
-            &own.server.url(),
-            &format!("of {}, process {}", own.region, own.server.pid()),
-        );
-    }
-    if cluster.redis().is_empty() {
-        row("redis", "none", "install redis-server for a tier that a region shares");
-    }
-    if let Some(standin) = cluster.standin() {
-        row("publisher", &standin.publisher_url.to_string(), "stand-in Walrus: PUT /v1/blobs");
-        for (n, url) in standin.aggregator_urls.iter().enumerate() {
-            let note = "faults: PUT /_faults, counts: GET /_stats";
-            row(&format!("aggregator {}", n + 1), &url.to_string(), note);
-        }
-    }
-    for (what, command) in commands(cluster, seeded) {
-        write!(text, "\n  {what}\n    {command}\n").expect("writing to a string succeeds");
-    }
-    text.push_str("\n  Ctrl-C drains and stops.\n");
-    text
+/// What the table is made of.
+#[derive(Debug)]
+pub struct Banner<'a> {
+    /// What it all stands on.
+    ground: &'a Cluster,
+    edges: Vec<Edge<'a>>,
+    desk: Option<Desk<'a>>,
 }
 
-/// What each command shows, and the command: apart, for not every shell takes comments.
-fn commands(cluster: &Cluster, seeded: Option<&Seeded>) -> Vec<(&'static str, String)> {
-    let edges = cluster.edges();
-    let (Some(first), Some(last)) = (edges.first(), edges.last()) else { return Vec::new() };
-    let id = match seeded {
-        Some(seeded) => seeded.blob.to_string(),
-        None => wcdn_walrus::KNOWN_LIVE_BLOB.to_owned(),
-    };
-    let blob = format!("{}/cdn/{id}", first.url);
-    let mut commands = vec![
-        ("a blob: X-Cache says MISS, and HIT from the second time on", format!("curl -i {blob}")),
-        ("the same from another region", format!("curl -i {}/cdn/{id}", last.url)),
-        ("304 for whoever has it", format!("curl -i -H 'If-None-Match: \"{id}\"' {blob}")),
-        ("its last 100 bytes", format!("curl -r -100 {blob}")),
-    ];
-    if let (Some(seeded), Some(standin)) = (seeded, cluster.standin()) {
-        let Seeded { quilt, file, .. } = seeded;
-        let publisher = &standin.publisher_url;
-        commands.extend([
-            ("a file of a quilt", format!("curl {}/cdn/{quilt}/{file}", first.url)),
-            ("the files of a quilt", format!("curl {}/v1/quilts/{quilt}/patches", first.url)),
-            ("store one", format!("curl -X PUT --data-binary @README.md {publisher}/v1/blobs")),
-            ("what an edge counts", format!("curl {}/metrics", first.admin_url)),
-        ]);
+#[derive(Debug)]
+struct Edge<'a> {
+    region: &'a str,
+    url: &'a str,
+    admin_url: &'a str,
+    run: Option<&'a Run>,
+}
+
+#[derive(Debug)]
+struct Desk<'a> {
+    grpc: String,
+    admin: String,
+    key: &'a str,
+    run: Option<&'a Run>,
+}
+
+impl<'a> Banner<'a> {
+    /// Of a system in this process.
+    pub fn of(cluster: &'a Cluster) -> Self {
+        let edges = cluster.edges().iter().map(|edge| Edge {
+            region: edge.region.as_str(),
+            url: &edge.url,
+            admin_url: &edge.admin_url,
+            run: None,
+        });
+        let desk = cluster.desk().map(|desk| Desk {
+            grpc: desk.grpc.to_string(),
+            admin: desk.admin.to_string(),
+            key: &desk.key,
+            run: None,
+        });
+        Self { ground: cluster, edges: edges.collect(), desk }
     }
-    if let Some(desk) = cluster.desk() {
-        let wcdn = format!(
-            "WCDN_ENDPOINT=http://{} WCDN_API_KEY={} target/release/wcdn",
-            desk.grpc, desk.key
-        );
-        commands.extend([
-            ("remove it from every edge, with a receipt", format!("{wcdn} purge {id} --wait")),
-            ("every edge, and how far it has followed", format!("{wcdn} nodes")),
-        ]);
+
+    /// Of a system in many.
+    pub fn of_apart(apart: &'a Apart) -> Self {
+        let edges = apart.edges().iter().map(|edge| Edge {
+            region: edge.region.as_str(),
+            url: &edge.url,
+            admin_url: &edge.admin_url,
+            run: Some(&edge.run),
+        });
+        let desk = apart.desk();
+        let desk = Desk {
+            grpc: desk.grpc.to_string(),
+            admin: desk.admin.to_string(),
+            key: &desk.key,
+            run: Some(&desk.run),
+        };
+        Self { ground: apart.ground(), edges: edges.collect(), desk: Some(desk) }
     }
-    commands
+
+    /// The table of URLs, and commands that work when pasted.
+    pub fn text(&self, seeded: Option<&Seeded>) -> String {
+        let mut text = String::from("\n");
+        for (what, where_to, note) in self.rows() {
+            let row = format!("  {what:<16} {where_to:<28} {note}");
+            text.push_str(row.trim_end());
+            text.push('\n');
+        }
+        for (what, command) in self.commands(seeded) {
+            write!(text, "\n  {what}\n    {command}\n").expect("writing to a string succeeds");
+        }
+        text.push_str("\n  Ctrl-C drains and stops.\n");
+        text
+    }
+
+    fn rows(&self) -> Vec<(String, String, String)> {
+        let mut rows = Vec::new();
+        let mut row = |what: &str, place: String, note: String| {
+            rows.push((what.to_owned(), place, note));
+        };
+        for edge in &self.edges {
+            let note = format!("admin {}{}", edge.admin_url, process(edge.run));
+            row(edge.region, edge.url.to_owned(), note);
+        }
+        if let Some(desk) = &self.desk {
+            let note = format!("gRPC, with reflection{}", process(desk.run));
+            row("control plane", format!("http://{}", desk.grpc), note);
+            row("", format!("http://{}", desk.admin), "its /livez /readyz /metrics".into());
+            row("API key", desk.key.to_owned(), String::new());
+        }
+        for own in self.ground.redis() {
+            row("redis", own.server.url(), redis(own.region.as_str(), &own.server));
+        }
+        if self.ground.redis().is_empty() {
+            let note = "install redis-server for a tier that a region shares";
+            row("redis", "none".into(), note.into());
+        }
+        if let Some(standin) = self.ground.standin() {
+            let publisher = standin.publisher_url.to_string();
+            row("publisher", publisher, "stand-in Walrus: PUT /v1/blobs".into());
+            for (n, url) in standin.aggregator_urls.iter().enumerate() {
+                let note = "faults: PUT /_faults, counts: GET /_stats";
+                row(&format!("aggregator {}", n + 1), url.to_string(), note.into());
+            }
+        }
+        rows
+    }
+
+    /// What each command shows, and the command: apart, for not every shell takes comments.
+    fn commands(&self, seeded: Option<&Seeded>) -> Vec<(&'static str, String)> {
+        let (Some(first), Some(last)) = (self.edges.first(), self.edges.last()) else {
+            return Vec::new();
+        };
+        let id = match seeded {
+            Some(seeded) => seeded.blob.to_string(),
+            None => wcdn_walrus::KNOWN_LIVE_BLOB.to_owned(),
+        };
+        let blob = format!("{}/cdn/{id}", first.url);
+        let mut commands = vec![
+            (
+                "a blob: X-Cache says MISS, and HIT from the second time on",
+                format!("curl -i {blob}"),
+            ),
+            ("the same from another region", format!("curl -i {}/cdn/{id}", last.url)),
+            ("304 for whoever has it", format!("curl -i -H 'If-None-Match: \"{id}\"' {blob}")),
+            ("its last 100 bytes", format!("curl -r -100 {blob}")),
+        ];
+        if let (Some(seeded), Some(standin)) = (seeded, self.ground.standin()) {
+            let Seeded { quilt, file, .. } = seeded;
+            let publisher = &standin.publisher_url;
+            commands.extend([
+                ("a file of a quilt", format!("curl {}/cdn/{quilt}/{file}", first.url)),
+                ("the files of a quilt", format!("curl {}/v1/quilts/{quilt}/patches", first.url)),
+                ("store one", format!("curl -X PUT --data-binary @README.md {publisher}/v1/blobs")),
+                ("what an edge counts", format!("curl {}/metrics", first.admin_url)),
+            ]);
+        }
+        if let Some(desk) = &self.desk {
+            let wcdn = format!(
+                "WCDN_ENDPOINT=http://{} WCDN_API_KEY={} target/release/wcdn",
+                desk.grpc, desk.key
+            );
+            commands.extend([
+                ("remove it from every edge, with a receipt", format!("{wcdn} purge {id} --wait")),
+                ("every edge, and how far it has followed", format!("{wcdn} nodes")),
+            ]);
+        }
+        if let Some(run) = last.run {
+            commands.extend([
+                ("kill the last edge", format!("kill -9 {}", run.pid)),
+                ("and start it again, here or in another terminal", run.command.clone()),
+            ]);
+        }
+        commands
+    }
+}
+
+fn process(run: Option<&Run>) -> String {
+    run.map_or_else(String::new, |run| format!(", process {}", run.pid))
+}
+
+fn redis(region: &str, server: &RedisServer) -> String {
+    format!("of {region}, process {}", server.pid())
 }

@@ -24,19 +24,19 @@ use crate::{
 /// A running system.
 #[derive(Debug)]
 pub struct Cluster {
-    topology: Box<Topology>,
+    pub(crate) topology: Box<Topology>,
     standin: Option<Standin>,
     desk: Option<Desk>,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
-    home: Home,
+    pub(crate) home: Home,
 }
 
 /// Where the system keeps what it must not forget.
 #[derive(Debug)]
-struct Home {
-    path: PathBuf,
+pub(crate) struct Home {
+    pub(crate) path: PathBuf,
     /// Gone with the system, unless a folder was given.
     _temporary: Option<TempDir>,
 }
@@ -86,6 +86,33 @@ impl Cluster {
         places: Vec<GossipPlace>,
     ) -> anyhow::Result<Self> {
         let mut places = places.into_iter();
+        let mut cluster = Self::ground(topology).await?;
+        let guard = cluster.walrus_shutdown.clone().drop_guard();
+        if cluster.topology.control_plane {
+            cluster.start_desk(places.next()).await?;
+        }
+        let edges: Vec<_> = cluster.topology.edges().collect();
+        for (n, (region, number, port)) in edges.into_iter().enumerate() {
+            let mut config = cluster.edge_config(&region, number)?;
+            if let Some(desk) = &cluster.desk {
+                desk.introduce(&mut config);
+            }
+            if let Some(way) = cluster.topology.control_ways.get(n) {
+                config.control.endpoints = vec![format!("http://{way}")];
+            }
+            let place = places.next();
+            let edge = start_edge(&cluster.topology, config, port, place).await?;
+            cluster.edges.push(edge);
+        }
+        guard.disarm();
+        Ok(cluster)
+    }
+
+    /// What the rest stands on: a folder, a stand-in Walrus if the network is local, and Redis.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub(crate) async fn ground(topology: &Topology) -> anyhow::Result<Self> {
         let home = Home::of(topology)?;
         let walrus_shutdown = CancellationToken::new();
         let guard = walrus_shutdown.clone().drop_guard();
@@ -96,23 +123,9 @@ impl Cluster {
         let edge = keyed(topology, &home)?;
         let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
-        let (edges, desk) = (Vec::new(), None);
-        let mut cluster = Self { topology, standin, desk, edges, redis, walrus_shutdown, home };
-        if cluster.topology.control_plane {
-            cluster.start_desk(places.next()).await?;
-        }
-        let edges: Vec<_> = cluster.topology.edges().collect();
-        for (n, (region, number, port)) in edges.into_iter().enumerate() {
-            let mut config = cluster.edge_config(&region, number)?;
-            if let Some(way) = cluster.topology.control_ways.get(n) {
-                config.control.endpoints = vec![format!("http://{way}")];
-            }
-            let place = places.next();
-            let edge = start_edge(&cluster.topology, config, port, place).await?;
-            cluster.edges.push(edge);
-        }
         guard.disarm();
-        Ok(cluster)
+        let (edges, desk) = (Vec::new(), None);
+        Ok(Self { topology, standin, desk, edges, redis, walrus_shutdown, home })
     }
 
     /// Starts the control plane, at the ports where it was before if it was, with what it knew.
@@ -164,8 +177,12 @@ impl Cluster {
         Ok(())
     }
 
-    /// The configuration of an edge, but for its sockets.
-    fn edge_config(&self, region: &Region, number: u16) -> anyhow::Result<wcdn_node::Config> {
+    /// The configuration of an edge, but for its sockets and its control plane.
+    pub(crate) fn edge_config(
+        &self,
+        region: &Region,
+        number: u16,
+    ) -> anyhow::Result<wcdn_node::Config> {
         let mut config = self.topology.edge.clone();
         config.node.id = format!("{region}-{number}").parse()?;
         config.node.region = region.clone();
@@ -183,11 +200,10 @@ impl Cluster {
         if let Some(own) = self.redis.iter().find(|own| own.region == *region) {
             config.redis.urls = vec![own.server.url()];
         }
-        if let Some(desk) = &self.desk {
+        if self.topology.control_plane {
             config.cluster.key_file = Some(self.home.cluster_key());
             config.node.state_dir =
                 Some(self.home.path.join("edges").join(config.node.id.as_str()));
-            desk.introduce(&mut config);
         }
         Ok(config)
     }
@@ -266,13 +282,13 @@ impl Home {
         if let Some(data) = &topology.data {
             std::fs::create_dir_all(data)
                 .with_context(|| format!("cannot make {}", data.display()))?;
-            return Ok(Self { path: data.clone(), _temporary: None });
+            return Ok(Self { path: std::path::absolute(data)?, _temporary: None });
         }
         let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
         Ok(Self { path: temporary.path().to_owned(), _temporary: Some(temporary) })
     }
 
-    fn cluster_key(&self) -> PathBuf {
+    pub(crate) fn cluster_key(&self) -> PathBuf {
         self.path.join("cluster.key")
     }
 }

@@ -55,16 +55,8 @@ impl Desk {
         cluster_key: &Path,
         key: Option<&str>,
     ) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(&place.home)
-            .with_context(|| format!("cannot make {}", place.home.display()))?;
-        let key_file = place.home.join("api.key");
-        let key = api_key(&key_file, key)?;
-        config.store.path = place.home.join("control-plane.db");
-        config.cluster.key_file = cluster_key.to_owned();
-        config.cluster.signing_key_file = place.home.join("signing.key");
-        config.keys.fixed_key_file = Some(key_file);
+        let key = furnish(&mut config, &place.home, cluster_key, key)?;
         config.gossip.advertise = Some(place.advertise);
-        config.limits.drain_delay = Span::secs(0);
         let (grpc, gossip) = (place.grpc.local_addr()?, place.advertise);
         let admin = place.admin.local_addr()?;
         let doors = Doors { grpc: place.grpc, admin: place.admin, gossip: Some(place.gossip) };
@@ -75,9 +67,7 @@ impl Desk {
 
     /// What an edge's configuration must say to follow it.
     pub fn introduce(&self, edge: &mut wcdn_node::Config) {
-        edge.control.endpoints = vec![format!("http://{}", self.grpc)];
-        edge.gossip.seeds = vec![self.gossip.to_string()];
-        edge.gossip.issuer_keys = vec![self.plane.issuer_key().to_string()];
+        introduce(edge, self.grpc, self.gossip, self.plane.issuer_key().to_string());
     }
 
     /// Drains and stops it.
@@ -85,6 +75,40 @@ impl Desk {
         self.shutdown.cancel();
         self.plane.join().await;
     }
+}
+
+/// Says in an edge's configuration where its control plane is, and by which key it signs.
+pub(crate) fn introduce(
+    edge: &mut wcdn_node::Config,
+    grpc: SocketAddr,
+    gossip: SocketAddr,
+    issuer_key: String,
+) {
+    edge.control.endpoints = vec![format!("http://{grpc}")];
+    edge.gossip.seeds = vec![gossip.to_string()];
+    edge.gossip.issuer_keys = vec![issuer_key];
+}
+
+/// Makes the folder of a control plane, and says in its configuration what lies there. Returns the API
+/// key that it will take.
+///
+/// # Errors
+/// When the folder cannot be written.
+pub(crate) fn furnish(
+    config: &mut Config,
+    home: &Path,
+    cluster_key: &Path,
+    key: Option<&str>,
+) -> anyhow::Result<String> {
+    std::fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
+    let key_file = home.join("api.key");
+    let key = api_key(&key_file, key)?;
+    config.store.path = home.join("control-plane.db");
+    config.cluster.key_file = cluster_key.to_owned();
+    config.cluster.signing_key_file = home.join("signing.key");
+    config.keys.fixed_key_file = Some(key_file);
+    config.limits.drain_delay = Span::secs(0);
+    Ok(key)
 }
 
 /// The key that is given, or the one that the folder has, or a new one.

@@ -1,4 +1,4 @@
-//! The whole of WCDN in one process, with a Walrus to go with it: for a first look, for work on
+//! The whole of WCDN in one process, or in one for each part, with a Walrus to go with it: for a first look, for work on
 //! it, and for tests.
 //!
 //! - [`standin`]: a Walrus that behaves like the real one, quirks included
@@ -7,19 +7,24 @@
 //! - [`desk`]: the control plane
 //! - [`GossipPlace`]: where it and edges hear of each other
 //! - [`cluster`]: starts and stops it all
+//! - [`apart`]: the same, with each edge and the control plane in a process of its own
 //! - [`seed`]: something to look at, stored through the publisher
 //! - [`banner`]: the table of URLs and the commands to try
 
+pub mod apart;
 pub mod banner;
 pub mod cluster;
 pub mod desk;
 mod gossip_place;
+pub mod ports;
+mod process;
 pub mod reach;
 pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;
 
+pub use apart::Apart;
 pub use cluster::{Cluster, Edge};
 pub use gossip_place::GossipPlace;
 pub use topology::{Ports, Topology, WalrusNetwork};

@@ -1,4 +1,4 @@
-//! `wcdn-dev`: the whole system in one process.
+//! `wcdn-dev`: the whole system, in one process or in many.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,14 +7,14 @@ use wcdn_daemon::{
     Signals,
     args::{Common, HasCommon},
 };
-use wcdn_dev::{Cluster, Topology, WalrusNetwork, banner, reach, seed};
+use wcdn_dev::{Apart, Cluster, Topology, WalrusNetwork, banner::Banner, reach, seed};
 use wcdn_proto::Span;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Runs all of WCDN in one process: three regions, and a stand-in Walrus unless a public network
-/// is asked for.
+/// Runs all of WCDN: three regions, a control plane, and a stand-in Walrus unless a public network is
+/// asked for.
 #[derive(Debug, Parser)]
 #[command(name = "wcdn-dev")]
 struct Args {
@@ -26,6 +26,10 @@ struct Args {
     /// Edges in each region.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     edges_per_region: u16,
+    /// Run each edge and the control plane in a process of its own, so that one can be killed and
+    /// started again. Their configurations and logs lie in the folder `processes` of --data.
+    #[arg(long, requires = "data")]
+    processes: bool,
     /// Keep blobs, the control plane's store and all keys in this folder; without it they are gone at
     /// the end.
     #[arg(long, value_name = "DIR")]
@@ -70,14 +74,27 @@ fn main() -> ExitCode {
         if let WalrusNetwork::Public(network) = topology.network {
             reach::any_aggregator(network).await?;
         }
-        let cluster = Cluster::start(&topology).await?;
-        let seeded = match cluster.standin() {
-            Some(standin) => Some(seed::through_publisher(&standin.publisher_url).await?),
-            None => None,
-        };
-        println!("{}", banner::text(&cluster, seeded.as_ref()));
-        shutdown.cancelled().await;
-        cluster.stop().await;
+        if args.processes {
+            let apart = Apart::start(&topology).await?;
+            welcome(&Banner::of_apart(&apart), apart.ground()).await?;
+            shutdown.cancelled().await;
+            apart.stop().await;
+        } else {
+            let cluster = Cluster::start(&topology).await?;
+            welcome(&Banner::of(&cluster), &cluster).await?;
+            shutdown.cancelled().await;
+            cluster.stop().await;
+        }
         Ok(())
     })
+}
+
+/// Stores something to look at, if it can be, and says what there is.
+async fn welcome(banner: &Banner<'_>, ground: &Cluster) -> anyhow::Result<()> {
+    let seeded = match ground.standin() {
+        Some(standin) => Some(seed::through_publisher(&standin.publisher_url).await?),
+        None => None,
+    };
+    println!("{}", banner.text(seeded.as_ref()));
+    Ok(())
 }

@@ -2,14 +2,13 @@
 
 use std::{
     fs::File,
-    net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket},
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
     time::SystemTime,
 };
 
 use http::{Method, StatusCode};
-use rand::RngExt as _;
 use tokio::process::{Child, Command};
 use wcdn_dev::desk::Desk;
 
@@ -39,9 +38,6 @@ pub struct Seat {
 pub struct ControlPlaneProcess {
     child: Child,
 }
-
-/// Linux gives others to those who ask for any.
-const QUIET: std::ops::Range<u16> = 12_000..32_000;
 
 impl Seat {
     /// The seat of the control plane of a system that keeps everything in `data`.
@@ -141,19 +137,13 @@ impl ControlPlaneProcess {
     }
 }
 
-/// Free ports for gRPC and for the operator. Whoever asks the system for any port gets another, so they
-/// stay free while a control plane is away.
+/// Free ports for gRPC and for the operator, which stay free while a control plane is away.
 ///
 /// # Panics
 /// When there are none.
 pub fn quiet_ports() -> (u16, u16) {
-    let is_free = |port: &u16| {
-        let address = (Ipv4Addr::LOCALHOST, *port);
-        TcpListener::bind(address).is_ok() && UdpSocket::bind(address).is_ok()
-    };
-    let mut ports = (0..1_000).map(|_| rand::rng().random_range(QUIET)).filter(is_free);
-    let (grpc, admin) = (ports.next(), ports.next());
-    (grpc.expect("some port is free"), admin.expect("some port is free"))
+    let quiet = || wcdn_dev::ports::quiet().expect("some port is free");
+    (quiet(), quiet())
 }
 
 /// Unix time now. Seconds.

@@ -1,4 +1,4 @@
-//! Signals that hang a process, and wake it.
+//! Signals that hang a process, wake it, and kill it.
 
 use std::process::Command;
 
@@ -9,6 +9,8 @@ pub enum Signal {
     Stop,
     /// It goes on.
     Continue,
+    /// It is no more.
+    Kill,
 }
 
 impl Signal {
@@ -20,6 +22,7 @@ impl Signal {
         let name = match self {
             Self::Stop => "-STOP",
             Self::Continue => "-CONT",
+            Self::Kill => "-KILL",
         };
         let status = Command::new("kill").args([name, &pid.to_string()]).status();
         assert!(status.expect("kill runs").success());

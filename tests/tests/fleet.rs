@@ -7,6 +7,8 @@
     reason = "helpers of tests are tests, and a panic there is a failure with a place"
 )]
 
+#[path = "fleet/apart.rs"]
+mod apart;
 #[path = "fleet/bad_input.rs"]
 mod bad_input;
 #[path = "fleet/block.rs"]

@@ -1,0 +1,196 @@
+//! The system with each edge, and the control plane, in a process of its own: any of them can be
+//! killed, and started again by hand.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use serde::Serialize;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_proto::Region;
+
+use crate::{
+    cluster::Cluster,
+    desk, ports,
+    process::Process,
+    topology::{CONTROL_PORT, Ports, Topology},
+};
+
+/// A running system.
+#[derive(Debug)]
+pub struct Apart {
+    ground: Cluster,
+    desk: DeskPart,
+    edges: Vec<EdgePart>,
+    processes: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+/// Its control plane.
+#[derive(Debug)]
+pub struct DeskPart {
+    /// Where operators and edges are served.
+    pub grpc: SocketAddr,
+    /// Where the operator looks.
+    pub admin: SocketAddr,
+    /// What calls need.
+    pub key: String,
+    /// Its process.
+    pub run: Run,
+}
+
+/// One of its edges.
+#[derive(Debug)]
+pub struct EdgePart {
+    /// Its name.
+    pub name: String,
+    /// Where it stands.
+    pub region: Region,
+    /// `http://…`, for viewers.
+    pub url: String,
+    /// `http://…`, for the operator.
+    pub admin_url: String,
+    /// Its process.
+    pub run: Run,
+}
+
+/// How a part runs.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// The number of its process, as it was first started.
+    pub pid: u32,
+    /// What starts it again.
+    pub command: String,
+}
+
+impl Apart {
+    /// Starts the stand-in Walrus and each Redis as ever, then the control plane, then every edge, each
+    /// with a configuration file and a log in the folder `processes`.
+    ///
+    /// # Errors
+    /// When a port is taken or a part cannot start; what had started is stopped.
+    pub async fn start(topology: &Topology) -> anyhow::Result<Self> {
+        let ground = Cluster::ground(topology).await?;
+        let place = ground.home.path.join("processes");
+        std::fs::create_dir_all(&place)
+            .with_context(|| format!("cannot make {}", place.display()))?;
+        let (admin, grpc) = pair(topology.ports, CONTROL_PORT)?;
+        let (config, key) = desk_config(&ground, grpc, admin)?;
+        let file = write(&place, "control-plane", &config)?;
+        let process = Process::start("wcdn-control-plane", &file, "control plane serves").await?;
+        let issuer = process.said("issuer_key").context("a control plane without a key")?;
+        let issuer = issuer.to_owned();
+        let (processes, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        let run = keep("control plane", process, &processes, &shutdown);
+        let desk = DeskPart { grpc, admin, key, run };
+        let mut apart = Self { ground, desk, edges: Vec::new(), processes, shutdown };
+        let guard = apart.shutdown.clone().drop_guard();
+        for (region, number, port) in topology.edges() {
+            let edge = apart.start_edge(&place, region, number, port, &issuer).await?;
+            apart.edges.push(edge);
+        }
+        guard.disarm();
+        Ok(apart)
+    }
+
+    async fn start_edge(
+        &self,
+        place: &Path,
+        region: Region,
+        number: u16,
+        port: u16,
+        issuer: &str,
+    ) -> anyhow::Result<EdgePart> {
+        let mut config = self.ground.edge_config(&region, number)?;
+        let name = config.node.id.to_string();
+        let (edge, admin) = pair(self.ground.topology.ports, port)?;
+        (config.listen.edge, config.listen.admin) = (edge, admin);
+        config.gossip.listen = Some(admin);
+        desk::introduce(&mut config, self.desk.grpc, self.desk.grpc, issuer.to_owned());
+        let file = write(place, &name, &config)?;
+        let process = Process::start("wcdn-node", &file, "edge serves").await?;
+        let run = keep(&name, process, &self.processes, &self.shutdown);
+        let (url, admin_url) = (format!("http://{edge}"), format!("http://{admin}"));
+        Ok(EdgePart { name, region, url, admin_url, run })
+    }
+
+    /// What the rest stands on.
+    pub fn ground(&self) -> &Cluster {
+        &self.ground
+    }
+
+    /// The control plane.
+    pub fn desk(&self) -> &DeskPart {
+        &self.desk
+    }
+
+    /// Every edge, region by region.
+    pub fn edges(&self) -> &[EdgePart] {
+        &self.edges
+    }
+
+    /// Drains every part that was started here and still runs, then stops the rest. Parts that were
+    /// started again by hand are left alone.
+    pub async fn stop(self) {
+        self.shutdown.cancel();
+        self.processes.close();
+        self.processes.wait().await;
+        self.ground.stop().await;
+    }
+}
+
+/// Watches a process, and stops it in the end.
+fn keep(
+    name: &str,
+    mut process: Process,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Run {
+    let run = Run { pid: process.pid(), command: process.command().to_owned() };
+    let (name, command, shutdown) = (name.to_owned(), run.command.clone(), shutdown.clone());
+    tasks.spawn(async move {
+        match shutdown.run_until_cancelled(process.ended()).await {
+            Some(Ok(status)) => {
+                println!("  {name} ended ({status}); start it again with\n    {command}")
+            }
+            Some(Err(error)) => tracing::warn!(name, %error, "cannot tell whether it runs"),
+            None => process.stop().await,
+        }
+    });
+    run
+}
+
+/// Two addresses: one at a documented port, one above it; or both anywhere.
+fn pair(ports: Ports, documented: u16) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    let (first, second) = match ports {
+        Ports::Documented => (documented, documented + 1),
+        Ports::Any => (ports::quiet()?, ports::quiet()?),
+    };
+    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    Ok((at(first), at(second)))
+}
+
+fn desk_config(
+    ground: &Cluster,
+    grpc: SocketAddr,
+    admin: SocketAddr,
+) -> anyhow::Result<(wcdn_control_plane::Config, String)> {
+    let (topology, home) = (&ground.topology, &ground.home);
+    let mut config = topology.control.clone();
+    let folder = home.path.join("control-plane");
+    let key = topology.api_key.as_deref();
+    let key = desk::furnish(&mut config, &folder, &home.cluster_key(), key)?;
+    (config.listen.grpc, config.listen.admin) = (grpc, admin);
+    config.listen.gossip = Some(grpc);
+    Ok((config, key))
+}
+
+/// Writes the configuration of a part, with whole paths: it may be started from anywhere.
+fn write(place: &Path, name: &str, config: &impl Serialize) -> anyhow::Result<PathBuf> {
+    let file = std::path::absolute(place.join(format!("{name}.toml")))?;
+    let text = toml::to_string(config).context("a configuration that cannot be written")?;
+    std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
+    Ok(file)
+}
