@@ -1,6 +1,6 @@
 //! Dependencies between our crates go one way.
 
-use cargo_metadata::MetadataCommand;
+use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Which of our crates each one may depend on. Dependencies of tests count too.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -9,17 +9,31 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("wcdn-gossip", &["wcdn-proto"]),
     ("wcdn-daemon", &["wcdn-proto"]),
     ("wcdn-node", &["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon"]),
-    ("wcdn-control-plane", &["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon"]),
+    ("wcdn-control-plane", &BELOW_CONTROL_PLANE),
     ("wcdn", &["wcdn-proto"]),
+    ("wcdn-postgres", &[]),
     ("wcdn-dev", &BELOW_DEV),
     ("wcdn-tests", &ALL_OTHERS),
     ("wcdn-bench", &ALL_OTHERS),
 ];
 
-const BELOW_DEV: [&str; 6] =
-    ["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon", "wcdn-node", "wcdn-control-plane"];
+const BELOW_CONTROL_PLANE: [&str; 5] =
+    ["wcdn-proto", "wcdn-walrus", "wcdn-gossip", "wcdn-daemon", FOR_TESTS];
 
-const ALL_OTHERS: [&str; 9] = [
+const BELOW_DEV: [&str; 7] = [
+    "wcdn-proto",
+    "wcdn-walrus",
+    "wcdn-gossip",
+    "wcdn-daemon",
+    "wcdn-node",
+    "wcdn-control-plane",
+    FOR_TESTS,
+];
+
+/// What the programs that are shipped use in their tests only.
+const FOR_TESTS: &str = "wcdn-postgres";
+
+const ALL_OTHERS: [&str; 10] = [
     "wcdn-proto",
     "wcdn-walrus",
     "wcdn-gossip",
@@ -29,6 +43,7 @@ const ALL_OTHERS: [&str; 9] = [
     "wcdn",
     "wcdn-dev",
     "wcdn-tests",
+    FOR_TESTS,
 ];
 
 fn metadata() -> cargo_metadata::Metadata {
@@ -53,6 +68,18 @@ fn crates_depend_on_those_below_them_only() {
                 "{name} must not depend on {}",
                 dependency.name
             );
+        }
+    }
+}
+
+#[test]
+fn what_is_shipped_starts_no_database() {
+    for package in metadata().packages {
+        if ["wcdn-node", "wcdn-control-plane", "wcdn"].contains(&package.name.as_str()) {
+            let mut dependencies = package.dependencies.iter();
+            let shipped = dependencies
+                .any(|it| it.name == FOR_TESTS && it.kind != DependencyKind::Development);
+            assert!(!shipped, "{} needs {FOR_TESTS} outside its tests", package.name);
         }
     }
 }
