@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use wcdn_proto::Position;
+
 use crate::{
     api_key::ApiKey,
-    store::{Store, StoreError, backup as copies},
+    config,
+    store::{Place, Store, StoreError, backup as copies},
 };
 
 /// Why a command failed.
@@ -31,12 +34,12 @@ pub enum CommandError {
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn create_key(store: &Path, name: &str) -> Result<ApiKey, CommandError> {
+pub async fn create_key(store: &config::Store, name: &str) -> Result<ApiKey, CommandError> {
     let count = name.chars().count();
     if !(1..=100).contains(&count) || name.trim() != name || name.contains(char::is_control) {
         return Err(CommandError::Name { name: name.chars().take(100).collect() });
     }
-    let store = Store::open(store).await?;
+    let store = Store::open(&Place::of(store)?).await?;
     let key = ApiKey::generate();
     let added = store.add_key(name, &key).await;
     store.close().await;
@@ -46,18 +49,32 @@ pub async fn create_key(store: &Path, name: &str) -> Result<ApiKey, CommandError
     }
 }
 
-/// Copies a store to a file, also while a control plane runs on it.
+/// Copies a store that is a file to another, also while a control plane runs on it.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn backup(store: &Path, to: &Path) -> Result<(), CommandError> {
-    Ok(copies::backup(store, to).await?)
+pub async fn backup(store: &config::Store, to: &Path) -> Result<(), CommandError> {
+    Ok(copies::backup(Place::of(store)?.file()?, to).await?)
 }
 
-/// Replaces a store that is not in use by a copy, under a new epoch. Returns where the replaced one is.
+/// Replaces a store that is a file and not in use by a copy, under a new epoch. Returns where the replaced one is.
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn restore(from: &Path, store: &Path) -> Result<Option<PathBuf>, CommandError> {
-    Ok(copies::restore(from, store).await?)
+pub async fn restore(from: &Path, store: &config::Store) -> Result<Option<PathBuf>, CommandError> {
+    Ok(copies::restore(from, Place::of(store)?.file()?).await?)
+}
+
+/// Begins a new log in a store that is an older one, since it was copied back by other means than
+/// [`restore`]. Returns where it begins.
+///
+/// # Errors
+/// [`CommandError`].
+pub async fn raise_epoch(store: &config::Store, least: u64) -> Result<Position, CommandError> {
+    let place = Place::of(store)?;
+    let _claim = place.claim()?;
+    let store = Store::open(&place).await?;
+    let raised = store.raise_epoch(least).await;
+    store.close().await;
+    Ok(raised?)
 }

@@ -2,14 +2,17 @@
 
 mod limits;
 mod parts;
+mod store;
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
 use wcdn_proto::Span;
 
+pub(crate) use self::store::encode as url_encode;
 pub use self::{
     limits::Limits,
-    parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Store, Tls},
+    parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Tls},
+    store::{InvalidStoreUrl, Store, StoreUrl},
 };
 
 /// The configuration of a control plane. `config.example.toml` shows every key with its default.
@@ -46,6 +49,7 @@ impl Config {
         self.listen.check(&mut problems);
         self.gossip.check(&self.listen, &mut problems);
         self.tls.check(&mut problems);
+        self.store.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
         self.receipts.check(&mut problems);

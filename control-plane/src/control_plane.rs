@@ -23,7 +23,7 @@ use crate::{
     metrics::Metrics,
     plane::{self, Plane},
     secrets::Secrets,
-    store::{Claim, Store, StoreError, now_ms},
+    store::{Claim, Place, Store, StoreError, now_ms},
     tracker::Tracker,
 };
 
@@ -49,7 +49,7 @@ pub struct ControlPlane {
     rest: CancellationToken,
     /// No more writes, and no admin port.
     close: CancellationToken,
-    _claim: Claim,
+    _claim: Option<Claim>,
 }
 
 /// Why a control plane cannot start.
@@ -101,8 +101,9 @@ pub async fn start(
         doors.gossip.as_ref().map(UdpSocket::local_addr).transpose(),
     );
     let gossip = addresses.2.map_err(system("the gossip port"))?;
-    let claim = Claim::take(&config.store.path)?;
-    let store = Store::open(&config.store.path).await?;
+    let place = Place::of(&config.store)?;
+    let claim = place.claim()?;
+    let store = Store::open(&place).await?;
     let first_key = first_key(&store, &secrets).await?;
     let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());

@@ -4,7 +4,7 @@
 //!
 //! - `grpc`: who may call, what calls mean, the sessions of edges
 //! - `log`: one task that commits what many ask for, and tells of it
-//! - `store`: the SQLite file, and what is done with copies of it
+//! - `store`: the SQLite file or PostgreSQL database, and what is done with copies of it
 //! - `plane`: frames to nodes at once, and their confirmations
 //! - `state`: what the log amounts to, for edges that begin
 //! - `tracker`: which node has applied what, and when; receipts

@@ -34,17 +34,25 @@ enum Command {
         /// For people: shows in changes and lists.
         name: String,
     },
-    /// Copy the store to a file that does not exist, also while a control plane runs on it.
+    /// Copy the SQLite file to one that does not exist, also while a control plane runs on it.
     Backup {
         /// The file.
         file: PathBuf,
     },
-    /// Replace the store by a copy, while no control plane runs on it. A new epoch begins: edges take all
+    /// Replace the SQLite file by a copy, while no control plane runs on it. A new epoch begins: edges take all
     /// they hold as unproven. A copy that is put into place by hand does not begin one, and is noticed
     /// only once an edge reports more than it holds: always use this command.
     Restore {
         /// The copy.
         file: PathBuf,
+    },
+    /// Begin a new epoch, once a PostgreSQL database was brought back with pg_restore, or a standby
+    /// that lagged was promoted, while no control plane runs on it: edges take all they hold as unproven.
+    RaiseEpoch {
+        /// The least that it may be: more than the epoch of the log that was lost, should the clock of
+        /// this machine be behind.
+        #[arg(long, default_value_t = 0)]
+        least: u64,
     },
 }
 
@@ -81,7 +89,7 @@ async fn serve(config: Config, signals: Signals) -> Result<(), Failure> {
 }
 
 async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
-    let store = &config.store.path;
+    let store = &config.store;
     match command {
         Command::CreateKey { name } => {
             let key = commands::create_key(store, &name).await.map_err(Failure::other)?;
@@ -89,14 +97,18 @@ async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
         }
         Command::Backup { file } => {
             commands::backup(store, &file).await.map_err(Failure::other)?;
-            println!("copied {} to {}", store.display(), file.display());
+            println!("copied {} to {}", store.path.display(), file.display());
         }
         Command::Restore { file } => {
             let replaced = commands::restore(&file, store).await.map_err(Failure::other)?;
-            println!("restored {} from {}", store.display(), file.display());
+            println!("restored {} from {}", store.path.display(), file.display());
             if let Some(replaced) = replaced {
                 println!("what was there is in {}", replaced.display());
             }
+        }
+        Command::RaiseEpoch { least } => {
+            let head = commands::raise_epoch(store, least).await.map_err(Failure::other)?;
+            println!("a new log begins, of epoch {}", head.epoch);
         }
     }
     Ok(())

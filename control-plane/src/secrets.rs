@@ -69,7 +69,7 @@ impl Secrets {
         let mut own = |key, path: &Path| {
             if create && each(&mut problems, key, create_key(path)) == Some(true) {
                 tracing::info!(path = %path.display(), "key made");
-                if config.store.path.exists() {
+                if config.store.url.is_some() || config.store.path.exists() {
                     tracing::warn!(
                         key,
                         "a new key beside an old store: edges must be given it too"
@@ -85,6 +85,8 @@ impl Secrets {
         let previous = cluster.previous_key_file.as_deref().map(Key::read);
         let previous =
             previous.and_then(|read| each(&mut problems, "cluster.previous_key_file", read));
+        let password = config.store.password_file.as_deref().map(Secret::read);
+        let _ = password.and_then(|read| each(&mut problems, "store.password_file", read));
         let fixed = config.keys.fixed_key_file.as_deref().map(fixed_key);
         let fixed_key = fixed.and_then(|read| each(&mut problems, "keys.fixed_key_file", read));
         let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();

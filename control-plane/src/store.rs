@@ -1,52 +1,52 @@
-//! What the control plane never forgets: one SQLite file.
+//! What the control plane never forgets: a SQLite file, or a PostgreSQL database that several control
+//! planes share.
 //!
-//! SQL is written so that PostgreSQL takes it too: `$1` placeholders, BIGINT, TEXT, upserts by
-//! `ON CONFLICT`. One connection writes, in transactions that begin as writers (a reader that becomes
-//! one fails at once if another wrote meanwhile); a few others read.
+//! One set of statements serves both, and so do the tests: `$1` placeholders; BIGINT, TEXT and BLOB (a
+//! name for `bytea` that is given on PostgreSQL before the migrations run) and no other types; upserts by
+//! `ON CONFLICT`; columns by name and never `*`, which a later version may widen. Of SQLite one
+//! connection writes, in transactions that begin as writers (a reader that becomes one fails at once if
+//! another wrote meanwhile); a few others read. Of PostgreSQL several write, and whoever writes the log
+//! locks its head first, so that positions are in the order of commits.
 
 pub(crate) mod backup;
 pub(crate) mod changes;
+mod claim;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod nodes;
+mod place;
 pub(crate) mod prune;
 pub(crate) mod read;
+mod statement;
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use sqlx::{
-    Sqlite, SqlitePool, Transaction,
-    migrate::Migrator,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+use sqlx::{Any, AnyPool, Transaction};
+use wcdn_daemon::secret::SecretError;
+use wcdn_proto::Position;
+
+pub(crate) use self::{
+    claim::{Claim, create_folder},
+    place::Place,
 };
 
-static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+/// A transaction on either database.
+pub(crate) type Tx = Transaction<'static, Any>;
 
-/// How long a statement waits for another process, such as one that makes a key.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long a caller waits for one of the connections.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Connections that read.
-const READERS: u32 = 4;
+/// Rows of one statement; SQLite takes 32,766 values, PostgreSQL 65,535.
+const ROWS: usize = 1_000;
 
 /// An open store. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
-    writer: SqlitePool,
-    readers: SqlitePool,
+    place: Place,
+    writer: AnyPool,
+    readers: AnyPool,
 }
-
-/// The right to serve from a store: no other process has it at the same time.
-#[derive(Debug)]
-pub(crate) struct Claim(#[expect(dead_code, reason = "held until it is dropped")] File);
 
 /// Why a store cannot be opened, read or written.
 #[derive(Debug, thiserror::Error)]
@@ -54,14 +54,32 @@ pub enum StoreError {
     /// The database says no.
     #[error("the store failed")]
     Database(#[from] sqlx::Error),
-    /// The file is of a later version, or damaged.
-    #[error("{} is no store that this version can use", path.display())]
+    /// It cannot be connected to.
+    #[error("cannot open {place}; is it there, and may this user write to it?")]
+    Open {
+        /// The file, or the URL without its password.
+        place: String,
+        /// What the database said.
+        #[source]
+        cause: sqlx::Error,
+    },
+    /// The password cannot be read.
+    #[error("cannot read the store's password")]
+    Password(#[from] SecretError),
+    /// It is of a later version, or damaged.
+    #[error("{place} is no store that this version can use")]
     Migrate {
-        /// The file.
-        path: PathBuf,
+        /// The file, or the URL without its password.
+        place: String,
         /// What is wrong.
         #[source]
         cause: sqlx::migrate::MigrateError,
+    },
+    /// Copies are made of files.
+    #[error("{place} is no file; copy it with pg_dump (docs/runbooks/backup.md)")]
+    NoFile {
+        /// The URL without its password.
+        place: String,
     },
     /// The system says no.
     #[error("cannot use {}", path.display())]
@@ -73,7 +91,10 @@ pub enum StoreError {
         cause: io::Error,
     },
     /// Another process serves from it.
-    #[error("another process serves from {}; stop it first", path.display())]
+    #[error(
+        "another process serves from {}; stop it first, or let both use PostgreSQL (store.url)",
+        path.display()
+    )]
     Claimed {
         /// The store.
         path: PathBuf,
@@ -90,23 +111,10 @@ pub enum StoreError {
 }
 
 impl Store {
-    /// Opens the file, or creates it, and brings its tables up to date.
-    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
-        create_folder(path)?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            // What was acknowledged survives a loss of power.
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT);
-        let pool =
-            |most| SqlitePoolOptions::new().max_connections(most).acquire_timeout(ACQUIRE_TIMEOUT);
-        let writer = pool(1).connect_with(options.clone()).await?;
-        let failed = |cause| StoreError::Migrate { path: path.to_owned(), cause };
-        MIGRATIONS.run(&writer).await.map_err(failed)?;
-        let readers = pool(READERS).connect_with(options.read_only(true)).await?;
-        let store = Self { writer, readers };
+    /// Connects to a store, or creates it, and brings its tables up to date.
+    pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
+        let pools = place.open().await?;
+        let store = Self { place: place.clone(), writer: pools.writer, readers: pools.readers };
         store.begin_log().await?;
         Ok(store)
     }
@@ -128,42 +136,43 @@ impl Store {
         Ok(())
     }
 
-    /// Begins a transaction that writes.
-    async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+    /// Begins a transaction that writes anything but the log.
+    async fn write(&self) -> Result<Tx, sqlx::Error> {
+        self.writer
+            .begin_with(match self.place {
+                Place::File(_) => "BEGIN IMMEDIATE",
+                Place::Server(_) => "BEGIN",
+            })
+            .await
     }
 
-    /// Ends every connection; what was committed is in the file.
+    /// Begins a transaction that writes the log; until it ends nobody else does. Says where the log
+    /// ends.
+    async fn write_log(&self) -> Result<(Tx, Position), StoreError> {
+        let mut tx = self.write().await?;
+        // A lock on the row, in words that both know.
+        let (epoch, seq): (i64, i64) =
+            sqlx::query_as("UPDATE head SET seq = seq WHERE one = 1 RETURNING epoch, seq")
+                .fetch_one(&mut *tx)
+                .await?;
+        Ok((tx, Position { epoch: number(epoch), seq: number(seq) }))
+    }
+
+    /// Begins a transaction whose reads all see the store as it is at one moment.
+    async fn read_at_once(&self) -> Result<Tx, sqlx::Error> {
+        self.readers
+            .begin_with(match self.place {
+                Place::File(_) => "BEGIN",
+                Place::Server(_) => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+            })
+            .await
+    }
+
+    /// Ends every connection; what was committed is there.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
     }
-}
-
-impl Claim {
-    /// Takes the right to serve from a store.
-    pub(crate) fn take(path: &Path) -> Result<Self, StoreError> {
-        create_folder(path)?;
-        let mut lock = path.as_os_str().to_owned();
-        lock.push(".lock");
-        let lock = PathBuf::from(lock);
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&lock);
-        let failed = |cause| StoreError::File { path: lock.clone(), cause };
-        let file = file.map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self(file)),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Claimed { path: path.to_owned() }),
-            Err(TryLockError::Error(cause)) => Err(failed(cause)),
-        }
-    }
-}
-
-/// Creates the folder of a file, closed to others, since keys lie there too.
-pub(crate) fn create_folder(path: &Path) -> Result<(), StoreError> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let Some(folder) = folder else { return Ok(()) };
-    let failed = |cause| StoreError::File { path: folder.to_owned(), cause };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)
 }
 
 /// A number as SQL has it; what is out of range is more than anything stored.
@@ -182,5 +191,7 @@ pub(crate) fn now_ms() -> u64 {
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+pub(crate) mod stores;
 #[cfg(test)]
 mod tests;

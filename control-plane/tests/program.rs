@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "program/postgres.rs"]
+mod postgres;
+
 use std::{path::Path, process::Stdio, time::Duration};
 
 use tempfile::TempDir;
@@ -54,7 +57,13 @@ async fn stopped(child: Child) -> String {
 }
 
 async fn said(home: &TempDir, args: &[&str]) -> (i32, String, String) {
-    let output = program(home.path()).args(args).output();
+    let mut command = program(home.path());
+    command.args(args);
+    said_by(command).await
+}
+
+async fn said_by(mut command: Command) -> (i32, String, String) {
+    let output = command.output();
     let output = timeout(PATIENCE, output).await.expect("it ends").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))

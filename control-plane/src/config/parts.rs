@@ -52,14 +52,6 @@ pub struct Tls {
     pub client_ca: Option<PathBuf>,
 }
 
-/// Where everything is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Store {
-    /// The SQLite file.
-    pub path: PathBuf,
-}
-
 /// How much of the past can be replayed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -124,12 +116,6 @@ impl Default for Gossip {
             advertise: None,
             seeds: Vec::new(),
         }
-    }
-}
-
-impl Default for Store {
-    fn default() -> Self {
-        Self { path: "wcdn-data/control-plane.db".into() }
     }
 }
 

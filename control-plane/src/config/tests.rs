@@ -35,6 +35,7 @@ fn keys_that_have_no_default_are_shown_as_they_are_written() {
     let config: Config = toml::from_str(&text).unwrap();
     assert!(config.listen.gossip.is_some() && config.tls.client_ca.is_some());
     assert!(config.cluster.previous_key_file.is_some() && config.keys.fixed_key_file.is_some());
+    assert!(config.store.url.is_some() && config.store.password_file.is_some());
     assert_eq!(config.check(), Ok(()));
 }
 
@@ -49,6 +50,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
         "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\ngossip = \"0.0.0.0:5\"\n[tls]\nclient_ca = \"a\"\n\
          [log]\nretention = \"1s\"\nmax_frames = 1\nmax_waiting = 0\n\
          [cluster]\nkey_file = \"k\"\nsigning_key_file = \"k\"\n\
+         [store]\npassword_file = \"p\"\nmax_connections = 1\nacquire_timeout = \"0s\"\n\
          [receipts]\nlost_after = \"1s\"\n\
          [limits]\nmax_message = \"1 MiB\"\nmax_sessions = 0\ncall_timeout = \"0s\"\n",
     )
@@ -58,6 +60,9 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
         "listen.admin is 127.0.0.1:1, as listen.grpc is; each needs an address of its own",
         "gossip.advertise is missing; others cannot reach 0.0.0.0:5 (listen.gossip): name an address",
         "tls.certificate is missing; tls.client_ca needs it",
+        "store.password_file is given, but no store.url",
+        "store.max_connections is 1; it must be 4 to 1000",
+        "store.acquire_timeout is 0; waiting for no time at all would refuse everything",
         "log.retention is 1s; the least is 1m",
         "log.max_frames is 1; the least is 1024",
         "log.max_waiting is 0; the least is 1",
@@ -70,5 +75,5 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     ] {
         assert!(told.lines().any(|line| line == problem), "{problem} is missing in\n{told}");
     }
-    assert_eq!(told.lines().count(), 11);
+    assert_eq!(told.lines().count(), 14);
 }

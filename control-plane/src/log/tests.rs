@@ -3,15 +3,33 @@
 use std::collections::BTreeSet;
 
 use parking_lot::Mutex;
-use tempfile::TempDir;
 use wcdn_gossip::frame::IssuerKeys;
 use wcdn_proto::{BlobId, Change, ContentId, Purge, pb::edge::v1::Origin};
 
 use super::*;
-use crate::change::Asked;
+use crate::{
+    change::Asked,
+    store::{
+        Place,
+        stores::{Fresh, On, on_both},
+    },
+};
+
+on_both!(
+    changes_of_many_callers_are_in_the_log_once_each_without_a_gap,
+    what_waits_at_shutdown_is_written_and_what_comes_later_is_refused,
+    a_hundred_thousand_ids_are_one_transaction_and_one_change,
+    a_token_makes_two_requests_one_and_is_not_for_another,
+    of_two_that_replace_the_same_pool_one_is_told_the_other_was_first,
+    a_queue_that_is_full_refuses_at_once,
+    a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld,
+    of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused,
+    after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known,
+    a_log_that_ends_before_its_head_or_has_a_gap_is_not_served,
+);
 
 struct Bench {
-    folder: TempDir,
+    fresh: Fresh,
     store: Store,
     log: Log,
     tasks: TaskTracker,
@@ -23,9 +41,8 @@ fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&[7; 32]))
 }
 
-async fn bench() -> Bench {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
+async fn bench(on: On) -> Bench {
+    let (fresh, store) = on.store().await;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let told = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&told);
@@ -33,7 +50,7 @@ async fn bench() -> Bench {
     let (metrics, _) = Metrics::new();
     let room = Room { max_waiting: 4_096, max_blocks: 3 };
     let log = Log::start(store.clone(), key(), room, tell, metrics, shutdown.clone(), &tasks).await;
-    Bench { folder, store, log: log.unwrap(), tasks, shutdown, told }
+    Bench { fresh, store, log: log.unwrap(), tasks, shutdown, told }
 }
 
 fn blob(n: u32) -> BlobId {
@@ -64,9 +81,8 @@ async fn events(store: &Store) -> Vec<(u64, Change)> {
     }
 }
 
-#[tokio::test]
-async fn changes_of_many_callers_are_in_the_log_once_each_without_a_gap() {
-    let bench = bench().await;
+async fn changes_of_many_callers_are_in_the_log_once_each_without_a_gap(on: On) {
+    let bench = bench(on).await;
     let callers: Vec<_> = (0..300)
         .map(|n| {
             let log = bench.log.clone();
@@ -97,22 +113,21 @@ async fn changes_of_many_callers_are_in_the_log_once_each_without_a_gap() {
 
 #[tokio::test]
 async fn what_was_acknowledged_is_in_the_file_when_the_process_is_gone() {
-    let bench = bench().await;
+    let bench = bench(On::Sqlite).await;
     let change = bench.log.append(purge(1)).await.unwrap();
-    let copy = bench.folder.path().join("crashed.db");
+    let copy = bench.fresh.folder.path().join("crashed.db");
     for suffix in ["", "-wal"] {
-        let from = bench.folder.path().join(format!("a.db{suffix}"));
+        let from = bench.fresh.folder.path().join(format!("a.db{suffix}"));
         std::fs::copy(from, format!("{}{suffix}", copy.display())).unwrap();
     }
-    let reopened = Store::open(&copy).await.unwrap();
+    let reopened = Store::open(&Place::File(copy)).await.unwrap();
     assert_eq!(reopened.head().await.unwrap(), change.last);
     assert_eq!(events(&reopened).await.len(), 1);
     assert!(reopened.change(&change.id).await.unwrap().is_some());
 }
 
-#[tokio::test]
-async fn what_waits_at_shutdown_is_written_and_what_comes_later_is_refused() {
-    let bench = bench().await;
+async fn what_waits_at_shutdown_is_written_and_what_comes_later_is_refused(on: On) {
+    let bench = bench(on).await;
     let waiting: Vec<_> = (0..50)
         .map(|n| {
             let log = bench.log.clone();
@@ -131,9 +146,8 @@ async fn what_waits_at_shutdown_is_written_and_what_comes_later_is_refused() {
     assert!(matches!(bench.log.append(purge(1)).await, Err(LogError::Closed)));
 }
 
-#[tokio::test]
-async fn a_hundred_thousand_ids_are_one_transaction_and_one_change() {
-    let bench = bench().await;
+async fn a_hundred_thousand_ids_are_one_transaction_and_one_change(on: On) {
+    let bench = bench(on).await;
     let ids: Vec<_> = (0..100_000).map(blob).collect();
     let change = bench.log.append(request(Asked::Purge(Purge::Ids(ids)))).await.unwrap();
     assert_eq!((change.ids, change.events()), (100_000, 4_167));
@@ -142,9 +156,8 @@ async fn a_hundred_thousand_ids_are_one_transaction_and_one_change() {
     assert_eq!(events(&bench.store).await.len(), 4_167);
 }
 
-#[tokio::test]
-async fn a_token_makes_two_requests_one_and_is_not_for_another() {
-    let bench = bench().await;
+async fn a_token_makes_two_requests_one_and_is_not_for_another(on: On) {
+    let bench = bench(on).await;
     let with_token = |n| Request { token: Some("once".to_owned()), ..purge(n) };
     let (first, same) = (bench.log.append(with_token(1)), bench.log.append(with_token(1)));
     let (first, same) = tokio::join!(first, same);
@@ -159,9 +172,8 @@ async fn a_token_makes_two_requests_one_and_is_not_for_another() {
     assert_eq!(bench.log.append(of_another).await.unwrap().first.seq, 2);
 }
 
-#[tokio::test]
-async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first() {
-    let bench = bench().await;
+async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first(on: On) {
+    let bench = bench(on).await;
     let pool = |name: &str| {
         let origin = Origin { name: name.into(), url: "http://a".into(), trusted: false };
         request(Asked::Origins(OriginPool { revision: 0, origins: vec![origin] }))
@@ -174,10 +186,8 @@ async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first() {
     assert_eq!(bench.store.pool().await.unwrap().origins[0].name, "a");
 }
 
-#[tokio::test]
-async fn a_queue_that_is_full_refuses_at_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
+async fn a_queue_that_is_full_refuses_at_once(on: On) {
+    let (_fresh, store) = on.store().await;
     let (metrics, _) = Metrics::new();
     // Its task is never polled: nothing is taken from the queue.
     let tasks = TaskTracker::new();
@@ -191,9 +201,8 @@ async fn a_queue_that_is_full_refuses_at_once() {
     assert!(matches!(second, Err(LogError::Full)));
 }
 
-#[tokio::test]
-async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld() {
-    let bench = bench().await;
+async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld(on: On) {
+    let bench = bench(on).await;
     let id = ContentId::Blob(blob(9));
     let block = Asked::Block { ids: vec![id], reason: "law".to_owned() };
     bench.log.append(request(block)).await.unwrap();
@@ -214,9 +223,8 @@ fn blocks(ids: impl IntoIterator<Item = u32>) -> Request {
     request(Asked::Block { ids, reason: String::new() })
 }
 
-#[tokio::test]
-async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused() {
-    let bench = bench().await;
+async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused(on: On) {
+    let bench = bench(on).await;
     let (two, same, two_more, one) = tokio::join!(
         bench.log.append(blocks([1, 2])),
         bench.log.append(blocks([2, 1])),
@@ -232,9 +240,8 @@ async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused(
     assert_eq!(bench.log.state().read().blocks().len(), 3);
 }
 
-#[tokio::test]
-async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known() {
-    let bench = bench().await;
+async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known(on: On) {
+    let bench = bench(on).await;
     let head = bench.log.append(purge(1)).await.unwrap().last;
     // A table is missing: transactions fail; so is a frame: the log cannot be read.
     bench.store.run("ALTER TABLE changes RENAME TO hidden").await;
@@ -253,9 +260,8 @@ async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_know
     assert_eq!(folded, *bench.log.state().read());
 }
 
-#[tokio::test]
-async fn a_log_that_ends_before_its_head_or_has_a_gap_is_not_served() {
-    let bench = bench().await;
+async fn a_log_that_ends_before_its_head_or_has_a_gap_is_not_served(on: On) {
+    let bench = bench(on).await;
     for n in 1..=3 {
         bench.log.append(purge(n)).await.unwrap();
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{Claim, Store, StoreError, create_folder};
+use super::{Claim, Place, Store, StoreError, create_folder};
 
 /// Writes a copy of a store that may be in use to a file that does not exist.
 pub(crate) async fn backup(store: &Path, to: &Path) -> Result<(), StoreError> {
@@ -28,7 +28,7 @@ pub(crate) async fn restore(from: &Path, store: &Path) -> Result<Option<PathBuf>
     let fresh = beside(store, ".restoring");
     remove(&fresh)?;
     copy(from, &fresh).await?;
-    let restored = Store::open(&fresh).await?;
+    let restored = Store::open(&Place::File(fresh.clone())).await?;
     restored.raise_epoch(least).await?;
     restored.close().await;
     let replaced = is_present.then(|| beside(store, ".replaced"));
@@ -84,7 +84,7 @@ async fn copy(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 async fn epoch(path: &Path) -> Result<u64, StoreError> {
-    let store = Store::open(path).await?;
+    let store = Store::open(&Place::File(path.to_owned())).await?;
     let head = store.head().await?;
     // The last connection to close folds the write-ahead log into the file.
     store.close().await;

@@ -1,10 +1,10 @@
 //! Changes by name or token, and their receipts.
 
 use prost::Message as _;
-use sqlx::{FromRow, QueryBuilder, Sqlite, Transaction};
+use sqlx::FromRow;
 use wcdn_proto::{Position, pb::admin::v1 as admin};
 
-use super::{Store, StoreError, log::ROWS, number, sql};
+use super::{ROWS, Store, StoreError, Tx, number, sql, statement::Statement};
 use crate::change::Recorded;
 
 /// A change that was found by its token.
@@ -45,16 +45,18 @@ impl Row {
 
 impl Found {
     pub(super) async fn by_token(
-        tx: &mut Transaction<'static, Sqlite>,
+        tx: &mut Tx,
         by: &str,
         token: &str,
     ) -> Result<Option<Self>, StoreError> {
-        let row: Option<Row> =
-            sqlx::query_as("SELECT * FROM changes WHERE asked_by = $1 AND token = $2")
-                .bind(by)
-                .bind(token)
-                .fetch_optional(&mut **tx)
-                .await?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, asked_by, digest \
+             FROM changes WHERE asked_by = $1 AND token = $2",
+        )
+        .bind(by)
+        .bind(token)
+        .fetch_optional(&mut **tx)
+        .await?;
         let found = |row: Row| {
             let digest = row.digest.as_slice().try_into();
             let digest = digest.map_err(|_| StoreError::Damaged { what: "digest of a change" })?;
@@ -65,25 +67,25 @@ impl Found {
 }
 
 pub(super) async fn insert(
-    tx: &mut Transaction<'static, Sqlite>,
+    tx: &mut Tx,
     new: &[(Recorded, Option<String>, [u8; 32])],
 ) -> Result<(), StoreError> {
     for new in new.chunks(ROWS) {
-        let mut insert = QueryBuilder::<Sqlite>::new(
+        let mut insert = Statement::new(
             "INSERT INTO changes (id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, \
-             asked_by, token, digest) ",
+             asked_by, token, digest) VALUES ",
         );
-        insert.push_values(new, |mut row, (change, token, digest)| {
-            row.push_bind(&change.id)
-                .push_bind(&change.kind)
-                .push_bind(sql(change.first.epoch))
-                .push_bind(sql(change.first.seq))
-                .push_bind(sql(change.last.seq))
-                .push_bind(sql(change.committed_at_ms))
-                .push_bind(sql(change.ids))
-                .push_bind(&change.by)
-                .push_bind(token)
-                .push_bind(&digest[..]);
+        insert.rows(new, |row, (change, token, digest)| {
+            row.bind(&change.id)
+                .bind(&change.kind)
+                .bind(sql(change.first.epoch))
+                .bind(sql(change.first.seq))
+                .bind(sql(change.last.seq))
+                .bind(sql(change.committed_at_ms))
+                .bind(sql(change.ids))
+                .bind(&change.by)
+                .bind(token)
+                .bind(&digest[..]);
         });
         insert.build().execute(&mut **tx).await?;
     }
@@ -96,10 +98,13 @@ impl Store {
         &self,
         id: &str,
     ) -> Result<Option<(Recorded, Option<admin::Receipt>)>, StoreError> {
-        let row: Option<Row> = sqlx::query_as("SELECT * FROM changes WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.readers)
-            .await?;
+        let row: Option<Row> = sqlx::query_as(
+            "SELECT id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, asked_by, digest \
+             FROM changes WHERE id = $1",
+        )
+        .bind(id)
+        .fetch_optional(&self.readers)
+        .await?;
         let Some(row) = row else { return Ok(None) };
         let bytes: Option<Vec<u8>> =
             sqlx::query_scalar("SELECT bytes FROM receipts WHERE change_id = $1")
@@ -118,7 +123,8 @@ impl Store {
         most: u32,
     ) -> Result<Vec<Recorded>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT * FROM changes WHERE committed_at_ms >= $1 \
+            "SELECT id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, asked_by, digest \
+             FROM changes WHERE committed_at_ms >= $1 \
              AND NOT EXISTS (SELECT 1 FROM receipts WHERE change_id = changes.id) \
              ORDER BY committed_at_ms DESC, epoch DESC, last_seq DESC LIMIT $2",
         )
@@ -136,14 +142,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for receipts in receipts.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO receipts (change_id, committed_at_ms, bytes) ",
-            );
-            insert.push_values(receipts, |mut row, receipt| {
+            let mut insert =
+                Statement::new("INSERT INTO receipts (change_id, committed_at_ms, bytes) VALUES ");
+            insert.rows(receipts, |row, receipt| {
                 let change = receipt.change.as_ref();
-                row.push_bind(change.map(|change| change.id.as_str()).unwrap_or_default())
-                    .push_bind(sql(change.map_or(0, |change| change.committed_at_ms)))
-                    .push_bind(receipt.encode_to_vec());
+                row.bind(change.map(|change| change.id.as_str()).unwrap_or_default())
+                    .bind(sql(change.map_or(0, |change| change.committed_at_ms)))
+                    .bind(receipt.encode_to_vec());
             });
             insert.push(" ON CONFLICT (change_id) DO UPDATE SET bytes = excluded.bytes");
             insert.build().execute(&mut *tx).await?;

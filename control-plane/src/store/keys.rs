@@ -1,8 +1,6 @@
 //! API keys: what they are, never the keys themselves.
 
-use sqlx::{Sqlite, Transaction};
-
-use super::{Store, StoreError, now_ms, sql};
+use super::{Store, StoreError, Tx, now_ms, sql};
 use crate::api_key::{ApiKey, ApiKeyHash, Pepper};
 
 const PEPPER: &str = "api keys";
@@ -17,7 +15,7 @@ pub(crate) struct StoredKey {
 }
 
 /// A new store gets what its keys are hashed with.
-pub(super) async fn begin(tx: &mut Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+pub(super) async fn begin(tx: &mut Tx) -> Result<(), StoreError> {
     sqlx::query("INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING")
         .bind(PEPPER)
         .bind(&rand::random::<[u8; 32]>()[..])

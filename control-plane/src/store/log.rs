@@ -6,15 +6,13 @@ use std::{
 };
 
 use prost::Message as _;
-use sqlx::{QueryBuilder, Sqlite, Transaction};
 use wcdn_gossip::frame::{Frame, SigningKey};
 use wcdn_proto::{Change, ContentId, Position, pb::edge::v1::OriginPool};
 
-use super::{Store, StoreError, changes::Found, now_ms, number, read, sql};
+use super::{
+    ROWS, Store, StoreError, Tx, changes::Found, now_ms, number, read, sql, statement::Statement,
+};
 use crate::change::{Asked, Recorded, Request, new_id};
-
-/// Rows of one statement; SQLite takes 32,766 values.
-pub(super) const ROWS: usize = 1_000;
 
 /// Signatures beyond which a thread is taken that may block: each is some 20 µs.
 const MANY: usize = 64;
@@ -56,7 +54,7 @@ pub(crate) enum Refused {
 
 /// A transaction under way.
 struct Batch {
-    tx: Transaction<'static, Sqlite>,
+    tx: Tx,
     now_ms: u64,
     first: Position,
     next: Position,
@@ -90,11 +88,9 @@ impl Store {
     }
 
     async fn begin(&self, max_blocks: usize) -> Result<Batch, StoreError> {
-        let mut tx = self.write().await?;
-        let (epoch, seq): (i64, i64) =
-            sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(&mut *tx).await?;
+        let (mut tx, head) = self.write_log().await?;
         let pool = sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *tx).await?;
-        let first = Position { epoch: number(epoch), seq: number(seq) + 1 };
+        let first = Position { seq: head.seq + 1, ..head };
         Ok(Batch {
             tx,
             now_ms: now_ms(),
@@ -179,14 +175,9 @@ impl Batch {
         let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
         let mut new = ids.len() as u64;
         for ids in ids.chunks(ROWS) {
-            let mut count =
-                QueryBuilder::<Sqlite>::new("SELECT COUNT(*) FROM blocks WHERE content IN (");
-            let mut list = count.separated(", ");
-            ids.iter().for_each(|id| {
-                list.push_bind(id.to_vec());
-            });
-            count.push(")");
-            let known: i64 = count.build_query_scalar().fetch_one(&mut *self.tx).await?;
+            let mut count = Statement::new("SELECT COUNT(*) FROM blocks WHERE content IN ");
+            count.list(ids.iter().map(|id| id.to_vec()));
+            let known: i64 = count.build_scalar().fetch_one(&mut *self.tx).await?;
             new = new.saturating_sub(number(known));
         }
         let has_room = present + new <= self.max_blocks as u64;
@@ -196,12 +187,14 @@ impl Batch {
 
     async fn block(&mut self, ids: &[ContentId], reason: &str, by: &str) -> Result<(), StoreError> {
         let at = sql(self.now_ms);
+        // PostgreSQL refuses to change a row twice in one statement.
+        let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
         for ids in ids.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO blocks (content, reason, blocked_by, blocked_at_ms) ",
+            let mut insert = Statement::new(
+                "INSERT INTO blocks (content, reason, blocked_by, blocked_at_ms) VALUES ",
             );
-            insert.push_values(ids, |mut row, id| {
-                row.push_bind(id.to_vec()).push_bind(reason).push_bind(by).push_bind(at);
+            insert.rows(ids, |row, id| {
+                row.bind(id.to_vec()).bind(reason).bind(by).bind(at);
             });
             insert.push(
                 " ON CONFLICT (content) DO UPDATE SET reason = excluded.reason, \
@@ -214,12 +207,8 @@ impl Batch {
 
     async fn unblock(&mut self, ids: &[ContentId]) -> Result<(), StoreError> {
         for ids in ids.chunks(ROWS) {
-            let mut delete = QueryBuilder::<Sqlite>::new("DELETE FROM blocks WHERE content IN (");
-            let mut list = delete.separated(", ");
-            ids.iter().for_each(|id| {
-                list.push_bind(id.to_vec());
-            });
-            delete.push(")");
+            let mut delete = Statement::new("DELETE FROM blocks WHERE content IN ");
+            delete.list(ids.iter().map(ContentId::to_vec));
             let deleted = delete.build().execute(&mut *self.tx).await?.rows_affected();
             self.blocked = self.blocked.map(|blocked| blocked.saturating_sub(deleted));
         }
@@ -276,14 +265,14 @@ impl Batch {
     async fn insert_frames(&mut self, frames: &[Frame]) -> Result<(), StoreError> {
         let at = sql(self.now_ms);
         for frames in frames.chunks(ROWS) {
-            let mut insert = QueryBuilder::<Sqlite>::new(
-                "INSERT INTO frames (first_seq, last_seq, committed_at_ms, bytes) ",
+            let mut insert = Statement::new(
+                "INSERT INTO frames (first_seq, last_seq, committed_at_ms, bytes) VALUES ",
             );
-            insert.push_values(frames, |mut row, frame| {
-                row.push_bind(sql(frame.first().seq))
-                    .push_bind(sql(frame.last().seq))
-                    .push_bind(at)
-                    .push_bind(frame.encoded().to_vec());
+            insert.rows(frames, |row, frame| {
+                row.bind(sql(frame.first().seq))
+                    .bind(sql(frame.last().seq))
+                    .bind(at)
+                    .bind(frame.encoded().to_vec());
             });
             insert.build().execute(&mut *self.tx).await?;
         }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{FromRow, QueryBuilder, Sqlite};
+use sqlx::FromRow;
 use wcdn_proto::{NodeId, Position};
 
-use super::{Store, StoreError, log::ROWS, now_ms, number, sql};
+use super::{ROWS, Store, StoreError, now_ms, number, sql, statement::Statement};
 use crate::tracker::{Known, Registered};
 
 /// Nodes that are read when the control plane starts; more than a cluster may have.
@@ -58,21 +58,21 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for registered in registered.chunks(ROWS) {
-            let mut upsert = QueryBuilder::<Sqlite>::new(
+            let mut upsert = Statement::new(
                 "INSERT INTO nodes (node, region, incarnation, version, edge_url, strict, epoch, \
-                 seq, lease_ms) ",
+                 seq, lease_ms) VALUES ",
             );
-            upsert.push_values(registered, |mut row, (who, applied)| {
+            upsert.rows(registered, |row, (who, applied)| {
                 let lease_ms = u64::try_from(who.lease.as_millis()).unwrap_or(u64::MAX);
-                row.push_bind(who.node.as_str())
-                    .push_bind(who.region.as_str())
-                    .push_bind(who.incarnation.cast_signed())
-                    .push_bind(&who.version)
-                    .push_bind(&who.edge_url)
-                    .push_bind(i64::from(who.strict))
-                    .push_bind(sql(applied.epoch))
-                    .push_bind(sql(applied.seq))
-                    .push_bind(sql(lease_ms));
+                row.bind(who.node.as_str())
+                    .bind(who.region.as_str())
+                    .bind(who.incarnation.cast_signed())
+                    .bind(&who.version)
+                    .bind(&who.edge_url)
+                    .bind(i64::from(who.strict))
+                    .bind(sql(applied.epoch))
+                    .bind(sql(applied.seq))
+                    .bind(sql(lease_ms));
             });
             upsert.push(
                 " ON CONFLICT (node) DO UPDATE SET region = excluded.region, \
@@ -83,13 +83,9 @@ impl Store {
             upsert.build().execute(&mut *tx).await?;
         }
         for lost in lost.chunks(ROWS) {
-            let mut update = QueryBuilder::<Sqlite>::new("UPDATE nodes SET lost_at_ms = ");
-            update.push_bind(sql(now_ms())).push(" WHERE node IN (");
-            let mut list = update.separated(", ");
-            lost.iter().for_each(|node| {
-                list.push_bind(node.as_str());
-            });
-            update.push(")");
+            let mut update = Statement::new("UPDATE nodes SET lost_at_ms = ");
+            update.bind(sql(now_ms())).push(" WHERE node IN ");
+            update.list(lost.iter().map(NodeId::as_str));
             update.build().execute(&mut *tx).await?;
         }
         sqlx::query("DELETE FROM nodes WHERE lost_at_ms < $1")
@@ -101,11 +97,13 @@ impl Store {
 
     /// Nodes that are remembered.
     pub(crate) async fn nodes(&self) -> Result<Vec<Known>, StoreError> {
-        let rows: Vec<Row> =
-            sqlx::query_as("SELECT * FROM nodes ORDER BY lost_at_ms IS NOT NULL, node LIMIT $1")
-                .bind(MOST)
-                .fetch_all(&self.readers)
-                .await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "SELECT node, region, incarnation, version, edge_url, strict, epoch, seq, lost_at_ms, \
+             lease_ms FROM nodes ORDER BY lost_at_ms IS NOT NULL, node LIMIT $1",
+        )
+        .bind(MOST)
+        .fetch_all(&self.readers)
+        .await?;
         rows.into_iter().map(Row::known).collect()
     }
 }

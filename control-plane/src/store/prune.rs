@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use sqlx::{QueryBuilder, Sqlite, Transaction};
 use wcdn_proto::{Change, Position, Purge, removal_slot};
 
-use super::{Store, StoreError, log::ROWS, now_ms, number, read, sql};
+use super::{ROWS, Store, StoreError, Tx, now_ms, number, read, sql, statement::Statement};
 
 /// Frames of one transaction, so that changes need not wait long for it.
 const FRAMES: i64 = 500;
@@ -44,7 +43,7 @@ impl Store {
 
     /// Folds some of the oldest frames into the checkpoint. Says how many.
     pub(crate) async fn prune(&self, retention: Retention) -> Result<u64, StoreError> {
-        let mut tx = self.write().await?;
+        let (mut tx, _) = self.write_log().await?;
         let (seq, floor): (i64, i64) =
             sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
         let mut folded = Folded { floor: number(floor), last: number(seq), ..Folded::default() };
@@ -89,9 +88,8 @@ impl Store {
     /// Begins a log of a higher epoch than this one's, and of `least` at least. Nothing was removed
     /// in it yet: edges take all they hold as unproven. What is withheld stays so.
     pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, StoreError> {
-        let mut tx = self.write().await?;
-        let present: i64 = sqlx::query_scalar("SELECT epoch FROM head").fetch_one(&mut *tx).await?;
-        let epoch = now_ms().max(least).max(number(present) + 1);
+        let (mut tx, head) = self.write_log().await?;
+        let epoch = now_ms().max(least).max(head.epoch + 1);
         sqlx::query("UPDATE head SET epoch = $1, seq = 0")
             .bind(sql(epoch))
             .execute(&mut *tx)
@@ -104,9 +102,7 @@ impl Store {
     }
 }
 
-async fn oldest(
-    tx: &mut Transaction<'static, Sqlite>,
-) -> Result<Vec<(i64, i64, i64, Vec<u8>)>, StoreError> {
+async fn oldest(tx: &mut Tx) -> Result<Vec<(i64, i64, i64, Vec<u8>)>, StoreError> {
     let rows = sqlx::query_as(
         "SELECT first_seq, last_seq, committed_at_ms, bytes FROM frames ORDER BY first_seq LIMIT $1",
     )
@@ -137,12 +133,12 @@ impl Folded {
         Ok(())
     }
 
-    async fn store(self, tx: &mut Transaction<'static, Sqlite>) -> Result<(), StoreError> {
+    async fn store(self, tx: &mut Tx) -> Result<(), StoreError> {
         let removed: Vec<_> = self.removed.into_iter().collect();
         for removed in removed.chunks(ROWS) {
-            let mut upsert = QueryBuilder::<Sqlite>::new("INSERT INTO removed (slot, seq) ");
-            upsert.push_values(removed, |mut row, (slot, seq)| {
-                row.push_bind(i64::from(*slot)).push_bind(sql(*seq));
+            let mut upsert = Statement::new("INSERT INTO removed (slot, seq) VALUES ");
+            upsert.rows(removed, |row, (slot, seq)| {
+                row.bind(i64::from(*slot)).bind(sql(*seq));
             });
             upsert.push(" ON CONFLICT (slot) DO UPDATE SET seq = excluded.seq");
             upsert.build().execute(&mut **tx).await?;

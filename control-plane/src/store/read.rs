@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use prost::Message as _;
+use sqlx::AnyConnection;
 use wcdn_proto::{
     ContentId, Events, Position,
     pb::{edge::v1::OriginPool, event::v1 as event},
@@ -52,9 +53,7 @@ pub(super) fn decode(bytes: &Bytes) -> Result<Events, StoreError> {
 impl Store {
     /// The last event that was committed.
     pub(crate) async fn head(&self) -> Result<Position, StoreError> {
-        let (epoch, seq): (i64, i64) =
-            sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(&self.readers).await?;
-        Ok(Position { epoch: number(epoch), seq: number(seq) })
+        head(&mut *self.readers.acquire().await?).await
     }
 
     /// The events up to here are no longer there.
@@ -66,45 +65,27 @@ impl Store {
     /// The next frames after an event, in order, [`CHUNK`] at most; the first may begin before it.
     /// None if the one that should come next is no longer there.
     pub(crate) async fn frames_after(&self, seq: u64) -> Result<Vec<StoredFrame>, StoreError> {
-        // The frame that holds the next event is the last that begins at or before it.
-        let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
-            "SELECT first_seq, last_seq, bytes FROM frames WHERE first_seq >= COALESCE( \
-               (SELECT MAX(first_seq) FROM frames WHERE first_seq <= $1), 0) AND last_seq >= $1 \
-             ORDER BY first_seq LIMIT $2",
-        )
-        .bind(sql(seq.saturating_add(1)))
-        .bind(CHUNK)
-        .fetch_all(&self.readers)
-        .await?;
-        if rows.first().is_some_and(|(first_seq, ..)| number(*first_seq) > seq.saturating_add(1)) {
-            return Ok(Vec::new());
-        }
-        let frame = |(_, last_seq, bytes): (i64, i64, Vec<u8>)| StoredFrame {
-            last_seq: number(last_seq),
-            bytes: bytes.into(),
-        };
-        Ok(rows.into_iter().map(frame).collect())
+        frames_after(&mut *self.readers.acquire().await?, seq).await
     }
 
-    /// Everything that is true at the head, from the checkpoint and the frames behind it. Nobody may
-    /// write meanwhile.
+    /// Everything that is true at the head, from the checkpoint and the frames behind it.
     ///
     /// # Errors
     /// [`StoreError::Damaged`], if frames are missing.
     pub(crate) async fn fold(&self) -> Result<State, StoreError> {
-        let head = self.head().await?;
-        let (seq, floor): (i64, i64) = sqlx::query_as("SELECT seq, floor_seq FROM checkpoint")
-            .fetch_one(&self.readers)
-            .await?;
+        let mut tx = self.read_at_once().await?;
+        let head = head(&mut tx).await?;
+        let (seq, floor): (i64, i64) =
+            sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
         let from = Position { epoch: head.epoch, seq: number(seq) };
         let mut state = State::new(from, number(floor));
         let removed: Vec<(i64, i64)> =
-            sqlx::query_as("SELECT slot, seq FROM removed").fetch_all(&self.readers).await?;
+            sqlx::query_as("SELECT slot, seq FROM removed").fetch_all(&mut *tx).await?;
         for (slot, seq) in removed {
             state.restore_slot(u32::try_from(slot).unwrap_or(u32::MAX), number(seq));
         }
         loop {
-            let frames = self.frames_after(state.position().seq).await?;
+            let frames = frames_after(&mut tx, state.position().seq).await?;
             for frame in &frames {
                 let gap = |gap| {
                     tracing::error!(error = &gap as &dyn std::error::Error, "frames are missing");
@@ -116,17 +97,15 @@ impl Store {
                 break;
             }
         }
-        if state.position() != self.head().await? {
+        if state.position() != head {
             return Err(StoreError::Damaged { what: "log, which ends before its head" });
         }
-        state.restore_blocks(self.blocks().await?);
+        let blocks: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT content FROM blocks").fetch_all(&mut *tx).await?;
+        let blocks: Result<Vec<_>, _> = blocks.iter().map(|bytes| content(bytes)).collect();
+        state.restore_blocks(blocks?);
+        tx.rollback().await?;
         Ok(state)
-    }
-
-    async fn blocks(&self) -> Result<Vec<ContentId>, StoreError> {
-        let rows: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT content FROM blocks").fetch_all(&self.readers).await?;
-        rows.iter().map(|bytes| content(bytes)).collect()
     }
 
     /// What is withheld, by id, after this one.
@@ -155,6 +134,36 @@ impl Store {
             sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&self.readers).await?;
         pool(row)
     }
+}
+
+async fn head(connection: &mut AnyConnection) -> Result<Position, StoreError> {
+    let (epoch, seq): (i64, i64) =
+        sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(connection).await?;
+    Ok(Position { epoch: number(epoch), seq: number(seq) })
+}
+
+async fn frames_after(
+    connection: &mut AnyConnection,
+    seq: u64,
+) -> Result<Vec<StoredFrame>, StoreError> {
+    // The frame that holds the next event is the last that begins at or before it.
+    let rows: Vec<(i64, i64, Vec<u8>)> = sqlx::query_as(
+        "SELECT first_seq, last_seq, bytes FROM frames WHERE first_seq >= COALESCE( \
+           (SELECT MAX(first_seq) FROM frames WHERE first_seq <= $1), 0) AND last_seq >= $1 \
+         ORDER BY first_seq LIMIT $2",
+    )
+    .bind(sql(seq.saturating_add(1)))
+    .bind(CHUNK)
+    .fetch_all(connection)
+    .await?;
+    if rows.first().is_some_and(|(first_seq, ..)| number(*first_seq) > seq.saturating_add(1)) {
+        return Ok(Vec::new());
+    }
+    let frame = |(_, last_seq, bytes): (i64, i64, Vec<u8>)| StoredFrame {
+        last_seq: number(last_seq),
+        bytes: bytes.into(),
+    };
+    Ok(rows.into_iter().map(frame).collect())
 }
 
 pub(super) fn pool(row: Option<Vec<u8>>) -> Result<OriginPool, StoreError> {

@@ -1,13 +1,17 @@
 //! The store keeps its promises.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
-use tempfile::TempDir;
 use wcdn_gossip::frame::SigningKey;
 use wcdn_proto::{BlobId, ContentId, Purge};
 
-use super::{backup::*, prune::Retention, *};
+use super::{
+    backup::*,
+    prune::Retention,
+    stores::{On, on_both},
+    *,
+};
 use crate::{
     api_key::ApiKey,
     change::{Asked, Request},
@@ -15,12 +19,6 @@ use crate::{
 
 fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&[7; 32]))
-}
-
-async fn fresh() -> (TempDir, Store) {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("a.db")).await.unwrap();
-    (folder, store)
 }
 
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
@@ -76,28 +74,42 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let (_folder, store) = fresh().await;
-            let frames = batches.len() as u64;
-            for batch in batches {
-                append(&store, batch).await;
-            }
-            let whole = store.fold().await.unwrap();
-            let pruned = keep_only(&store, kept).await;
-            assert!(pruned <= frames && (kept > 0 || pruned > 0));
-            assert!(store.fold().await.unwrap() == whole);
-            let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
-            keep_only(&store, 0).await;
-            let state = store.fold().await.unwrap();
-            assert_eq!(state.position(), next);
-            assert_eq!(store.pruned().await.unwrap(), next.seq);
-            assert!(state.removed().any(|(_, seq)| seq == next.seq));
+            forgets(On::Sqlite, batches.clone(), kept).await;
+            forgets(On::Postgres, batches, kept).await;
         });
     }
 }
 
-#[tokio::test]
-async fn young_frames_stay_and_old_ones_go() {
-    let (_folder, store) = fresh().await;
+async fn forgets(on: On, batches: Vec<Vec<Asked>>, kept: u64) {
+    let (_fresh, store) = on.store().await;
+    let frames = batches.len() as u64;
+    for batch in batches {
+        append(&store, batch).await;
+    }
+    let whole = store.fold().await.unwrap();
+    let pruned = keep_only(&store, kept).await;
+    assert!(pruned <= frames && (kept > 0 || pruned > 0));
+    assert!(store.fold().await.unwrap() == whole);
+    let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
+    keep_only(&store, 0).await;
+    let state = store.fold().await.unwrap();
+    assert_eq!(state.position(), next);
+    assert_eq!(store.pruned().await.unwrap(), next.seq);
+    assert!(state.removed().any(|(_, seq)| seq == next.seq));
+    store.close().await;
+}
+
+on_both!(
+    young_frames_stay_and_old_ones_go,
+    a_clock_that_was_set_back_makes_no_hole_in_the_log,
+    changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer,
+    frames_are_found_from_the_middle_of_one,
+    a_key_is_known_by_its_hash_alone,
+    nodes_are_remembered_with_their_lease_and_since_when_they_are_lost,
+);
+
+async fn young_frames_stay_and_old_ones_go(on: On) {
+    let (_fresh, store) = on.store().await;
     let head = append(&store, vec![Asked::Barrier]).await;
     let retention = |before_ms| Retention { before_ms, upto: 0 };
     assert_eq!(store.prune(retention(now_ms() - 60_000)).await.unwrap(), 0);
@@ -107,9 +119,8 @@ async fn young_frames_stay_and_old_ones_go() {
     assert_eq!(store.head().await.unwrap(), head);
 }
 
-#[tokio::test]
-async fn a_clock_that_was_set_back_makes_no_hole_in_the_log() {
-    let (_folder, store) = fresh().await;
+async fn a_clock_that_was_set_back_makes_no_hole_in_the_log(on: On) {
+    let (_fresh, store) = on.store().await;
     append(&store, vec![Asked::Barrier]).await;
     append(&store, vec![Asked::Barrier]).await;
     let later = now_ms() + 3_600_000;
@@ -123,9 +134,8 @@ async fn a_clock_that_was_set_back_makes_no_hole_in_the_log() {
     assert_eq!(store.prune(retention(later + 1)).await.unwrap(), 2);
 }
 
-#[tokio::test]
-async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer() {
-    let (_folder, store) = fresh().await;
+async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer(on: On) {
+    let (_fresh, store) = on.store().await;
     let request =
         || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
     let first = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
@@ -146,9 +156,8 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
 }
 
-#[tokio::test]
-async fn frames_are_found_from_the_middle_of_one() {
-    let (_folder, store) = fresh().await;
+async fn frames_are_found_from_the_middle_of_one(on: On) {
+    let (_fresh, store) = on.store().await;
     append(&store, vec![Asked::Barrier, Asked::Barrier, Asked::Barrier]).await;
     append(&store, vec![Asked::Barrier]).await;
     let last = |frames: Vec<read::StoredFrame>| -> Vec<u64> {
@@ -163,9 +172,9 @@ async fn frames_are_found_from_the_middle_of_one() {
 
 #[tokio::test]
 async fn a_restored_copy_begins_a_log_above_both() {
-    let (folder, store) = fresh().await;
-    let path = folder.path().join("a.db");
-    let copy = folder.path().join("copy.db");
+    let (fresh, store) = On::Sqlite.store().await;
+    let path = fresh.path();
+    let copy = fresh.folder.path().join("copy.db");
     let block = Asked::Block { ids: vec![ContentId::Blob(blob(1))], reason: String::new() };
     append(&store, vec![block]).await;
     backup(&path, &copy).await.unwrap();
@@ -173,42 +182,42 @@ async fn a_restored_copy_begins_a_log_above_both() {
     append(&store, vec![Asked::Barrier]).await;
     store.close().await;
     let replaced = restore(&copy, &path).await.unwrap().unwrap();
-    let restored = Store::open(&path).await.unwrap();
+    let restored = Store::open(&Place::File(path.clone())).await.unwrap();
     let head = restored.head().await.unwrap();
     assert_eq!(head, wcdn_proto::Position { epoch: present.epoch + 1, seq: 0 });
     assert_eq!(restored.list_blocks(&[], 10).await.unwrap().len(), 1);
     assert!(restored.frames_after(0).await.unwrap().is_empty());
-    let before = Store::open(&replaced).await.unwrap();
+    let before = Store::open(&Place::File(replaced)).await.unwrap();
     assert_eq!(before.head().await.unwrap(), wcdn_proto::Position { seq: 1, ..present });
 }
 
 #[tokio::test]
 async fn a_copy_replaces_no_file_and_no_store_that_is_in_use() {
-    let (folder, _store) = fresh().await;
-    let path = folder.path().join("a.db");
-    let copy = folder.path().join("copy.db");
+    let (fresh, _store) = On::Sqlite.store().await;
+    let path = fresh.path();
+    let copy = fresh.folder.path().join("copy.db");
     backup(&path, &copy).await.unwrap();
     assert!(matches!(backup(&path, &copy).await, Err(StoreError::File { .. })));
     let claim = Claim::take(&path).unwrap();
     assert!(matches!(restore(&copy, &path).await, Err(StoreError::Claimed { .. })));
     drop(claim);
     restore(&copy, &path).await.unwrap();
-    let none = folder.path().join("none.db");
+    let none = fresh.folder.path().join("none.db");
     assert!(matches!(restore(&none, &path).await, Err(StoreError::File { .. })));
     assert!(matches!(backup(&none, &copy).await, Err(StoreError::File { .. })));
 }
 
 #[tokio::test]
 async fn a_copy_replaces_a_store_that_is_damaged() {
-    let (folder, store) = fresh().await;
+    let (fresh, store) = On::Sqlite.store().await;
     let before = append(&store, vec![Asked::Barrier]).await;
-    let (copy, path) = (folder.path().join("copy.db"), folder.path().join("b.db"));
-    backup(&folder.path().join("a.db"), &copy).await.unwrap();
+    let (copy, path) = (fresh.folder.path().join("copy.db"), fresh.folder.path().join("b.db"));
+    backup(&fresh.path(), &copy).await.unwrap();
     let damaged = "this is not a database, and it is long enough to be sure of that";
     std::fs::write(&path, damaged).unwrap();
     let replaced = restore(&copy, &path).await.unwrap().unwrap();
     assert_eq!(std::fs::read_to_string(replaced).unwrap(), damaged);
-    let head = Store::open(&path).await.unwrap().head().await.unwrap();
+    let head = Store::open(&Place::File(path.clone())).await.unwrap().head().await.unwrap();
     assert!(head.epoch > before.epoch);
 }
 
@@ -218,13 +227,12 @@ async fn a_file_that_is_no_store_is_named() {
     let path = folder.path().join("a.db");
     std::fs::write(&path, "this is not a database, and it is long enough to be sure of that")
         .unwrap();
-    let refused = Store::open(&path).await.unwrap_err();
-    assert!(matches!(refused, StoreError::Database(_) | StoreError::Migrate { .. }), "{refused}");
+    let refused = Store::open(&Place::File(path.clone())).await.unwrap_err();
+    assert!(refused.to_string().contains(&path.display().to_string()), "{refused}");
 }
 
-#[tokio::test]
-async fn a_key_is_known_by_its_hash_alone() {
-    let (_folder, store) = fresh().await;
+async fn a_key_is_known_by_its_hash_alone(on: On) {
+    let (_fresh, store) = on.store().await;
     assert!(!store.has_keys().await.unwrap());
     let key = ApiKey::generate();
     assert!(store.add_key("ci", &key).await.unwrap());
@@ -234,14 +242,13 @@ async fn a_key_is_known_by_its_hash_alone() {
     assert_eq!(found.name, "ci");
     let other = pepper.hash(ApiKey::generate().expose());
     assert!(store.api_key(&other).await.unwrap().is_none());
-    let (_other_folder, other_store) = fresh().await;
+    let (_other, other_store) = on.store().await;
     let foreign = other_store.pepper().await.unwrap().hash(key.expose());
     assert!(store.api_key(&foreign).await.unwrap().is_none());
 }
 
-#[tokio::test]
-async fn nodes_are_remembered_with_their_lease_and_since_when_they_are_lost() {
-    let (_folder, store) = fresh().await;
+async fn nodes_are_remembered_with_their_lease_and_since_when_they_are_lost(on: On) {
+    let (_fresh, store) = on.store().await;
     let who = |n: u16| crate::tracker::Registered {
         node: format!("n{n:04}").parse().unwrap(),
         region: "eu-west".parse().unwrap(),

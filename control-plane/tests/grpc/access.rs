@@ -68,8 +68,8 @@ async fn an_edge_without_the_clusters_token_gets_nothing() {
 #[tokio::test]
 async fn a_key_that_is_made_beside_a_running_control_plane_is_good_at_once() {
     let mut stage = Stage::begin().await;
-    let key = commands::create_key(&stage.config.store.path, "ci").await.unwrap();
-    assert!(commands::create_key(&stage.config.store.path, "ci").await.is_err());
+    let key = commands::create_key(&stage.config.store, "ci").await.unwrap();
+    assert!(commands::create_key(&stage.config.store, "ci").await.is_err());
     stage.key = key.expose().to_owned();
     let change = stage.admin.barrier(stage.keyed(BarrierRequest {})).await.unwrap().into_inner();
     assert_eq!(change.change.unwrap().by, "ci");

@@ -201,11 +201,11 @@ async fn a_restored_copy_begins_a_new_log() {
     let mut stage = Stage::begin().await;
     let copy = stage.folder.path().join("copy.db");
     barrier(&mut stage).await;
-    commands::backup(&stage.config.store.path, &copy).await.unwrap();
+    commands::backup(&stage.config.store, &copy).await.unwrap();
     let before = barrier(&mut stage).await;
-    assert!(commands::restore(&copy, &stage.config.store.path).await.is_err(), "it is in use");
+    assert!(commands::restore(&copy, &stage.config.store).await.is_err(), "it is in use");
     let (folder, config, key) = stage.stop().await;
-    commands::restore(&copy, &config.store.path).await.unwrap();
+    commands::restore(&copy, &config.store).await.unwrap();
     let mut stage = Stage::resume(folder, config, key).await;
     let after = barrier(&mut stage).await;
     assert!(after.epoch > before.epoch);
@@ -217,7 +217,7 @@ async fn put_back() -> (Stage, Position, Bytes) {
     let mut stage = Stage::begin().await;
     let copy = stage.folder.path().join("copy.db");
     let kept = barrier(&mut stage).await;
-    commands::backup(&stage.config.store.path, &copy).await.unwrap();
+    commands::backup(&stage.config.store, &copy).await.unwrap();
     let applied = barrier(&mut stage).await;
     let newest = encoded(&mut stage, kept).await.remove(0);
     let stage = stage

@@ -5,7 +5,7 @@ use std::{ops::Range, path::Path, time::Duration};
 use http::StatusCode;
 use tempfile::TempDir;
 use tokio::time::Instant;
-use wcdn_control_plane::commands;
+use wcdn_control_plane::{commands, config};
 use wcdn_proto::{BlobId, Span, pb::admin::v1::NodeReceipt};
 use wcdn_tests::{
     Fleet, bytes,
@@ -168,6 +168,10 @@ async fn purges_that_were_acknowledged_hold_when_the_control_plane_is_killed_amo
     survive(&mut fleet, &caller, &operator, down, up).await;
 }
 
+fn kept_in(path: &Path) -> config::Store {
+    config::Store { path: path.to_owned(), ..Default::default() }
+}
+
 /// Puts a copy in the place of a store, as somebody would who has not read the manual.
 fn put_back_by_hand(copy: &Path, store: &Path) {
     for suffix in ["-wal", "-shm"] {
@@ -201,7 +205,7 @@ async fn a_control_plane_that_was_set_back_purges_everywhere_and_no_block_is_los
     let blocked = held_everywhere(&fleet, 200..202).await;
     let operator = fleet.operator();
     operator.block(&blocked[..1]).await;
-    commands::backup(&store, &copy).await.unwrap();
+    commands::backup(&kept_in(&store), &copy).await.unwrap();
     // Of this the copy knows nothing.
     operator.block(&blocked[1..]).await;
     let purged = held_everywhere(&fleet, 210..213).await;
@@ -214,7 +218,7 @@ async fn a_control_plane_that_was_set_back_purges_everywhere_and_no_block_is_los
     let epoch = assert_begins_anew(&fleet, epoch, &blocked).await;
 
     fleet.cluster.stop_desk().await;
-    commands::restore(&copy, &store).await.unwrap();
+    commands::restore(&copy, &kept_in(&store)).await.unwrap();
     fleet.cluster.start_desk(None).await.unwrap();
     assert_begins_anew(&fleet, epoch, &blocked).await;
     assert_eq!(fleet.operator().blocks().await, [blocked[0].to_string()]);
