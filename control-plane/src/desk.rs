@@ -41,6 +41,8 @@ const BETWEEN_EPOCHS: Duration = Duration::from_secs(10);
 /// One control plane.
 #[derive(Debug)]
 pub(crate) struct Desk {
+    /// Of this start of it, at random.
+    pub(crate) instance: u64,
     pub(crate) store: Store,
     pub(crate) log: Log,
     /// Held for lines, never across an await.
@@ -96,6 +98,7 @@ impl Desk {
         let Parts { store, log, tracker, tokens, issuer, pepper, limits, metrics, leaving, plane } =
             parts;
         Self {
+            instance: rand::random_range(1..=u64::MAX),
             store,
             log,
             tracker,

@@ -22,7 +22,7 @@ use wcdn_proto::{
     pb::{admin::v1 as admin, edge::v1 as edge},
 };
 
-pub(crate) use self::node::{Known, Registered, Standing, State};
+pub(crate) use self::node::{Known, Registered, Standing, State, Windows};
 use self::{heads::Heads, node::Node, receipt::Open};
 use crate::{change::Recorded, wire};
 
@@ -32,23 +32,15 @@ const MAX_LINES: usize = 400_000;
 /// Receipts in memory.
 const MAX_OPEN: usize = 65_536;
 
-/// How long a settled receipt waits for what nodes still have to tell, such as what Redis did.
-const TELL: Duration = Duration::from_secs(5);
+/// How long a settled receipt waits for what nodes still have to tell, such as what Redis did. A node
+/// whose session was cut in silence notices within ten seconds, and tells it in the next one.
+const TELL: Duration = Duration::from_secs(15);
 
 /// How long receipts name a node that is lost.
 const NAMED: Duration = Duration::from_secs(15 * 60);
 
 /// Nodes in memory: more than a cluster may have. Those that were lost first go first.
 const MAX_NODES: usize = 10_000;
-
-/// When a node that is not heard counts as what.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Windows {
-    /// Unconfirmed, or fenced if it is strict.
-    pub(crate) lease: Duration,
-    /// Lost, once it has no session.
-    pub(crate) lost: Duration,
-}
 
 /// Everything that is known of nodes and open receipts.
 #[derive(Debug)]
@@ -93,26 +85,30 @@ impl Tracker {
     }
 
     /// A node registers, in a session of this number; one that is older than another changes nothing.
+    /// Says which outcome was the last that this start of the node told.
     pub(crate) fn registered(
         &mut self,
         who: Registered,
         applied: Position,
         session: u64,
         now: Instant,
-    ) {
+    ) -> u64 {
         let name = who.node.clone();
         let present = self.nodes.get(&name);
+        let told = present.map_or(0, |node| node.told_by(who.incarnation));
         if present.is_some_and(|node| node.latest_session > session) {
-            return;
+            return told;
         }
         let applied = applied.min(self.heads.last());
         let before = present.map_or(Position::ORIGIN, |node| node.applied);
         // It may have forgotten what it applied, but then it holds nothing that was removed.
         self.apply(&name, before, applied, now);
-        let node = Node::registered(who, applied, session, &self.heads, now);
+        let mut node = Node::registered(who, applied, session, &self.heads, now);
+        node.told = told;
         self.insert(node);
         self.wait_for(&name, applied);
         self.registered.insert(name);
+        told
     }
 
     /// A node reports in the session of this number what it did, and how far it has applied the log. An
@@ -121,16 +117,15 @@ impl Tracker {
         &mut self,
         name: &NodeId,
         session: u64,
-        applied: Position,
-        outcomes: &[edge::Outcome],
+        report: &edge::Report,
         now: Instant,
     ) {
-        if self.nodes.get(name).is_none_or(|node| node.session != Some(session)) {
-            return;
-        }
+        let node = self.nodes.get_mut(name).filter(|node| node.session == Some(session));
+        let Some(node) = node else { return };
         // What was done is noted before that it was done: receipts settle with it.
+        let outcomes = node.untold(report);
         outcomes.iter().for_each(|outcome| self.told(name, outcome));
-        self.heard(name, applied, now);
+        self.heard(name, wire::read_position(report.applied), now);
     }
 
     fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {

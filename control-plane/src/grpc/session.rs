@@ -38,6 +38,10 @@ const BETWEEN_HEADS: Duration = Duration::from_millis(100);
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
+/// How long a report waits for the log, if it tells of an event that is not known here yet: another
+/// control plane may have written it, and what it did is told to a receipt that is there.
+const BEHIND: Duration = Duration::from_secs(3);
+
 /// Outcomes of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
 
@@ -46,6 +50,8 @@ struct Session {
     desk: Arc<Desk>,
     who: Registered,
     entered: Entered,
+    /// The last outcome that was known when it registered.
+    last_outcome: u64,
     up: Streaming<edge::SessionRequest>,
     down: Feed<edge::SessionResponse>,
     pools: watch::Receiver<OriginPool>,
@@ -70,13 +76,15 @@ pub(super) async fn open(
     let entered = desk.sessions.enter(&who)?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
-    desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
+    let last_outcome =
+        desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
     desk.metrics.sessions.inc();
     let (down, sent) = Feed::new(desk);
     let session = Session {
         desk: Arc::clone(desk),
         who,
         entered,
+        last_outcome,
         up,
         down,
         pools: desk.log.pools(),
@@ -108,7 +116,9 @@ impl Session {
     async fn converse(&mut self) -> Result<(), Refusal> {
         let head = Some(wire::position(self.desk.log.head()));
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        self.send(Down::Welcome(edge::Welcome { head, version })).await?;
+        let (last_outcome, instance) = (Some(self.last_outcome), self.desk.instance);
+        let welcome = edge::Welcome { head, version, last_outcome, instance };
+        self.send(Down::Welcome(welcome)).await?;
         let pool = self.pools.borrow_and_update().clone();
         self.send(Down::Origins(pool)).await?;
         let mut next_head = Instant::now();
@@ -189,12 +199,22 @@ impl Session {
             let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
             return Err(Refusal::invalid("report.outcomes", problem));
         }
+        self.catch_up(applied, &report.outcomes).await;
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
         let (node, session) = (&self.who.node, self.entered.number);
         let mut tracker = self.desk.tracker.lock();
-        tracker.reported(node, session, applied, &report.outcomes, Instant::now());
+        tracker.reported(node, session, &report, Instant::now());
         Ok(())
+    }
+
+    /// Waits until what a report tells of is known here, if that is soon.
+    async fn catch_up(&self, applied: Position, outcomes: &[edge::Outcome]) {
+        let places = outcomes.iter().map(|outcome| wire::read_position(outcome.position));
+        let last = places.max().map_or(applied, |last| last.max(applied));
+        let mut heads = self.desk.log.heads();
+        let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
+        drop(self.desk.ending.run_until_cancelled(known).await);
     }
 }

@@ -3,9 +3,18 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use wcdn_proto::{NodeId, Position, Region};
+use wcdn_proto::{NodeId, Position, Region, pb::edge::v1 as edge};
 
-use super::{Windows, heads::Heads};
+use super::heads::Heads;
+
+/// When a node that is not heard counts as what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Windows {
+    /// Unconfirmed, or fenced if it is strict.
+    pub(crate) lease: Duration,
+    /// Lost, once it has no session.
+    pub(crate) lost: Duration,
+}
 
 /// Who a node says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +75,8 @@ pub(super) struct Node {
     pub(super) session: Option<u64>,
     /// The largest number of any session that it had.
     pub(super) latest_session: u64,
+    /// The number of the last outcome that this start of it told.
+    pub(super) told: u64,
     /// When it last was known to lack nothing.
     confirmed: Instant,
     /// When it was last heard, or its session ended.
@@ -98,8 +109,8 @@ impl Node {
     pub(super) fn known(known: Known, now: Instant) -> Self {
         let Known { who, applied, lost_ago } = known;
         let lost = lost_ago.map(|ago| now.checked_sub(ago).unwrap_or(now));
-        let (session, latest_session) = (None, 0);
-        Self { who, applied, session, latest_session, confirmed: now, heard: now, lost }
+        let (session, latest_session, told) = (None, 0, 0);
+        Self { who, applied, session, latest_session, told, confirmed: now, heard: now, lost }
     }
 
     pub(super) fn registered(
@@ -110,8 +121,26 @@ impl Node {
         now: Instant,
     ) -> Self {
         let confirmed = heads.lacked_since(applied).map_or(now, |lacked| lacked.min(now));
-        let (latest_session, session) = (session, Some(session));
-        Self { who, applied, session, latest_session, confirmed, heard: now, lost: None }
+        let (latest_session, session, told) = (session, Some(session), 0);
+        Self { who, applied, session, latest_session, told, confirmed, heard: now, lost: None }
+    }
+
+    /// The number of the last outcome that it told in this start.
+    pub(super) fn told_by(&self, incarnation: u64) -> u64 {
+        if self.who.incarnation == incarnation { self.told } else { 0 }
+    }
+
+    /// The outcomes of a report that were not told before: what was on its way when a session broke is
+    /// told again in the next one. A node that does not number them tells none twice.
+    pub(super) fn untold<'a>(&mut self, report: &'a edge::Report) -> &'a [edge::Outcome] {
+        let (outcomes, first) = (&report.outcomes[..], report.first_outcome);
+        let count = u64::try_from(outcomes.len()).unwrap_or(u64::MAX);
+        if first == 0 || count == 0 {
+            return outcomes;
+        }
+        let known = self.told.saturating_add(1).saturating_sub(first).min(count);
+        self.told = self.told.max(first.saturating_add(count - 1));
+        &outcomes[usize::try_from(known).unwrap_or(usize::MAX)..]
     }
 
     /// It was heard, and has applied this much: it lacked nothing until then, or until there was
@@ -152,5 +181,43 @@ impl Node {
             confirmed_ago: self.confirmed_ago(heads, now),
             has_session: self.session.is_some(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use edge::{Outcome, Report};
+
+    use super::*;
+
+    /// Outcomes that remove as much as their number says.
+    fn report(numbers: std::ops::RangeInclusive<u64>) -> Report {
+        let outcome = |memory_removed| Outcome { memory_removed, ..Outcome::default() };
+        let first_outcome = *numbers.start();
+        let outcomes = numbers.map(outcome).collect();
+        Report { outcomes, first_outcome, ..Report::default() }
+    }
+
+    fn numbers(outcomes: &[Outcome]) -> Vec<u64> {
+        outcomes.iter().map(|outcome| outcome.memory_removed).collect()
+    }
+
+    #[tokio::test]
+    async fn of_outcomes_that_are_told_again_each_counts_once_in_each_start() {
+        let (region, name) = ("r".parse().unwrap(), "a".parse().unwrap());
+        let who = Registered { incarnation: 7, ..Registered::unnamed(name, region, false) };
+        let known = Known { who, applied: Position::ORIGIN, lost_ago: None };
+        let mut node = Node::known(known, Instant::now());
+        assert_eq!(numbers(node.untold(&report(1..=3))), [1, 2, 3]);
+        assert_eq!(numbers(node.untold(&report(2..=5))), [4, 5]);
+        assert!(node.untold(&report(1..=5)).is_empty());
+        // Those between were too many for the node to keep.
+        assert_eq!(numbers(node.untold(&report(9..=9))), [9]);
+        assert!(node.untold(&report(6..=8)).is_empty());
+        assert_eq!((node.told_by(7), node.told_by(8)), (9, 0));
+        assert!(node.untold(&Report::default()).is_empty());
+        assert_eq!(numbers(node.untold(&report(u64::MAX..=u64::MAX))), [u64::MAX]);
+        let unnumbered = Report { first_outcome: 0, ..report(1..=2) };
+        assert_eq!(numbers(node.untold(&unnumbered)), [1, 2], "an older node tells none twice");
     }
 }

@@ -186,9 +186,10 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
     tracker.committed([], at(1), clock.0);
-    tracker.reported(&name("a"), 1, at(1), &[], clock.0);
+    let report = edge::Report { applied: Some(wire::position(at(1))), ..Default::default() };
+    tracker.reported(&name("a"), 1, &report, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].applied, at(0));
-    tracker.reported(&name("a"), 7, at(1), &[], clock.0);
+    tracker.reported(&name("a"), 7, &report, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].applied, at(1));
     tracker.left(&name("a"), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
@@ -320,7 +321,7 @@ async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
     for node in ["a", "b"] {
         tracker.heard(&name(node), at(1), clock.0);
     }
-    assert!(tracker.sweep(clock.pass(4_900)).done.is_empty());
+    assert!(tracker.sweep(clock.pass(14_900)).done.is_empty());
     let done = tracker.sweep(clock.pass(100)).done;
     assert_eq!(done.len(), 1);
     tracker.kept(&done);
@@ -336,7 +337,7 @@ async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
     tracker.committed([change("x", 1, 1)], at(1), clock.0);
     tracker.heard(&name("a"), at(1), clock.0);
     tracker.sweep(clock.pass(5_100));
-    let mut done = tracker.sweep(clock.pass(5_000)).done;
+    let mut done = tracker.sweep(clock.pass(15_000)).done;
     tracker.kept(&done);
     tracker.bring_up(&mut done[0]);
     let states = |receipt: &admin::Receipt| receipt.nodes.iter().map(|it| it.state()).collect();

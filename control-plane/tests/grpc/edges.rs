@@ -1,17 +1,19 @@
 //! Sessions of edges.
 
+use tokio::time::timeout;
 use tonic::Code;
 use wcdn_proto::pb::{
     admin::v1::{
-        BarrierRequest, ExplainRequest, GetOriginsRequest, ListNodesRequest, SetOriginsRequest,
+        BarrierRequest, ExplainRequest, GetOriginsRequest, GetReceiptRequest, ListNodesRequest,
+        SetOriginsRequest,
     },
     edge::v1::{
-        Answer, Holding, Origin, OriginPool, Outcome, Register, SessionRequest,
+        Answer, Holding, Origin, OriginPool, Outcome, Register, Report, SessionRequest,
         session_request::Kind as Up, session_response::Kind as Down,
     },
 };
 
-use crate::stage::{Stage, blob, reason, register};
+use crate::stage::{PATIENCE, Stage, blob, reason, register};
 
 fn pool(revision: u64, name: &str) -> SetOriginsRequest {
     let origin = Origin { name: name.into(), url: "http://a.example".into(), trusted: true };
@@ -107,4 +109,47 @@ async fn a_report_of_too_much_or_a_lease_without_end_is_refused() {
     let endless = Register { lease_ms: u64::MAX, ..register("b", None) };
     let Err(refused) = stage.register(endless).await else { panic!("accepted") };
     assert!(refused.message().contains("register.lease_ms"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_a_broken_session_told_is_told_again_and_counts_once() {
+    let mut stage = Stage::begin().await;
+    let (first, _other) = (stage.edge_named("a", None).await, stage.edge_named("b", None).await);
+    assert_eq!(first.welcome.last_outcome, Some(0));
+    assert!(first.welcome.instance > 0);
+    let change = stage.admin.barrier(stage.keyed(BarrierRequest {})).await.unwrap().into_inner();
+    let change = change.change.unwrap();
+    let outcome =
+        |memory_removed| Outcome { position: change.last, memory_removed, ..Outcome::default() };
+    let applied = Report { applied: change.last, ..Report::default() };
+    let report = |first_outcome, outcomes| Report { outcomes, first_outcome, ..applied.clone() };
+    first.send(report(1, vec![outcome(1), outcome(10)])).await;
+    let request = GetReceiptRequest { change_id: change.id.clone() };
+    let told = async |stage: &mut Stage, removed: u64| {
+        let mut admin = stage.admin.clone();
+        let receiving = async {
+            loop {
+                let answer = admin.get_receipt(stage.keyed(request.clone())).await.unwrap();
+                let line = answer.into_inner().receipt.unwrap().nodes[0].clone();
+                if line.outcome.is_some_and(|outcome| outcome.memory_removed >= removed) {
+                    return line.outcome.unwrap().memory_removed;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, receiving).await.expect("it is told")
+    };
+    assert_eq!(told(&mut stage, 11).await, 11);
+    drop(first);
+    let second = stage.edge_named("a", None).await;
+    assert_eq!(second.welcome.last_outcome, Some(2));
+    second.send(report(2, vec![outcome(10), outcome(100)])).await;
+    assert_eq!(told(&mut stage, 111).await, 111);
+    // Another start counts anew.
+    let later = Register { incarnation: 2, ..register("a", None) };
+    let third = stage.register(later).await.unwrap();
+    assert_eq!(third.welcome.last_outcome, Some(0));
+    assert_eq!(third.welcome.instance, second.welcome.instance);
+    third.send(report(1, vec![outcome(1_000)])).await;
+    assert_eq!(told(&mut stage, 1_111).await, 1_111);
 }

@@ -9,6 +9,7 @@ use wcdn_proto::pb::{
         WatchReceiptRequest,
     },
     edge::v1::{Outcome, ReadBack, RedisOutcome},
+    event::v1::Position,
 };
 
 use crate::stage::{Stage, all, blob, next, reason};
@@ -158,6 +159,22 @@ async fn a_receipt_that_is_no_longer_in_memory_is_watched_until_it_is_settled() 
     let last = all(stream).await.unwrap().pop().unwrap().receipt.unwrap();
     assert!(last.settled && last.complete, "{last:?}");
     assert_eq!(last.nodes[0].applied_after_us, 0, "nobody knows when");
+}
+
+#[tokio::test]
+async fn what_an_event_did_is_in_its_receipt_if_nodes_heard_of_it_first() {
+    let mut stage = Stage::begin().await;
+    let edge = stage.edge_named("a", None).await;
+    let head = edge.welcome.head.unwrap();
+    let next = Position { seq: head.seq + 1, ..head };
+    edge.report(&None, vec![Outcome { position: Some(next), ..outcome(&Change::default()) }]).await;
+    let change = purge(&mut stage, 1).await;
+    assert_eq!(change.last, Some(next));
+    edge.report(&change.last, vec![]).await;
+    let request = stage.keyed(watch(&change));
+    let told = all(stage.admin.watch_receipt(request).await.unwrap().into_inner()).await.unwrap();
+    let last = told.last().unwrap().receipt.as_ref().unwrap();
+    assert_eq!(last.nodes[0].outcome.map(|told| told.memory_removed), Some(1), "{last:?}");
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use wcdn_proto::{
 };
 
 /// Longer than anything takes that is to happen.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Stage {
     pub(crate) config: Config,
@@ -170,7 +170,11 @@ fn connect(plane: &ControlPlane) -> Channel {
 impl FakeEdge {
     /// Says how far it has applied, and what the last event did.
     pub(crate) async fn report(&self, applied: &Option<Position>, outcomes: Vec<Outcome>) {
-        let report = Report { applied: *applied, outcomes };
+        let report = Report { applied: *applied, outcomes, ..Report::default() };
+        self.send(report).await;
+    }
+
+    pub(crate) async fn send(&self, report: Report) {
         self.up.send(SessionRequest { kind: Some(Up::Report(report)) }).await.unwrap();
     }
 

@@ -238,7 +238,7 @@ fn requests(
                 // Before the position is read: what an event did is told with it, or before.
                 let outcomes = outcomes.take(MAX_OUTCOMES);
                 let applied = Some(to_wire(log.positions.applied()));
-                Up::Report(Report { applied, outcomes })
+                Up::Report(Report { applied, outcomes, first_outcome: 0 })
             }
         };
         SessionRequest { kind: Some(kind) }

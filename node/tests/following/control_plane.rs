@@ -128,7 +128,8 @@ impl EdgeService for ControlPlane {
         let (down, sent) = mpsc::channel(16);
         let (head, pool) = self.said(|said| (said.head, said.origins.clone()));
         let head = Some(Position { epoch: head.0, seq: head.1 });
-        let welcome = Welcome { head, version: "test".to_owned() };
+        let version = "test".to_owned();
+        let welcome = Welcome { head, version, last_outcome: None, instance: 0 };
         for kind in [Down::Welcome(welcome), Down::Origins(pool)] {
             down.try_send(Ok(SessionResponse { kind: Some(kind) })).unwrap();
         }
