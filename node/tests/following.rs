@@ -13,6 +13,8 @@
 mod blocks;
 #[path = "following/control_plane.rs"]
 mod control_plane;
+#[path = "following/control_planes.rs"]
+mod control_planes;
 #[path = "following/origin.rs"]
 mod origin;
 #[path = "following/restarts.rs"]
@@ -123,6 +125,14 @@ impl Running {
         let page = String::from_utf8(page).unwrap();
         let line = page.lines().find(|line| line.starts_with(&format!("wcdn_{name}{{")));
         line.and_then(|line| line.rsplit(' ').next()).unwrap_or("none").to_owned()
+    }
+
+    /// How many sessions it has.
+    async fn sessions(&self) -> u64 {
+        let page = viewer::get(self.node.admin_addr(), "/metrics").await.body;
+        let page = String::from_utf8(page).unwrap();
+        let lines = page.lines().filter(|line| line.starts_with("wcdn_events_session{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
     /// As the event plane does.

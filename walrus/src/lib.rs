@@ -29,7 +29,7 @@ pub use blob_id::blob_id;
 pub use encoding::{BlobTooLarge, Encoding, InvalidShards};
 pub use http::{
     HttpClient, HttpOptions,
-    dns::{DnsOptions, Unresolved},
+    dns::{DnsOptions, Resolver, Unresolved},
 };
 pub use networks::{KNOWN_LIVE_BLOB, Network, NetworkOperator};
 pub use publisher::{

@@ -1,6 +1,6 @@
-//! The control plane, and the gossip of the nodes.
+//! The control planes, and the gossip of the nodes.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
@@ -9,12 +9,13 @@ use wcdn_proto::Span;
 
 use super::{Cluster, takes_time};
 
-/// The control plane that this node follows.
+/// The control planes of the log that this node follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Control {
-    /// Its gRPC addresses, such as `https://control.example.com:4501`: the first that answers. None
-    /// means that there is no control plane.
+    /// The gRPC addresses of all of them, such as `https://control.example.com:4501`: the node has a
+    /// session with each. A name that has several addresses is that of several. None means that there
+    /// is no control plane.
     pub endpoints: Vec<String>,
     /// The file with the authorities that sign its certificate; `https` needs it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,6 +47,9 @@ pub struct Gossip {
     pub issuer_keys: Vec<String>,
 }
 
+/// Control planes that are listed.
+const MAX_ENDPOINTS: usize = 16;
+
 impl Default for Control {
     fn default() -> Self {
         Self {
@@ -65,7 +69,17 @@ impl Control {
     }
 
     pub(super) fn check(&self, cluster: &Cluster, problems: &mut Problems) {
+        if self.endpoints.len() > MAX_ENDPOINTS {
+            let count = self.endpoints.len();
+            let problem = format!("has {count} entries; the most is {MAX_ENDPOINTS}");
+            problems.push("control.endpoints", problem);
+        }
+        let mut seen = BTreeSet::new();
         for endpoint in &self.endpoints {
+            if !seen.insert(endpoint) {
+                let problem = format!("has {endpoint} twice; list each control plane once");
+                problems.push("control.endpoints", problem);
+            }
             let uri = endpoint.parse::<http::Uri>();
             let scheme = uri.as_ref().ok().and_then(|uri| uri.scheme_str());
             let is_whole = uri.as_ref().is_ok_and(|uri| matches!(uri.path(), "" | "/"));

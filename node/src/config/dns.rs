@@ -1,4 +1,4 @@
-//! How the names of origins are looked up.
+//! How the names of origins and control planes are looked up.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use wcdn_walrus::DnsOptions;
 
 use super::takes_time;
 
-/// How the names of origins are looked up.
+/// How the names of origins and control planes are looked up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Dns {
@@ -30,7 +30,7 @@ impl Dns {
         takes_time(problems, [("dns.timeout", self.timeout)]);
     }
 
-    /// The same for the client that asks origins.
+    /// The same for whoever looks them up.
     pub fn options(&self) -> DnsOptions {
         DnsOptions { servers: self.servers.clone(), timeout: self.timeout.duration() }
     }

@@ -116,3 +116,19 @@ fn a_control_plane_needs_what_it_needs() {
          gossip.issuer_keys is empty; without the control plane's public key no event is believed"
     );
 }
+
+#[test]
+fn control_planes_are_listed_once_each_and_are_not_too_many() {
+    let listed = |count: usize| {
+        let urls = (0..count).map(|n| format!("http://c{}:4501", n.min(16)));
+        let mut config = Config::default();
+        config.control.endpoints = urls.collect();
+        config.check().unwrap_err().to_string()
+    };
+    let told = listed(18);
+    assert!(told.contains("control.endpoints has 18 entries; the most is 16"), "{told}");
+    let twice = "control.endpoints has http://c16:4501 twice; list each control plane once";
+    assert!(told.contains(twice), "{told}");
+    let told = listed(16);
+    assert!(!told.contains("control.endpoints has"), "{told}");
+}

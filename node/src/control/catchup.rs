@@ -21,7 +21,8 @@ use crate::events::{
     removed::Removals,
 };
 
-/// Reads the log of the control plane that the session is with.
+/// Reads the log of a control plane that there is a session with: of the one that was of use last, else
+/// of the others.
 #[derive(Debug)]
 pub struct ControlCatchup {
     line: Line,
@@ -51,7 +52,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_FRAMES: usize = 4 << 20;
 
 impl ControlCatchup {
-    /// Applies snapshots by `applier`, over the session's connection.
+    /// Applies snapshots by `applier`, over the connection of a session.
     pub fn new(line: Line, applier: Arc<Applier>, log: Arc<Log>) -> Self {
         Self { line, applier, log }
     }
@@ -59,19 +60,44 @@ impl ControlCatchup {
     async fn read(&self, after: Position) -> Result<CaughtUp, Trouble> {
         let applied = self.log.positions.applied();
         if after.epoch == 0 && applied.epoch > 0 {
-            // The session took the first snapshot. Another one would cost all that was filled since.
+            // The first snapshot was taken. Another one would cost all that was filled since.
             return Ok(CaughtUp::Snapshot(applied));
         }
-        let mut client = self.line.client().await.ok_or(Trouble::NotConnected)?;
-        if after.epoch > 0
-            && let Some(frames) = self.replay(&mut client, after).await?
-        {
-            return Ok(CaughtUp::Frames(frames));
+        let clients = self.line.clients().await;
+        let mut trouble = Trouble::NotConnected;
+        let mut for_snapshot = Vec::new();
+        for (number, mut client) in clients {
+            let frames = match after.epoch {
+                0 => Ok(None),
+                _ => self.replay(&mut client, after).await,
+            };
+            match frames {
+                Ok(Some(frames)) => {
+                    self.line.prefer(number);
+                    return Ok(CaughtUp::Frames(frames));
+                }
+                Ok(None) => for_snapshot.push((number, client)),
+                Err(error) => trouble = error,
+            }
         }
+        // Last, since it costs all that is held: none of them has the frames.
+        for (number, mut client) in for_snapshot {
+            match self.take_snapshot(&mut client).await {
+                Ok(at) => {
+                    self.line.prefer(number);
+                    return Ok(CaughtUp::Snapshot(at));
+                }
+                Err(error) => trouble = error,
+            }
+        }
+        Err(trouble)
+    }
+
+    async fn take_snapshot(&self, client: &mut Client) -> Result<Position, Trouble> {
         let snapshot = timed(client.get_snapshot(GetSnapshotRequest {})).await?.into_inner();
         let (at, snapshot) = collect(snapshot).await?;
         match self.applier.replace(snapshot).await {
-            true => Ok(CaughtUp::Snapshot(at)),
+            true => Ok(at),
             false => Err(Trouble::Old { epoch: at.epoch, seq: at.seq }),
         }
     }

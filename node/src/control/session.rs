@@ -1,13 +1,13 @@
-//! The session: with one control plane at a time, for as long as it answers.
+//! A session with one control plane, again and again.
 
 use std::{
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{Stream, StreamExt as _, stream, stream::FuturesUnordered};
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
@@ -15,42 +15,47 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use wcdn_gossip::driver::EdgePlane;
 use wcdn_proto::pb::edge::v1::{
-    OriginPool, Register, Report, SessionRequest, SessionResponse, Welcome,
-    session_request::Kind as Up, session_response::Kind as Down,
+    Register, SessionRequest, SessionResponse, Welcome, session_request::Kind as Up,
+    session_response::Kind as Down,
 };
 
-use super::{Client, Line, endpoint::Endpoints, from_wire, holding::Shelf, to_wire};
-use crate::{
-    config::OriginSpec,
-    events::{
-        Log,
-        disk::{Disk, Origins},
-        outcome::Outcomes,
-    },
-    origin::Pool,
+use super::{
+    Client, Line,
+    endpoint::{Endpoint, Way},
+    from_wire,
+    holding::Shelf,
+    origins::Choice,
+    report::{Marks, Reporter, Sources},
+    to_wire,
 };
 
-/// Keeps a session, and what it brings up to date.
+/// What every session needs.
 #[derive(Debug)]
-pub struct Session {
-    /// Control planes.
-    pub endpoints: Endpoints,
+pub struct Means {
     /// Who this node is; its position and its proof are filled in.
     pub register: Register,
-    /// The connection, for whoever reads the log.
+    /// The connections, for whoever reads the log.
     pub line: Line,
     /// The event plane, once it runs: it has proof of what the node knows.
     pub plane: Arc<OnceLock<EdgePlane>>,
-    /// What is known of the log.
-    pub log: Arc<Log>,
     /// What is to be reported.
-    pub outcomes: Arc<Outcomes>,
+    pub sources: Sources,
     /// What is asked about.
     pub shelf: Shelf,
-    /// The origins.
-    pub pool: Pool,
-    /// Where they are kept.
-    pub disk: Option<Arc<Disk>>,
+    /// Where origins go.
+    pub origins: Choice,
+}
+
+/// A session with one control plane.
+#[derive(Debug)]
+pub(super) struct Session {
+    endpoint: Arc<Endpoint>,
+    way: Way,
+    means: Arc<Means>,
+    /// The start of the control plane that answered last.
+    instance: u64,
+    /// How far it was told.
+    marks: Marks,
 }
 
 /// Why a session ended.
@@ -66,13 +71,13 @@ enum Ended {
     Closed,
 }
 
-/// What goes up.
-#[derive(Debug)]
-enum Upward {
-    /// As it is.
-    Kind(Up),
-    /// A report, made up when the connection takes it: what no connection takes is told by the next.
-    Report,
+/// Both directions of a session.
+struct Opened {
+    client: Client,
+    welcome: Welcome,
+    down: Streaming<SessionResponse>,
+    answers: mpsc::Sender<SessionRequest>,
+    reports: mpsc::Sender<SessionRequest>,
 }
 
 /// How long a report waits for more to tell.
@@ -82,10 +87,7 @@ const COALESCE: Duration = Duration::from_millis(20);
 /// that a control plane knows that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
-/// Outcomes in one report.
-const MAX_OUTCOMES: usize = 1000;
-
-/// Messages on their way up.
+/// Answers on their way up.
 const MAX_WAITING: usize = 64;
 
 /// Questions that are being answered at once; the next is read after.
@@ -99,177 +101,150 @@ const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
+/// A session that lasts for so long has succeeded: the next attempt is a first one.
+const STEADY: Duration = Duration::from_secs(5);
+
 impl Session {
-    /// Runs until `shutdown`.
-    pub async fn run(self, shutdown: CancellationToken) {
-        let serving = async {
-            let (mut number, mut pause, mut was_told) = (0, FIRST_PAUSE, false);
-            loop {
-                let mut was_welcome = false;
-                let ended = self.converse(number, &mut was_welcome).await;
-                self.line.close();
-                self.log.metrics.session.set(0);
-                if was_welcome {
-                    (pause, was_told) = (FIRST_PAUSE, false);
-                } else {
-                    number += 1;
-                }
-                if !std::mem::replace(&mut was_told, true) {
-                    let error: &dyn std::error::Error = &ended;
-                    tracing::warn!(error, "no session with a control plane; serving goes on");
-                }
-                sleep(pause.mul_f64(rand::random_range(0.5..1.0))).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
+    /// None yet.
+    pub(super) fn new(endpoint: Arc<Endpoint>, way: Way, means: Arc<Means>) -> Self {
+        Self { endpoint, way, means, instance: 0, marks: Marks::default() }
+    }
+
+    /// Keeps it until it ends after `unlisted`; rings the bell whenever it ends.
+    pub(super) async fn keep(mut self, unlisted: CancellationToken, bell: Arc<Notify>) {
+        let (mut pause, mut was_told) = (FIRST_PAUSE, false);
+        while !unlisted.is_cancelled() {
+            let (ended, lasted) = self.converse().await;
+            bell.notify_one();
+            if lasted.is_some() {
+                was_told = false;
             }
-        };
-        let _cancelled = shutdown.run_until_cancelled(serving).await;
-        self.line.close();
+            if lasted.is_some_and(|lasted| lasted >= STEADY) {
+                pause = FIRST_PAUSE;
+            }
+            let pausing = sleep(pause.mul_f64(rand::random_range(0.5..1.0)));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if unlisted.run_until_cancelled(pausing).await.is_none() {
+                break;
+            }
+            if self.means.line.is_with(self.instance) {
+                // It has one session with a node, and took the later one.
+                self.tell_of_another();
+                let alone = self.means.line.without(self.instance);
+                let _unlisted = unlisted.run_until_cancelled(alone).await.is_none();
+            } else if !std::mem::replace(&mut was_told, true) {
+                self.warn(&ended);
+            }
+        }
+        tracing::info!(endpoint = self.endpoint.url(), way = %self.way, "this control plane is no longer listed");
     }
 
-    async fn converse(&self, number: usize, was_welcome: &mut bool) -> Ended {
-        let opened = timeout(WELCOME_TIMEOUT, self.open(number)).await;
-        let (client, up, mut down, welcome) = match opened.unwrap_or(Err(Ended::Silent)) {
+    fn tell_of_another(&self) {
+        tracing::info!(
+            endpoint = self.endpoint.url(), way = %self.way,
+            "another address leads to the same control plane; waiting for that session to end"
+        );
+    }
+
+    fn warn(&self, ended: &Ended) {
+        let error: &dyn std::error::Error = ended;
+        tracing::warn!(
+            endpoint = self.endpoint.url(), way = %self.way, error,
+            "no session with a control plane; serving goes on"
+        );
+    }
+
+    /// One session to its end, and how long it lasted, if it began.
+    async fn converse(&mut self) -> (Ended, Option<Duration>) {
+        let opened = timeout(WELCOME_TIMEOUT, self.open()).await;
+        let mut opened = match opened.unwrap_or(Err(Ended::Silent)) {
             Ok(opened) => opened,
-            Err(ended) => return ended,
+            Err(ended) => return (ended, None),
         };
-        *was_welcome = true;
-        self.line.open(client);
-        self.log.metrics.session.set(1);
-        self.log.positions.head(from_wire(welcome.head));
-        tracing::info!(version = welcome.version, "session with a control plane");
-        self.talk(&up, &mut down).await
+        let Means { line, sources, .. } = &*self.means;
+        let (began, welcome) = (Instant::now(), &opened.welcome);
+        let count = sources.log.metrics.sessions(self.endpoint.url());
+        let _place = line.open(opened.client.clone(), welcome.instance, count);
+        self.instance = welcome.instance;
+        let mut reporter = Reporter::new(sources.clone(), welcome, self.marks);
+        tracing::info!(
+            endpoint = self.endpoint.url(), way = %self.way, version = welcome.version,
+            "session with a control plane"
+        );
+        let ended = self.talk(&mut opened, &mut reporter).await;
+        self.marks = reporter.marks();
+        (ended, Some(began.elapsed()))
     }
 
-    async fn open(
-        &self,
-        number: usize,
-    ) -> Result<(Client, mpsc::Sender<Upward>, Streaming<SessionResponse>, Welcome), Ended> {
-        let mut client = self.endpoints.connect(number).await?;
-        let (up, sent) = mpsc::channel(MAX_WAITING);
-        let applied = Some(to_wire(self.log.positions.applied()));
-        let proof = self.plane.get().and_then(EdgePlane::newest).unwrap_or_default();
-        let register = Register { applied, proof, ..self.register.clone() };
-        up.send(Upward::Kind(Up::Register(register))).await.map_err(|_| Ended::Closed)?;
-        let sent = requests(sent, Arc::clone(&self.log), Arc::clone(&self.outcomes));
-        let mut down = client.session(sent).await?.into_inner();
+    async fn open(&self) -> Result<Opened, Ended> {
+        let Means { register, plane, sources, .. } = &*self.means;
+        let mut client = self.endpoint.connect(self.way).await?;
+        let applied = Some(to_wire(sources.log.positions.applied()));
+        let proof = plane.get().and_then(EdgePlane::newest).unwrap_or_default();
+        let register = Register { applied, proof, ..register.clone() };
+        // One report: another is made when it has left, and tells what is true then.
+        let ((answers, answered), (reports, reported)) =
+            (mpsc::channel(MAX_WAITING), mpsc::channel(1));
+        let mut down = client.session(requests(register, answered, reported)).await?.into_inner();
         match down.message().await?.and_then(|first| first.kind) {
-            Some(Down::Welcome(welcome)) => Ok((client, up, down, welcome)),
+            Some(Down::Welcome(welcome)) => Ok(Opened { client, welcome, down, answers, reports }),
             _ => Err(Ended::Closed),
         }
     }
 
-    async fn talk(
-        &self,
-        up: &mpsc::Sender<Upward>,
-        down: &mut Streaming<SessionResponse>,
-    ) -> Ended {
-        let mut applied = self.log.positions.watch();
-        let mut answers = FuturesUnordered::new();
+    async fn talk(&self, opened: &mut Opened, reporter: &mut Reporter) -> Ended {
+        let Means { sources, shelf, origins, .. } = &*self.means;
+        let Opened { welcome, down, answers, reports, .. } = opened;
+        let mut head = from_wire(welcome.head);
+        sources.log.positions.head(head);
+        let mut asks = FuturesUnordered::new();
         // At once: what was applied or done while there was no session.
         let mut report_at = Instant::now();
-        let soon = |at: Instant| at.min(Instant::now() + COALESCE);
         loop {
             tokio::select! {
-                message = down.message(), if answers.len() < MAX_ASKS => {
+                message = down.message(), if asks.len() < MAX_ASKS => {
                     match message {
                         Ok(Some(SessionResponse { kind })) => match kind {
-                            Some(Down::Origins(pool)) => self.take_origins(pool),
-                            Some(Down::Head(head)) => self.log.positions.head(from_wire(Some(head))),
-                            Some(Down::Ask(ask)) => answers.push(self.shelf.answer(ask)),
+                            Some(Down::Origins(pool)) => origins.take(head.epoch, pool),
+                            Some(Down::Head(at)) => {
+                                head = head.max(from_wire(Some(at)));
+                                sources.log.positions.head(head);
+                            }
+                            Some(Down::Ask(ask)) => asks.push(shelf.answer(ask)),
                             Some(Down::Welcome(_)) | None => {}
                         },
                         Ok(None) => return Ended::Closed,
                         Err(status) => return status.into(),
                     }
                 }
-                Some(answer) = answers.next() => {
+                Some(answer) = asks.next() => {
                     // A control plane that does not read asks in vain.
-                    let _was_sent = up.try_send(Upward::Kind(Up::Answer(answer))).is_ok();
+                    let _was_sent = answers.try_send(upward(Up::Answer(answer))).is_ok();
                 }
-                Ok(()) = applied.changed() => report_at = soon(report_at),
-                () = self.outcomes.wait() => report_at = soon(report_at),
-                () = sleep_until(report_at) => {
-                    let pause = if up.try_send(Upward::Report).is_ok() { HEARTBEAT } else { COALESCE };
-                    report_at = Instant::now() + pause;
-                }
+                () = reporter.news() => report_at = report_at.min(Instant::now() + COALESCE),
+                () = sleep_until(report_at) => report_at = Instant::now() + tell(reports, reporter),
             }
-        }
-    }
-
-    fn take_origins(&self, OriginPool { revision, origins }: OriginPool) {
-        if revision == 0 {
-            return;
-        }
-        let mut specs = Vec::new();
-        for origin in origins {
-            match (origin.name.parse(), origin.url.parse()) {
-                (Ok(name), Ok(url)) => {
-                    specs.push(OriginSpec { name, url, trusted: origin.trusted });
-                }
-                _ => tracing::warn!(
-                    origin = origin.name,
-                    url = origin.url,
-                    "the control plane names an origin that this node cannot ask"
-                ),
-            }
-        }
-        if specs.is_empty() {
-            tracing::warn!(revision, "the control plane gives no origin; the old ones stay");
-            return;
-        }
-        tracing::info!(revision, origins = specs.len(), "origins of the control plane");
-        self.pool.manage(specs.clone());
-        if let Some(disk) = &self.disk {
-            disk.keep_origins(Origins { revision, specs });
         }
     }
 }
 
-/// What is sent, reports filled in as they leave.
+/// Sends a report, if the last one has left; says when the next one is due.
+fn tell(reports: &mpsc::Sender<SessionRequest>, reporter: &mut Reporter) -> Duration {
+    let Ok(place) = reports.try_reserve() else { return COALESCE };
+    let (report, is_all) = reporter.report();
+    place.send(upward(Up::Report(report)));
+    if is_all { HEARTBEAT } else { COALESCE }
+}
+
+fn upward(kind: Up) -> SessionRequest {
+    SessionRequest { kind: Some(kind) }
+}
+
 fn requests(
-    sent: mpsc::Receiver<Upward>,
-    log: Arc<Log>,
-    outcomes: Arc<Outcomes>,
+    register: Register,
+    answers: mpsc::Receiver<SessionRequest>,
+    reports: mpsc::Receiver<SessionRequest>,
 ) -> impl Stream<Item = SessionRequest> {
-    ReceiverStream::new(sent).map(move |upward| {
-        let kind = match upward {
-            Upward::Kind(kind) => kind,
-            Upward::Report => {
-                // Before the position is read: what an event did is told with it, or before.
-                let outcomes = outcomes.take(MAX_OUTCOMES);
-                let applied = Some(to_wire(log.positions.applied()));
-                Up::Report(Report { applied, outcomes, first_outcome: 0 })
-            }
-        };
-        SessionRequest { kind: Some(kind) }
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use wcdn_proto::Position;
-
-    use super::*;
-    use crate::events::outcome::Did;
-
-    #[tokio::test]
-    async fn outcomes_that_no_connection_took_are_told_by_the_next() {
-        let (log, outcomes) = (Log::none(), Arc::new(Outcomes::new(Arc::default())));
-        let at = Position { epoch: 1, seq: 7 };
-        outcomes.done(at, Did::default(), None);
-        for is_taken in [false, true] {
-            let (up, sent) = mpsc::channel(4);
-            let mut requests =
-                std::pin::pin!(requests(sent, Arc::clone(&log), Arc::clone(&outcomes)));
-            up.send(Upward::Report).await.unwrap();
-            if is_taken {
-                let Some(SessionRequest { kind: Some(Up::Report(report)) }) = requests.next().await
-                else {
-                    panic!("it is a report");
-                };
-                assert_eq!(report.outcomes[0].position, Some(to_wire(at)));
-            }
-        }
-        assert!(outcomes.take(1).is_empty());
-    }
+    let first = stream::iter([upward(Up::Register(register))]);
+    first.chain(stream::select(ReceiverStream::new(answers), ReceiverStream::new(reports)))
 }

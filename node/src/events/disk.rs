@@ -56,7 +56,10 @@ pub struct Kept {
 /// Origins as a control plane gave them.
 #[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Origins {
-    /// Larger is newer.
+    /// Of the log that they are of; 0 if that is not known.
+    #[serde(default)]
+    pub epoch: u64,
+    /// Larger is newer, within an epoch.
     pub revision: u64,
     /// At least one.
     pub specs: Vec<OriginSpec>,

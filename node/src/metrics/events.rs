@@ -30,13 +30,17 @@ pub struct EventMetrics {
     pub outcomes_dropped: Counter,
     /// Writes of blocks that the disk refused again and again.
     pub blocks_not_kept: Counter,
-    /// Whether there is a session with a control plane.
-    pub session: Gauge,
+    sessions: Family<SessionLabels, Gauge>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
     tier: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SessionLabels {
+    endpoint: String,
 }
 
 /// Where bytes lay that were removed.
@@ -70,6 +74,12 @@ impl EventMetrics {
     /// Counts bytes that were there and not served.
     pub fn rejected(&self, tier: Tier) {
         self.rejected.get_or_create(&Labels { tier: tier.as_str() }).inc();
+    }
+
+    /// The count of sessions that what is listed as `endpoint` leads to.
+    pub fn sessions(&self, endpoint: &str) -> Gauge {
+        let labels = SessionLabels { endpoint: endpoint.to_owned() };
+        self.sessions.get_or_create(&labels).clone()
     }
 
     /// Registers all of them.
@@ -107,8 +117,8 @@ impl EventMetrics {
         );
         to.register(
             "events_session",
-            "Whether there is a session with a control plane",
-            self.session.clone(),
+            "Open sessions with control planes, by the entry of control.endpoints that leads to them",
+            self.sessions.clone(),
         );
     }
 }

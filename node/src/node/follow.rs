@@ -11,10 +11,14 @@ use tokio::time::timeout;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_gossip::driver::EdgePlane;
 use wcdn_proto::pb::edge::v1::Register;
+use wcdn_walrus::Resolver;
 
 use crate::{
     config::Config,
-    control::{ControlCatchup, Line, Session, endpoint::Endpoints, holding::Shelf},
+    control::{
+        ControlCatchup, Line, Sessions, endpoint, holding::Shelf, origins::Choice, report::Sources,
+        session::Means,
+    },
     edge::Edge,
     events::{
         Follows, Lease, Log,
@@ -78,8 +82,8 @@ pub(super) fn start(
     let Some(key) = secrets.cluster_key.as_ref().filter(|_| config.control.is_given()) else {
         return Ok(None);
     };
-    let endpoints =
-        Endpoints::new(&config.control, secrets, key.expose()).map_err(io::Error::other)?;
+    let endpoints = endpoint::listed(&config.control, secrets, key.expose());
+    let endpoints = endpoints.map_err(io::Error::other)?;
     let (log, cache) = (Arc::clone(&edge.log), Arc::clone(&edge.cache));
     let outcomes = Arc::new(Outcomes::new(Arc::clone(&log.metrics)));
     let redis = edge.fills.redis().map(|redis| {
@@ -87,9 +91,8 @@ pub(super) fn start(
         RedisRemovals::start(redis, Arc::clone(&cache), outcomes, tasks, shutdown.clone())
     });
     let (disk, kept) = kept.unzip();
-    if let Some(origins) = kept.and_then(|kept| kept.origins) {
-        edge.fills.pool().manage(origins.specs);
-    }
+    let kept = kept.and_then(|kept| kept.origins);
+    let origins = Choice::new(edge.fills.pool().clone(), disk.clone(), kept);
     if let Some(disk) = &disk {
         tasks.spawn(Arc::clone(disk).keep(Arc::clone(&log), shutdown.clone()));
     }
@@ -101,18 +104,16 @@ pub(super) fn start(
     let incarnation = disk.as_ref().map_or_else(by_clock, |disk| disk.incarnation());
     let register = register(config, address, incarnation);
     let plane = Arc::<OnceLock<EdgePlane>>::default();
-    let session = Session {
-        endpoints,
+    let means = Means {
         register,
         line,
         plane: Arc::clone(&plane),
-        log: Arc::clone(&log),
-        outcomes,
+        sources: Sources { log: Arc::clone(&log), outcomes },
         shelf: Shelf::new(cache, edge.fills.clone()),
-        pool: edge.fills.pool().clone(),
-        disk,
+        origins,
     };
-    tasks.spawn(session.run(shutdown.clone()));
+    let resolver = Resolver::new(config.dns.options());
+    Sessions { endpoints, resolver, means }.start(tasks, shutdown);
     Ok(Some(Following { sink, catchup, log, incarnation, plane }))
 }
 

@@ -1,6 +1,10 @@
 //! A control plane that says what a test wants.
 
-use std::{net::Ipv4Addr, pin::Pin, sync::Arc};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    pin::Pin,
+    sync::Arc,
+};
 
 use futures_util::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
@@ -47,14 +51,43 @@ pub struct Said {
     pub registered: Vec<Register>,
     pub reports: Vec<Report>,
     pub answers: Vec<Answer>,
+    /// The last outcome that it says it has heard of, if it says so.
+    pub last_outcome: Option<u64>,
+    /// Which start of it this is, if it says so.
+    pub instance: u64,
     down: Option<mpsc::Sender<Result<SessionResponse, Status>>>,
+}
+
+impl Said {
+    fn position(&self) -> Position {
+        Position { epoch: self.head.0, seq: self.head.1 }
+    }
+}
+
+fn any() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl ControlPlane {
     pub async fn start(cluster_key: &[u8; 32]) -> Self {
-        Self::serve(cluster_key, "http", Server::builder()).await
+        let listener = TcpListener::bind(any()).await.unwrap();
+        Self::begin(cluster_key, "http", &listener).serve(Server::builder(), listener)
+    }
+
+    /// The same one again, or for the first time, at this place, which another has left.
+    pub async fn start_at(cluster_key: &[u8; 32], address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).await.unwrap();
+        Self::begin(cluster_key, "http", &listener).serve(Server::builder(), listener)
+    }
+
+    /// Another way to the same one.
+    pub async fn another_way(&self) -> String {
+        let listener = TcpListener::bind(any()).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        self.clone().serve(Server::builder(), listener);
+        url
     }
 
     /// Over TLS; nodes must show a certificate of `client_ca`.
@@ -64,29 +97,52 @@ impl ControlPlane {
         client_ca: Certificate,
     ) -> Self {
         let tls = ServerTlsConfig::new().identity(identity).client_ca_root(client_ca);
-        Self::serve(cluster_key, "https", Server::builder().tls_config(tls).unwrap()).await
+        let listener = TcpListener::bind(any()).await.unwrap();
+        let server = Server::builder().tls_config(tls).unwrap();
+        Self::begin(cluster_key, "https", &listener).serve(server, listener)
     }
 
-    async fn serve(cluster_key: &[u8; 32], scheme: &str, mut server: Server) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    fn begin(cluster_key: &[u8; 32], scheme: &str, listener: &TcpListener) -> Self {
         let token = blake3::derive_key("wcdn 2026 edge session token", cluster_key);
-        let control_plane = Self {
+        Self {
             url: format!("{scheme}://{}", listener.local_addr().unwrap()),
             said: Arc::default(),
             token: format!("Bearer {}", blake3::Hash::from_bytes(token).to_hex()),
             shutdown: CancellationToken::new(),
-        };
+        }
+    }
+
+    fn serve(self, mut server: Server, listener: TcpListener) -> Self {
         let serving = server
-            .add_service(EdgeServiceServer::new(control_plane.clone()))
+            .add_service(EdgeServiceServer::new(self.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
-        let shutdown = control_plane.shutdown.clone();
+        let shutdown = self.shutdown.clone();
         TaskTracker::new().spawn(shutdown.run_until_cancelled_owned(serving));
-        control_plane
+        self
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> SocketAddr {
+        self.url.rsplit('/').next().unwrap().parse().unwrap()
+    }
+
+    /// Ends the session.
+    pub fn end_session(&self) {
+        self.said.lock().down = None;
+    }
+
+    /// The numbers of all outcomes that it was told.
+    pub fn outcomes(&self) -> Vec<u64> {
+        let numbers = |report: &Report| {
+            let count = report.outcomes.len() as u64;
+            report.first_outcome..report.first_outcome + count
+        };
+        self.said(|said| said.reports.iter().flat_map(numbers).collect())
     }
 
     /// Kills it.
     pub fn stop(&self) {
-        self.said.lock().down = None;
+        self.end_session();
         self.shutdown.cancel();
     }
 
@@ -126,10 +182,11 @@ impl EdgeService for ControlPlane {
         self.admit(&request)?;
         let mut up = request.into_inner();
         let (down, sent) = mpsc::channel(16);
-        let (head, pool) = self.said(|said| (said.head, said.origins.clone()));
-        let head = Some(Position { epoch: head.0, seq: head.1 });
-        let version = "test".to_owned();
-        let welcome = Welcome { head, version, last_outcome: None, instance: 0 };
+        let (welcome, pool) = self.said(|said| {
+            let (head, version) = (Some(said.position()), "test".to_owned());
+            let (last_outcome, instance) = (said.last_outcome, said.instance);
+            (Welcome { head, version, last_outcome, instance }, said.origins.clone())
+        });
         for kind in [Down::Welcome(welcome), Down::Origins(pool)] {
             down.try_send(Ok(SessionResponse { kind: Some(kind) })).unwrap();
         }
@@ -168,7 +225,7 @@ impl EdgeService for ControlPlane {
     ) -> Result<Response<Self::GetSnapshotStream>, Status> {
         self.admit(&request)?;
         let parts = self.said(|said| {
-            let position = Some(Position { epoch: said.head.0, seq: said.head.1 });
+            let position = Some(said.position());
             let (slots, seqs) = said.removed.iter().copied().unzip();
             let ids = said.blocked.iter().cloned().map(Into::into).collect();
             [

@@ -104,22 +104,6 @@ async fn origins_of_the_control_plane_take_the_place_of_the_configured_ones() {
     assert_eq!(viewer::get(node.edge(), &format!("/cdn/{other}")).await.status, 200);
 }
 
-#[tokio::test]
-async fn the_next_control_plane_is_taken_where_one_is_gone() {
-    let scene = Scene::new().await;
-    let second = ControlPlane::start(&CLUSTER_KEY).await;
-    second.said(|said| said.head = (1, 10));
-    let urls = vec![scene.control_plane.url.clone(), second.url.clone()];
-    let node = scene.start(|config| config.control.endpoints = urls);
-    node.is_ready().await;
-    scene.control_plane.stop();
-    eventually("the node is with the second", async || {
-        second
-            .said(|said| said.registered.iter().any(|it| it.applied.is_some_and(|at| at.seq == 10)))
-    })
-    .await;
-}
-
 /// A certificate for 127.0.0.1 that its own authority made, and its key.
 fn certificate() -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();

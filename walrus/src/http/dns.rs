@@ -64,7 +64,7 @@ impl Unresolved {
 
 /// Finds the addresses of hosts. Cheap to clone; clones share what they know.
 #[derive(Debug, Clone)]
-pub(crate) struct Resolver {
+pub struct Resolver {
     shared: Arc<Shared>,
 }
 
@@ -92,26 +92,32 @@ const MAX_ADDRESSES: usize = 4;
 const MAX_HOSTS: usize = 1024;
 
 impl Resolver {
-    pub(crate) fn new(options: DnsOptions) -> Self {
+    /// One that knows nothing yet.
+    pub fn new(options: DnsOptions) -> Self {
         let (lookup, hosts) = (Lookup::new(options), Mutex::default());
         Self { shared: Arc::new(Shared { lookup, hosts, turn: AtomicUsize::new(0) }) }
     }
 
-    /// The addresses of a host, in the order in which to try them.
+    /// Some addresses of a host, in the order in which to try them; as [`Self::all`].
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
+        if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        let found = self.all(host).await?;
+        let turn = self.shared.turn.fetch_add(1, Relaxed);
+        Ok(in_turn(&found, turn))
+    }
+
+    /// Every address of a host, in no order.
     ///
     /// # Errors
     /// [`Unresolved`] when nobody knows them, or nobody says so in time.
     ///
     /// # Cancel safety
     /// Cancel safe: the next who waits begins anew.
-    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, Unresolved> {
-        if host.trim_end_matches('.').eq_ignore_ascii_case("localhost") {
-            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
-        }
+    pub async fn all(&self, host: &str) -> Result<Arc<[IpAddr]>, Unresolved> {
         let found = Shared::find(&self.shared, host).await;
-        let turn = self.shared.turn.fetch_add(1, Relaxed);
-        let unresolved = |why| Unresolved { host: host.to_owned(), why };
-        found.map(|addresses| in_turn(&addresses, turn)).map_err(unresolved)
+        found.map_err(|why| Unresolved { host: host.to_owned(), why })
     }
 }
 

@@ -24,7 +24,7 @@ async fn a_purge_takes_every_part_of_a_blob_and_nothing_of_others() {
     scene.applier.apply(&events(at(1, 6), vec![purge(&[id(1)])])).await;
     assert_eq!(scene.cache.memory().snapshot().count(), 1);
     assert!(matches!(scene.lookup(id(2), Part::Whole), Lookup::Hit(_)));
-    let told = scene.outcomes.take(10);
+    let told = scene.outcomes.after(0, 10).outcomes;
     assert_eq!((told.len(), told[0].memory_removed), (1, 3));
     assert_eq!(told[0].read_back(), wcdn_proto::pb::edge::v1::ReadBack::Clean);
     scene.admit(id(1), Part::Whole, at(1, 5));
@@ -59,7 +59,7 @@ async fn events_that_come_twice_or_late_change_nothing_more() {
     scene.log.blocked.forget_ends(at(1, 8));
     scene.applier.apply(&first).await;
     assert!(!scene.log.withholds(&ContentId::Blob(id(2))));
-    assert_eq!(scene.outcomes.take(10).len(), 3);
+    assert_eq!(scene.outcomes.after(0, 10).outcomes.len(), 3);
     assert_eq!(scene.log.positions.known(), at(1, 8));
 }
 

@@ -24,6 +24,7 @@ fn kept() -> Kept {
         removals: Removals { epoch: 2, floor: 4, slots: vec![(1, 7), (9, 30)] },
         words: vec![(blob(1), block(5)), (file(2), block(6))],
         origins: Some(Origins {
+            epoch: 2,
             revision: 3,
             specs: vec![OriginSpec::new("a".parse().unwrap(), "http://a:1".parse().unwrap())],
         }),
@@ -53,6 +54,12 @@ async fn what_was_saved_is_there_after_a_restart() {
         kept
     };
     assert_eq!(sorted(again), sorted(kept()));
+}
+
+#[test]
+fn origins_that_an_older_version_kept_are_of_no_known_log() {
+    let kept: Origins = serde_json::from_str(r#"{"revision": 3, "specs": []}"#).unwrap();
+    assert_eq!(kept, Origins { epoch: 0, revision: 3, specs: Vec::new() });
 }
 
 #[tokio::test]

@@ -204,8 +204,10 @@ async fn a_purge_of_everything_tells_what_was_looked_for_and_claims_no_more() {
     let told = async |scene: &Scene, seq| {
         let purge = Change::Purge(Purge::All);
         scene.applier.apply(&events(at(1, seq), vec![purge])).await;
-        timeout(PATIENCE, scene.outcomes.wait()).await.expect("it is told");
-        let told = &scene.outcomes.take(1)[0];
+        let mut last = scene.outcomes.watch();
+        let waiting = timeout(PATIENCE, last.wait_for(|last| *last == seq)).await;
+        drop(waiting.expect("it is told").unwrap());
+        let told = scene.outcomes.after(seq - 1, 1).outcomes[0];
         (told.memory_removed, told.redis(), told.read_back())
     };
     let parts = Parts {

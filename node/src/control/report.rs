@@ -1,0 +1,131 @@
+//! What a node tells a control plane, put together when a report leaves.
+//!
+//! Each session has a [`Reporter`], which knows how far this control plane has been told, by a mark for
+//! each part. A part that is a list of events has numbers, and goes on after its mark; one that is a
+//! state, or sums since the node's start, is told whole if it is another than at its mark. So a report
+//! that is lost with its session costs nothing: the next session's reports make up for it. A new part
+//! is a source in [`Sources`], a mark in [`Marks`], a line in [`Reporter::report`] and, unless it can
+//! wait for the next report, one in [`Reporter::news`].
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wcdn_proto::{
+    Position,
+    pb::edge::v1::{Report, Welcome},
+};
+
+use super::to_wire;
+use crate::events::{Log, outcome::Outcomes};
+
+/// What there is to tell.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// How far the log is applied.
+    pub log: Arc<Log>,
+    /// What events did.
+    pub outcomes: Arc<Outcomes>,
+}
+
+/// How far a control plane has been told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Marks {
+    /// The number of the last outcome.
+    outcomes: u64,
+}
+
+/// Makes the reports of one session.
+#[derive(Debug)]
+pub(super) struct Reporter {
+    sources: Sources,
+    marks: Marks,
+    applied: watch::Receiver<Position>,
+    outcomes: watch::Receiver<u64>,
+}
+
+/// Outcomes in one report.
+const MAX_OUTCOMES: usize = 1000;
+
+impl Reporter {
+    /// Goes on where the control plane says that it was told before, or, if it does not say, where the
+    /// last session's reports ended.
+    pub(super) fn new(sources: Sources, welcome: &Welcome, before: Marks) -> Self {
+        let marks = Marks { outcomes: welcome.last_outcome.unwrap_or(before.outcomes) };
+        let (applied, outcomes) = (sources.log.positions.watch(), sources.outcomes.watch());
+        Self { sources, marks, applied, outcomes }
+    }
+
+    /// Waits for something that is to be told soon.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(super) async fn news(&mut self) {
+        tokio::select! {
+            Ok(()) = self.applied.changed() => {}
+            Ok(()) = self.outcomes.changed() => {}
+            else => std::future::pending().await,
+        }
+    }
+
+    /// The next report, and whether it tells all that there is.
+    pub(super) fn report(&mut self) -> (Report, bool) {
+        // Before the position is read: what an event did is told with it, or before.
+        let told = self.sources.outcomes.after(self.marks.outcomes, MAX_OUTCOMES);
+        self.marks.outcomes = told.last;
+        let applied = Some(to_wire(self.sources.log.positions.applied()));
+        let report = Report { applied, first_outcome: told.first, outcomes: told.outcomes };
+        (report, told.is_all)
+    }
+
+    /// How far the control plane has been told by now.
+    pub(super) fn marks(&self) -> Marks {
+        self.marks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::events::outcome::Did;
+
+    fn sources(outcomes: u64) -> Sources {
+        let (log, told) = (Log::none(), Arc::new(Outcomes::new(Arc::default())));
+        (1..=outcomes).for_each(|seq| told.done(Position { epoch: 1, seq }, Did::default(), None));
+        Sources { log, outcomes: told }
+    }
+
+    fn numbers(report: &Report) -> (u64, usize) {
+        (report.first_outcome, report.outcomes.len())
+    }
+
+    #[tokio::test]
+    async fn each_control_plane_is_told_all_and_again_what_it_has_not_heard() {
+        let sources = sources(3);
+        let welcome = |last_outcome| Welcome { last_outcome, ..Welcome::default() };
+        let mut one = Reporter::new(sources.clone(), &welcome(Some(0)), Marks::default());
+        let mut other = Reporter::new(sources.clone(), &welcome(Some(2)), Marks::default());
+        assert_eq!(numbers(&one.report().0), (1, 3));
+        assert_eq!(numbers(&other.report().0), (3, 1));
+        assert_eq!(numbers(&one.report().0), (0, 0));
+        // That report was lost with its session.
+        let mut next = Reporter::new(sources.clone(), &welcome(Some(1)), one.marks());
+        assert_eq!(numbers(&next.report().0), (2, 2));
+        // This one would count twice.
+        let mut older = Reporter::new(sources, &welcome(None), one.marks());
+        assert_eq!(numbers(&older.report().0), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_fit_one_report_is_in_the_next() {
+        let count = MAX_OUTCOMES as u64 + 1;
+        let (sources, welcome) = (sources(count), Welcome::default());
+        let mut reporter = Reporter::new(sources.clone(), &welcome, Marks::default());
+        let (report, is_all) = reporter.report();
+        assert_eq!((numbers(&report), is_all), ((1, MAX_OUTCOMES), false));
+        let (report, is_all) = reporter.report();
+        assert_eq!((numbers(&report), is_all), ((count, 1), true));
+        sources.outcomes.done(Position { epoch: 1, seq: 1 }, Did::default(), None);
+        reporter.news().await;
+        assert_eq!(numbers(&reporter.report().0), (count + 1, 1));
+    }
+}
