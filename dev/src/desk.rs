@@ -77,14 +77,17 @@ impl Desk {
     }
 }
 
-/// Says in an edge's configuration where its control plane is, and by which key it signs.
+/// Says in an edge's configuration where its control plane is, unless it knows, and by which key that
+/// signs.
 pub(crate) fn introduce(
     edge: &mut wcdn_node::Config,
     grpc: SocketAddr,
     gossip: SocketAddr,
     issuer_key: String,
 ) {
-    edge.control.endpoints = vec![format!("http://{grpc}")];
+    if edge.control.endpoints.is_empty() {
+        edge.control.endpoints = vec![format!("http://{grpc}")];
+    }
     edge.gossip.seeds = vec![gossip.to_string()];
     edge.gossip.issuer_keys = vec![issuer_key];
 }

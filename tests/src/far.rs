@@ -90,6 +90,11 @@ impl Far {
         self.ways[edge].cut();
     }
 
+    /// The way of an edge to the control plane.
+    pub fn way(&self, edge: usize) -> &Relay {
+        &self.ways[edge]
+    }
+
     /// Cuts the connection of an edge to the control plane; datagrams pass.
     pub fn cut_session(&self, edge: usize) {
         self.ways[edge].cut();

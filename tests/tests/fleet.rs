@@ -15,6 +15,8 @@ mod bad_input;
 mod block;
 #[path = "fleet/conditions.rs"]
 mod conditions;
+#[path = "fleet/control_planes.rs"]
+mod control_planes;
 #[path = "fleet/fills.rs"]
 mod fills;
 #[path = "fleet/large.rs"]
