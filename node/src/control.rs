@@ -22,21 +22,10 @@ pub mod session;
 pub mod sessions;
 
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
-use wcdn_proto::{
-    Position,
-    pb::{edge::v1::edge_service_client::EdgeServiceClient, event::v1 as event},
-};
+use wcdn_proto::pb::edge::v1::edge_service_client::EdgeServiceClient;
 
 use self::endpoint::Token;
 pub use self::{catchup::ControlCatchup, line::Line, sessions::Sessions};
 
 /// A client of a control plane's service for edges.
 pub type Client = EdgeServiceClient<InterceptedService<Channel, Token>>;
-
-fn to_wire(at: Position) -> event::Position {
-    event::Position { epoch: at.epoch, seq: at.seq }
-}
-
-fn from_wire(at: Option<event::Position>) -> Position {
-    at.map_or(Position::ORIGIN, |event::Position { epoch, seq }| Position { epoch, seq })
-}

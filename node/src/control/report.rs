@@ -15,7 +15,6 @@ use wcdn_proto::{
     pb::edge::v1::{Report, Welcome},
 };
 
-use super::to_wire;
 use crate::events::{Log, outcome::Outcomes};
 
 /// What there is to tell.
@@ -72,7 +71,7 @@ impl Reporter {
         // Before the position is read: what an event did is told with it, or before.
         let told = self.sources.outcomes.after(self.marks.outcomes, MAX_OUTCOMES);
         self.marks.outcomes = told.last;
-        let applied = Some(to_wire(self.sources.log.positions.applied()));
+        let applied = Some(self.sources.log.positions.applied().into());
         let report = Report { applied, first_outcome: told.first, outcomes: told.outcomes };
         (report, told.is_all)
     }

@@ -14,19 +14,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use wcdn_gossip::driver::EdgePlane;
-use wcdn_proto::pb::edge::v1::{
-    Register, SessionRequest, SessionResponse, Welcome, session_request::Kind as Up,
-    session_response::Kind as Down,
+use wcdn_proto::{
+    Position,
+    pb::edge::v1::{
+        Register, SessionRequest, SessionResponse, Welcome, session_request::Kind as Up,
+        session_response::Kind as Down,
+    },
 };
 
 use super::{
     Client, Line,
     endpoint::{Endpoint, Way},
-    from_wire,
     holding::Shelf,
     origins::Choice,
     report::{Marks, Reporter, Sources},
-    to_wire,
 };
 
 /// What every session needs.
@@ -179,7 +180,7 @@ impl Session {
     async fn open(&self) -> Result<Opened, Ended> {
         let Means { register, plane, sources, .. } = &*self.means;
         let mut client = self.endpoint.connect(self.way).await?;
-        let applied = Some(to_wire(sources.log.positions.applied()));
+        let applied = Some(sources.log.positions.applied().into());
         let proof = plane.get().and_then(EdgePlane::newest).unwrap_or_default();
         let register = Register { applied, proof, ..register.clone() };
         // One report: another is made when it has left, and tells what is true then.
@@ -195,7 +196,7 @@ impl Session {
     async fn talk(&self, opened: &mut Opened, reporter: &mut Reporter) -> Ended {
         let Means { sources, shelf, origins, .. } = &*self.means;
         let Opened { welcome, down, answers, reports, .. } = opened;
-        let mut head = from_wire(welcome.head);
+        let mut head = Position::from(welcome.head);
         sources.log.positions.head(head);
         let mut asks = FuturesUnordered::new();
         // At once: what was applied or done while there was no session.
@@ -207,7 +208,7 @@ impl Session {
                         Ok(Some(SessionResponse { kind })) => match kind {
                             Some(Down::Origins(pool)) => origins.take(head.epoch, pool),
                             Some(Down::Head(at)) => {
-                                head = head.max(from_wire(Some(at)));
+                                head = head.max(at.into());
                                 sources.log.positions.head(head);
                             }
                             Some(Down::Ask(ask)) => asks.push(shelf.answer(ask)),
