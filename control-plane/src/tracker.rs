@@ -125,7 +125,7 @@ impl Tracker {
         // What was done is noted before that it was done: receipts settle with it.
         let outcomes = node.untold(report);
         outcomes.iter().for_each(|outcome| self.told(name, outcome));
-        self.heard(name, wire::read_position(report.applied), now);
+        self.heard(name, report.applied.into(), now);
     }
 
     fn heard(&mut self, name: &NodeId, applied: Position, now: Instant) {

@@ -210,7 +210,7 @@ impl Session {
 
     /// Waits until what a report tells of is known here, if that is soon.
     async fn catch_up(&self, applied: Position, outcomes: &[edge::Outcome]) {
-        let places = outcomes.iter().map(|outcome| wire::read_position(outcome.position));
+        let places = outcomes.iter().map(|outcome| Position::from(outcome.position));
         let last = places.max().map_or(applied, |last| last.max(applied));
         let mut heads = self.desk.log.heads();
         let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));

@@ -186,7 +186,7 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
     tracker.committed([], at(1), clock.0);
-    let report = edge::Report { applied: Some(wire::position(at(1))), ..Default::default() };
+    let report = edge::Report { applied: Some(at(1).into()), ..Default::default() };
     tracker.reported(&name("a"), 1, &report, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].applied, at(0));
     tracker.reported(&name("a"), 7, &report, clock.0);
