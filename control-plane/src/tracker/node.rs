@@ -205,7 +205,10 @@ mod tests {
     #[tokio::test]
     async fn of_outcomes_that_are_told_again_each_counts_once_in_each_start() {
         let (region, name) = ("r".parse().unwrap(), "a".parse().unwrap());
-        let who = Registered { incarnation: 7, ..Registered::unnamed(name, region, false) };
+        let who = Registered {
+            incarnation: 7,
+            ..Registered::unnamed(name, region, false, Duration::ZERO)
+        };
         let known = Known { who, applied: Position::ORIGIN, lost_ago: None };
         let mut node = Node::known(known, Instant::now());
         assert_eq!(numbers(node.untold(&report(1..=3))), [1, 2, 3]);
