@@ -15,7 +15,7 @@ fn topology(data: &Path) -> Topology {
     topology
 }
 
-async fn store(apart: &Apart, body: bytes::Bytes) -> String {
+pub(crate) async fn store(apart: &Apart, body: bytes::Bytes) -> String {
     let publisher = &apart.ground().standin().expect("it has a Walrus").publisher_url;
     let url = format!("{publisher}/v1/blobs");
     let reply = Client::default().request(Method::PUT, &url).body(body).send().await;
@@ -23,7 +23,7 @@ async fn store(apart: &Apart, body: bytes::Bytes) -> String {
     id.as_str().expect("it is new").to_owned()
 }
 
-async fn again(run: &Run, admin: &str) -> Child {
+pub(crate) async fn again(run: &Run, admin: &str) -> Child {
     let mut words = run.command.split_whitespace();
     let mut command = Command::new(words.next().expect("a program"));
     command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
