@@ -16,6 +16,7 @@ pub mod apart;
 pub mod banner;
 pub mod cluster;
 pub mod desk;
+mod edge;
 mod gossip_place;
 pub mod ports;
 mod process;
@@ -27,6 +28,7 @@ pub mod topology;
 pub mod walrus;
 
 pub use apart::Apart;
-pub use cluster::{Cluster, Edge};
+pub use cluster::Cluster;
+pub use edge::Edge;
 pub use gossip_place::GossipPlace;
 pub use topology::{Ports, Topology, WalrusNetwork};
