@@ -15,7 +15,7 @@ use self::desks::Desks;
 use crate::{
     desk,
     edge::{self, Edge},
-    gossip_place::{GossipPlace, listen},
+    gossip_place::GossipPlace,
     redis::{self, RedisAddress, RedisServer},
     standin::Standin,
     topology::{Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
