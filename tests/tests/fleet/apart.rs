@@ -23,6 +23,13 @@ pub(crate) async fn store(apart: &Apart, body: bytes::Bytes) -> String {
     id.as_str().expect("it is new").to_owned()
 }
 
+/// Kills the process of a part, and waits until it is gone with its ports.
+async fn kill(run: &Run) {
+    Signal::Kill.send(run.pid);
+    let process = format!("/proc/{}", run.pid);
+    eventually("the process is gone", || async { !Path::new(&process).exists() }).await;
+}
+
 pub(crate) async fn again(run: &Run, admin: &str) -> Child {
     let mut words = run.command.split_whitespace();
     let mut command = Command::new(words.next().expect("a program"));
@@ -56,7 +63,7 @@ async fn an_edge_and_the_control_plane_are_killed_and_started_again_as_the_banne
     }
 
     let victim = &apart.edges()[2];
-    Signal::Kill.send(victim.run.pid);
+    kill(&victim.run).await;
     let change = operator.begin_purge(&[&id]).await;
     let _edge = again(&victim.run, &victim.admin_url).await;
     operator.complete(&change).await;
@@ -64,7 +71,7 @@ async fn an_edge_and_the_control_plane_are_killed_and_started_again_as_the_banne
         assert_eq!(source(&edge.url).await, "MISS", "{}", edge.name);
     }
 
-    Signal::Kill.send(desk.run.pid);
+    kill(&desk.run).await;
     for edge in apart.edges() {
         assert_eq!(source(&edge.url).await, "HIT", "{}", edge.name);
         let ready = Client::default().get(&format!("{}/readyz", edge.admin_url)).await;
