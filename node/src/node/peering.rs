@@ -13,6 +13,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::secret::Key;
 use wcdn_gossip::driver::EdgePlane;
 
 use crate::{
@@ -66,8 +67,9 @@ impl Peering {
     ) -> io::Result<Option<Self>> {
         let key = secrets.cluster_key.as_ref().filter(|_| view.me().peer.is_some());
         let Some(key) = key else { return Ok(None) };
-        let voucher = Arc::new(Voucher::new(key.expose(), None));
-        let (client, tls) = tls::configs(key.expose(), None).map_err(io::Error::other)?;
+        let also = secrets.previous_key.as_ref().map(Key::expose);
+        let voucher = Arc::new(Voucher::new(key.expose(), also));
+        let (client, tls) = tls::configs(key.expose(), also).map_err(io::Error::other)?;
         let peers = Peers::new(
             config,
             view.clone(),

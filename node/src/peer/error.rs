@@ -6,7 +6,10 @@ use super::{
     link::LinkError,
     wire::{Odd, Refusal},
 };
-use crate::origin::{meter::Trickle, standing::Verdict};
+use crate::{
+    cache::negative::Absence,
+    origin::{meter::Trickle, standing::Verdict},
+};
 
 /// Why a peer gave no (further) bytes.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +74,8 @@ impl PeerError {
             Self::Full(_) => "full",
             Self::Silent(_) => "silent",
             Self::Refused(Refusal::Malformed) => "not_understood",
-            Self::Refused(Refusal::Blocked) => "blocked",
-            Self::Refused(Refusal::NotFound) => "not_found",
+            Self::Refused(Refusal::Absent { absence: Absence::Blocked, .. }) => "blocked",
+            Self::Refused(Refusal::Absent { absence: Absence::NotFound, .. }) => "not_found",
             Self::Refused(Refusal::Behind) | Self::Older => "behind",
             Self::Refused(Refusal::Large { .. }) => "large",
             Self::Refused(Refusal::Withheld) => "withheld",

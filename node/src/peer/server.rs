@@ -13,7 +13,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use wcdn_proto::{ContentId, NodeId};
+use wcdn_proto::{BlobId, ContentId, NodeId};
 
 pub(crate) use self::connection::serve;
 use self::{
@@ -30,7 +30,7 @@ use crate::{
         Cache, Lookup,
         entry::{Entry, Key, Part, Record},
         fill::{self, Fills, Reader, Ready, error::FillError},
-        negative::Absence,
+        negative,
     },
     config::Config,
     edge::{Guard, response::Source},
@@ -151,7 +151,7 @@ impl Server {
         self.known(ask)?;
         let ask = Ask { patience: ask.patience.min(self.patience), ..ask.clone() };
         let had = self.fills.have_for_peer(&ask, place.payer()).await;
-        match had.map_err(|error| refusal(&error))? {
+        match had.map_err(|error| self.refusal(&ask.key.id, &error))? {
             fill::Had::Hit(entry) => of_entry(&ask, entry, Source::Memory),
             fill::Had::Filled { ready, reader, .. } => match ready {
                 Ready::Entry(entry, source) => of_entry(&ask, entry, source),
@@ -168,10 +168,8 @@ impl Server {
 
     /// What is known without asking anybody.
     fn known(&self, ask: &Ask) -> Result<(), Refusal> {
-        match self.cache.lookup(&ask.key) {
-            Lookup::Refused(Absence::NotFound) => return Err(Refusal::NotFound),
-            Lookup::Refused(Absence::Blocked) => return Err(Refusal::Blocked),
-            Lookup::Hit(_) | Lookup::Miss => {}
+        if let Some(refused) = self.cache.refused(&ask.key.id).filter(|it| it.token >= ask.least) {
+            return Err(absent(&refused));
         }
         match self.cache.lookup(&Key { part: Part::Probe, ..ask.key }) {
             Lookup::Hit(entry) if ask.key.part == Part::Whole => {
@@ -180,6 +178,23 @@ impl Server {
                 if is_large { Err(Refusal::Large { total, token }) } else { Ok(()) }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// What a peer is told of a fill that failed.
+    fn refusal(&self, id: &BlobId, error: &FillError) -> Refusal {
+        match error {
+            // Origins said so just now; where there was no room to remember it, it counts as failed.
+            FillError::NotFound | FillError::Blocked => {
+                self.cache.refused(id).map_or(Refusal::Failed, |refused| absent(&refused))
+            }
+            FillError::Withheld => Refusal::Withheld,
+            FillError::Throttled { retry_after } => Refusal::Busy(Some(*retry_after)),
+            FillError::Shed(_) | FillError::Abandoned | FillError::Overtaken => Refusal::Busy(None),
+            FillError::Slow { .. } => Refusal::Slow,
+            FillError::Exhausted { .. }
+            | FillError::Corrupt { .. }
+            | FillError::Unverifiable { .. } => Refusal::Failed,
         }
     }
 
@@ -219,17 +234,6 @@ fn of_entry(ask: &Ask, entry: Arc<Entry>, source: Source) -> Result<Had, Refusal
     Ok((found, Held::Entry(entry), begins))
 }
 
-/// What a peer is told of a fill that failed.
-fn refusal(error: &FillError) -> Refusal {
-    match error {
-        FillError::NotFound => Refusal::NotFound,
-        FillError::Blocked => Refusal::Blocked,
-        FillError::Withheld => Refusal::Withheld,
-        FillError::Throttled { retry_after } => Refusal::Busy(Some(*retry_after)),
-        FillError::Shed(_) | FillError::Abandoned | FillError::Overtaken => Refusal::Busy(None),
-        FillError::Slow { .. } => Refusal::Slow,
-        FillError::Exhausted { .. }
-        | FillError::Corrupt { .. }
-        | FillError::Unverifiable { .. } => Refusal::Failed,
-    }
+fn absent(refused: &negative::Refusal) -> Refusal {
+    Refusal::Absent { absence: refused.absence, token: refused.token, age: refused.age() }
 }

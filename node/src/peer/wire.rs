@@ -11,9 +11,10 @@
 //!
 //! 200 wcdn-total, wcdn-token: 1795653825153.18, wcdn-age-ms: 12, wcdn-source: memory|redis|walrus
 //!     the bytes from `wcdn-start` on; then, as a trailer, wcdn-attestation, in hexadecimal digits
-//! 400 not understood   403 origins withhold it   404 origins do not have it   409 it knows less of the
-//! log than was asked for   413 too large to be held: wcdn-total, wcdn-token   451 withheld here
-//! 502 no origin served it   503 no room, Retry-After   504 no head in time
+//! 404, 403 origins do not have it, or withhold it: wcdn-token, wcdn-age-ms
+//! 413 too large to be held: wcdn-total, wcdn-token
+//! 409 it knows less of the log than was asked for   451 withheld here   503 no room, Retry-After
+//! 502 no origin served it   504 no head in time   400 not understood
 //! ```
 
 use std::{fmt::Display, str::FromStr, time::Duration};
@@ -25,7 +26,10 @@ use wcdn_proto::{BlobId, NodeId, Position};
 
 use super::attestation::LENGTH;
 use crate::{
-    cache::entry::{Key, Part},
+    cache::{
+        entry::{Key, Part},
+        negative::Absence,
+    },
     edge::response::Source,
 };
 
@@ -65,12 +69,16 @@ pub enum Refusal {
     /// It does not understand what is asked, or counts slices otherwise.
     #[error("it does not understand the request")]
     Malformed,
-    /// Origins withhold the blob.
-    #[error("origins withhold the blob")]
-    Blocked,
-    /// Origins do not have it.
-    #[error("origins do not have the blob")]
-    NotFound,
+    /// Origins do not have the blob, or withhold it.
+    #[error("origins do not give the blob: {absence:?}")]
+    Absent {
+        /// What they said.
+        absence: Absence,
+        /// The position that was known when they were asked.
+        token: Position,
+        /// How long ago they were.
+        age: Duration,
+    },
     /// It knows less of the log than was asked for.
     #[error("it knows less of the log")]
     Behind,
@@ -206,8 +214,8 @@ impl Refusal {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Malformed => StatusCode::BAD_REQUEST,
-            Self::Blocked => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Absent { absence: Absence::Blocked, .. } => StatusCode::FORBIDDEN,
+            Self::Absent { absence: Absence::NotFound, .. } => StatusCode::NOT_FOUND,
             Self::Behind => StatusCode::CONFLICT,
             Self::Large { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Withheld => StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS,
@@ -220,6 +228,10 @@ impl Refusal {
     /// Writes what its status does not say.
     pub fn write(&self, headers: &mut HeaderMap) {
         match self {
+            Self::Absent { absence: _, token, age } => {
+                put(headers, TOKEN, print(*token));
+                put(headers, AGE, millis(*age));
+            }
             Self::Large { total, token } => {
                 put(headers, TOTAL, total);
                 put(headers, TOKEN, print(*token));
@@ -234,8 +246,8 @@ impl Refusal {
     fn read(status: StatusCode, headers: &HeaderMap) -> Result<Self, Odd> {
         Ok(match status {
             StatusCode::BAD_REQUEST => Self::Malformed,
-            StatusCode::FORBIDDEN => Self::Blocked,
-            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::FORBIDDEN => Self::absent(Absence::Blocked, headers)?,
+            StatusCode::NOT_FOUND => Self::absent(Absence::NotFound, headers)?,
             StatusCode::CONFLICT => Self::Behind,
             StatusCode::PAYLOAD_TOO_LARGE => {
                 Self::Large { total: number(headers, TOTAL)?, token: position(headers, TOKEN)? }
@@ -249,6 +261,13 @@ impl Refusal {
             StatusCode::GATEWAY_TIMEOUT => Self::Slow,
             _ => return Err(Odd("the status")),
         })
+    }
+}
+
+impl Refusal {
+    fn absent(absence: Absence, headers: &HeaderMap) -> Result<Self, Odd> {
+        let age = Duration::from_millis(number(headers, AGE)?);
+        Ok(Self::Absent { absence, token: position(headers, TOKEN)?, age })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use crate::{
     cache::{
         budget::Reservation,
         entry::{self, Entry, Key, Level, Part, Record},
-        negative::Absence,
+        negative::{Absence, Refusal},
     },
     edge::{
         clients::Charge,
@@ -159,11 +159,11 @@ impl Task {
         }
     }
 
-    /// Remembers what origins said. What a peer said, it remembers itself: together we would believe it
-    /// for twice as long as one may.
+    /// Remembers what origins said. What a peer said was remembered when it was heard.
     fn refuse(&self, absence: Absence) {
         if let Some(asked) = self.asked.get() {
-            self.shared.cache.refuse(self.fill.key.id, absence, *asked);
+            let refusal = Refusal::new(absence, *asked, Duration::ZERO);
+            self.shared.cache.refuse(self.fill.key.id, refusal);
         }
     }
 

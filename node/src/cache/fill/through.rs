@@ -13,7 +13,10 @@ use super::{
     task::Task,
 };
 use crate::{
-    cache::entry::{Level, Part},
+    cache::{
+        entry::{Level, Part},
+        negative::{self, Absence},
+    },
     edge::response::Source,
     metrics::events::Tier,
     peer::{
@@ -185,8 +188,14 @@ impl Task {
         }
         match refusal {
             _ if wanted.is_begun => Ok(opened),
-            Refusal::NotFound => Err(FillError::NotFound.into()),
-            Refusal::Blocked => Err(FillError::Blocked.into()),
+            Refusal::Absent { absence, token, age } => {
+                let token = token.min(log.positions.known());
+                self.shared.cache.refuse(id, negative::Refusal::new(absence, token, age));
+                match absence {
+                    Absence::NotFound => Err(FillError::NotFound.into()),
+                    Absence::Blocked => Err(FillError::Blocked.into()),
+                }
+            }
             Refusal::Large { total, .. } if self.shared.limits.strict => {
                 Err(FillError::Unverifiable { total }.into())
             }

@@ -11,6 +11,7 @@ use crate::{
         Lookup,
         entry::{Key, Level, Part},
         fill::error::FillError,
+        negative::Absence,
     },
     edge::response::Source,
     events::blocked::Word,
@@ -112,18 +113,24 @@ async fn an_owner_whose_body_stands_still_is_left_at_the_byte_reached() {
 }
 
 #[tokio::test]
-async fn refusals_that_are_answers_are_believed_and_not_remembered() {
+async fn what_origins_do_not_give_is_believed_for_the_rest_of_its_time() {
     let (id, body) = blob(7, 1_000);
-    let refusing = |refusal| move |_: &_| Reply::Refused(refusal);
-    let peer = FakePeer::start(&TaskTracker::new(), refusing(Refusal::NotFound)).await;
-    let (scene, origin) = Scene::new(&id, body.clone(), peer.address).await;
-    assert!(matches!(*scene.get(id).await.unwrap_err(), FillError::NotFound));
-    let key = Key { id, part: Part::Whole };
-    assert!(matches!(scene.cache.lookup(&key), Lookup::Miss), "the peer remembers it");
-    assert_eq!(origin.asked.lock().len(), 0);
-    let peer = FakePeer::start(&TaskTracker::new(), refusing(Refusal::Blocked)).await;
-    let (scene, _) = Scene::new(&id, body, peer.address).await;
-    assert!(matches!(*scene.get(id).await.unwrap_err(), FillError::Blocked));
+    for absence in [Absence::NotFound, Absence::Blocked] {
+        let age = Duration::from_millis(1_500);
+        let refusal = Refusal::Absent { absence, token: at(1, 0), age };
+        let peer = FakePeer::start(&TaskTracker::new(), move |_: &_| Reply::Refused(refusal)).await;
+        let (scene, origin) = Scene::new(&id, body.clone(), peer.address).await;
+        match *scene.get(id).await.unwrap_err() {
+            FillError::NotFound => assert_eq!(absence, Absence::NotFound),
+            FillError::Blocked => assert_eq!(absence, Absence::Blocked),
+            ref other => panic!("{other:?}"),
+        }
+        assert_eq!(origin.asked.lock().len(), 0);
+        let refused = scene.cache.refused(&id).unwrap();
+        assert!(refused.absence == absence && refused.age() >= age, "{refused:?}");
+        scene.purge(id, at(1, 1));
+        assert_eq!(scene.cache.refused(&id), None, "it may be there by now");
+    }
 }
 
 #[tokio::test]

@@ -31,8 +31,10 @@ fn any_ask() -> impl Strategy<Value = Ask> {
 fn any_refusal() -> impl Strategy<Value = Refusal> {
     prop_oneof![
         Just(Refusal::Malformed),
-        Just(Refusal::Blocked),
-        Just(Refusal::NotFound),
+        (any::<bool>(), any::<u32>(), any_position()).prop_map(|(is_blocked, age, token)| {
+            let absence = if is_blocked { Absence::Blocked } else { Absence::NotFound };
+            Refusal::Absent { absence, token, age: Duration::from_millis(u64::from(age)) }
+        }),
         Just(Refusal::Behind),
         (any::<u64>(), any_position()).prop_map(|(total, token)| Refusal::Large { total, token }),
         Just(Refusal::Withheld),
