@@ -6,13 +6,13 @@ use anyhow::Context;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wcdn_node::{Doors, Node, config::OriginSpec};
+use wcdn_node::{Doors, Node};
 use wcdn_proto::{Region, Span};
-use wcdn_walrus::BaseUrl;
 
 use crate::{
     desk::{Desk, Place},
     gossip_place::{GossipPlace, listen},
+    origins,
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
     topology::{
@@ -100,6 +100,9 @@ impl Cluster {
             if let Some(way) = cluster.topology.control_ways.get(n) {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
+            if let Some(origins) = cluster.topology.origin_ways.get(n) {
+                config.origins.clone_from(origins);
+            }
             let place = places.next();
             let edge = start_edge(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
@@ -147,7 +150,7 @@ impl Cluster {
         let GossipPlace { socket, advertise } = place;
         let home = self.home.path.join("control-plane");
         let place = Place { grpc, admin, gossip: socket, advertise, home };
-        let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
+        let (config, key) = (self.control_config()?, self.topology.api_key.as_deref());
         let desk = Desk::start(place, config, &self.home.cluster_key(), key).await?;
         self.desk = Some(desk);
         Ok(())
@@ -156,6 +159,11 @@ impl Cluster {
     /// Changes the configuration with which the control plane is started next.
     pub fn reconfigure_desk(&mut self, change: impl FnOnce(&mut wcdn_control_plane::Config)) {
         change(&mut self.topology.control);
+    }
+
+    /// The configuration of the control plane, but for its sockets and files.
+    pub(crate) fn control_config(&self) -> anyhow::Result<wcdn_control_plane::Config> {
+        origins::watch(&self.topology, self.standin.as_ref())
     }
 
     /// Stops the control plane, if it runs.
@@ -202,7 +210,7 @@ impl Cluster {
         if let Some(standin) = &self.standin
             && config.origins.is_empty()
         {
-            config.origins = origins(&standin.aggregator_urls)?;
+            config.origins = origins::named(&standin.aggregator_urls)?;
         }
         if let Some(own) = self.redis.iter().find(|own| own.region == *region) {
             config.redis.urls = vec![own.server.url()];
@@ -372,14 +380,6 @@ async fn start_edge(
         node,
         config,
     })
-}
-
-fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
-    let named = urls
-        .iter()
-        .enumerate()
-        .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
-    named.collect()
 }
 
 async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {
