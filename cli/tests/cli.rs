@@ -7,6 +7,8 @@ mod cli {
     mod failures;
     mod lists;
     mod origins;
+    mod pins;
+    mod preload;
     mod program;
     mod terminal;
     mod waiting;

@@ -19,7 +19,9 @@ use crate::{
     grpc::error::Refusal,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
     plane::Plane,
+    preloads::Preloads,
     secrets::ClusterTokens,
     sessions::{Sessions, Why},
     store::{Store, keys::StoredKey},
@@ -47,6 +49,9 @@ pub(crate) struct Desk {
     pub(crate) log: Log,
     /// Held for lines, never across an await.
     pub(crate) tracker: Arc<Mutex<Tracker>>,
+    /// The same holds for these.
+    pub(crate) pins: Mutex<Pins>,
+    pub(crate) preloads: Mutex<Preloads>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
     /// Of this control plane: what it signed, it wrote.
@@ -102,6 +107,8 @@ impl Desk {
             store,
             log,
             tracker,
+            pins: Mutex::new(Pins::new(limits.max_pins)),
+            preloads: Mutex::default(),
             sessions: Sessions::new(limits.max_sessions),
             tokens,
             issuer,
@@ -158,10 +165,10 @@ impl Desk {
         Ok(name)
     }
 
-    /// Room for one more stream of events or of a receipt.
+    /// Room for one more stream of events, of a receipt, of pins or of a preload.
     pub(crate) fn room_to_watch(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let room = Arc::clone(&self.watches).try_acquire_owned();
-        room.map_err(|_| Refusal::Full { what: "streams of events and receipts" })
+        room.map_err(|_| Refusal::Full { what: "streams of events, receipts, pins and preloads" })
     }
 
     /// Room for one more replay or snapshot.

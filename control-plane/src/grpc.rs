@@ -9,6 +9,8 @@ mod gate;
 mod incoming;
 mod origins;
 mod parse;
+mod pins;
+mod preloads;
 mod queries;
 mod receipts;
 mod session;

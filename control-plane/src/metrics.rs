@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 use wcdn_proto::Position;
 
-use crate::store::log::Committed;
+use crate::{preloads::Settled, store::log::Committed};
 
 /// The metrics of one control plane.
 #[derive(Debug)]
@@ -22,7 +22,9 @@ pub(crate) struct Metrics {
     commit_seconds: Histogram,
     epoch: Gauge<u64, AtomicU64>,
     seq: Gauge<u64, AtomicU64>,
-    nodes: Family<NodeState, Gauge>,
+    nodes: Family<ByState, Gauge>,
+    pins: Family<ByState, Gauge>,
+    preloads: Family<ByResult, Counter>,
     /// Sessions of edges that are open.
     pub(crate) sessions: Gauge,
     /// Receipts that are not kept in the store yet.
@@ -40,8 +42,13 @@ struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NodeState {
+struct ByState {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -62,6 +69,8 @@ impl Metrics {
             epoch: Gauge::default(),
             seq: Gauge::default(),
             nodes: Family::default(),
+            pins: Family::default(),
+            preloads: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
             forgotten_receipts: Counter::default(),
@@ -82,6 +91,9 @@ impl Metrics {
         registry.register("log_epoch", "Epoch of the log", self.epoch.clone());
         registry.register("log_seq", "Last event of the log", self.seq.clone());
         registry.register("nodes", "Nodes, by state", self.nodes.clone());
+        registry.register("pins", "Pins, by state", self.pins.clone());
+        let help = "Blobs that were preloaded, counted in each region, by result";
+        registry.register("preloaded", help, self.preloads.clone());
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";
         registry.register("open_receipts", help, self.open_receipts.clone());
@@ -114,7 +126,20 @@ impl Metrics {
     /// So many nodes are in this state.
     pub(crate) fn nodes(&self, state: &'static str, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.nodes.get_or_create(&NodeState { state }).set(count);
+        self.nodes.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many pins are in this state.
+    pub(crate) fn pins(&self, state: &'static str, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.pins.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many blobs were preloaded, or could not be.
+    pub(crate) fn preloaded(&self, Settled { done, failed }: Settled) {
+        for (result, count) in [("done", done), ("failed", failed)] {
+            self.preloads.get_or_create(&ByResult { result }).inc_by(count);
+        }
     }
 
     /// A call was refused.

@@ -8,8 +8,12 @@ mod access;
 mod edges;
 #[path = "grpc/log.rs"]
 mod log;
+#[path = "grpc/pins.rs"]
+mod pins;
 #[path = "grpc/plane.rs"]
 mod plane;
+#[path = "grpc/preloads.rs"]
+mod preloads;
 #[path = "grpc/receipts.rs"]
 mod receipts;
 #[path = "grpc/stage.rs"]

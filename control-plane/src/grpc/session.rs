@@ -41,8 +41,10 @@ const MAX_PENDING: usize = 64;
 /// control plane may have written it, and what it did is told to a receipt that is there.
 const BEHIND: Duration = Duration::from_secs(3);
 
-/// Outcomes of one report: several times what nodes send.
+/// Outcomes, pins and preloads of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
+const MAX_PINS: usize = 4_096;
+const MAX_PRELOADS: usize = 1_024;
 
 /// The task of a session.
 struct Session {
@@ -55,6 +57,7 @@ struct Session {
     down: Feed<edge::SessionResponse>,
     pools: watch::Receiver<OriginPool>,
     heads: watch::Receiver<Position>,
+    preloads: watch::Receiver<()>,
     pending: HashMap<u64, oneshot::Sender<Holding>>,
     asked: u64,
 }
@@ -69,12 +72,13 @@ pub(super) async fn open(
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
-    let proof = register.proof.clone();
+    let (proof, preloads) = (register.proof.clone(), register.preloads);
     let (who, applied) = parse::register(register)?;
     desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
+    desk.pins.lock().registered(&who, entered.number);
     let last_outcome =
         desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
     desk.metrics.sessions.inc();
@@ -88,9 +92,14 @@ pub(super) async fn open(
         down,
         pools: desk.log.pools(),
         heads: desk.log.heads(),
+        preloads: desk.preloads.lock().bell(),
         pending: HashMap::new(),
         asked: 0,
     };
+    if preloads {
+        let Session { who, entered, .. } = &session;
+        desk.preloads.lock().entered(&who.node, &who.region, entered.number);
+    }
     desk.tasks.spawn(session.run());
     Ok(sent)
 }
@@ -101,6 +110,7 @@ impl Session {
         let Self { desk, who, entered, down, .. } = self;
         let node = who.node;
         desk.tracker.lock().left(&node, entered.number, Instant::now());
+        desk.preloads.lock().left(&node, entered.number);
         desk.metrics.sessions.dec();
         drop(entered);
         match ended {
@@ -146,6 +156,7 @@ impl Session {
                         return Ok(());
                     }
                 }
+                Ok(()) = self.preloads.changed() => self.preload().await?,
             }
         }
     }
@@ -164,6 +175,16 @@ impl Session {
         self.pending.insert(self.asked, question.answer);
         let content = question.content.to_vec().into();
         self.send(Down::Ask(edge::Ask { id: self.asked, content })).await
+    }
+
+    /// Gives the node what is to be preloaded, as much as it takes.
+    async fn preload(&self) -> Result<(), Refusal> {
+        let (node, session) = (&self.who.node, self.entered.number);
+        let next = || self.desk.preloads.lock().take(node, session);
+        while let Some(piece) = next() {
+            self.send(Down::Preload(piece)).await?;
+        }
+        Ok(())
     }
 
     /// Takes a message in; false at the end.
@@ -193,16 +214,19 @@ impl Session {
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = Position::from(report.applied);
-        if report.outcomes.len() > MAX_OUTCOMES {
-            let count = report.outcomes.len();
-            let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
-            return Err(Refusal::invalid("report.outcomes", problem));
-        }
+        bounded("report.outcomes", report.outcomes.len(), MAX_OUTCOMES)?;
         self.catch_up(applied, &report.outcomes).await;
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
         let (node, session) = (&self.who.node, self.entered.number);
+        if let Some(pins) = &report.pins {
+            bounded("report.pins.states", pins.states.len(), MAX_PINS)?;
+            self.desk.pins.lock().reported(node, session, pins)?;
+        }
+        bounded("report.preloads", report.preloads.len(), MAX_PRELOADS)?;
+        let settled = self.desk.preloads.lock().reported(node, session, &report.preloads);
+        self.desk.metrics.preloaded(settled);
         let mut tracker = self.desk.tracker.lock();
         tracker.reported(node, session, &report, Instant::now());
         Ok(())
@@ -215,5 +239,12 @@ impl Session {
         let mut heads = self.desk.log.heads();
         let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
         drop(self.desk.ending.run_until_cancelled(known).await);
+    }
+}
+
+fn bounded(field: &'static str, count: usize, most: usize) -> Result<(), Refusal> {
+    match count <= most {
+        true => Ok(()),
+        false => Err(Refusal::invalid(field, format!("has {count} entries; the most is {most}"))),
     }
 }
