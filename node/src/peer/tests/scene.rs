@@ -50,6 +50,7 @@ use crate::{
     peer::{
         Peers,
         attestation::{Attestation, Voucher},
+        notes::Notes,
         ring::RingNode,
         tls,
         view::View,
@@ -243,6 +244,7 @@ pub(super) struct Scene {
     pub(super) cache: Arc<Cache>,
     pub(super) fills: Fills,
     pub(super) peers: Peers,
+    pub(super) notes: Notes,
     pub(super) metrics: Arc<Metrics>,
     pub(super) config: Config,
     pub(super) tasks: TaskTracker,
@@ -340,6 +342,8 @@ impl Scene {
         let peers =
             Peers::new(&config, view, client, voucher, counted, tasks.clone(), shutdown.clone());
         peers.look();
+        let (notes, _) =
+            Notes::new(Arc::new(Voucher::new(&KEY, None)), Arc::clone(&log), counted.clone());
         let http = HttpClient::new(HttpOptions::default());
         let spec = OriginSpec::new("o".parse().unwrap(), origin.url.parse().unwrap());
         let means = Means {
@@ -347,6 +351,7 @@ impl Scene {
             pool: Pool::new(vec![spec], &http, config.fetch.clone(), &metrics),
             redis: None,
             peers: Some(peers.clone()),
+            notes: Some(notes.clone()),
             verifier: Verifier::start(&config.verify, encoding(), &metrics).unwrap(),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
@@ -355,7 +360,7 @@ impl Scene {
         let fills = Fills::new(&config, encoding(), means);
         let clients = Clients::new(&config.limits);
         let _shutdown = shutdown.drop_guard();
-        Self { log, cache, fills, peers, metrics, config, tasks, clients, _shutdown }
+        Self { log, cache, fills, peers, notes, metrics, config, tasks, clients, _shutdown }
     }
 
     pub(super) fn payer(&self) -> Payer {
