@@ -9,9 +9,10 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::secret::Key;
 use wcdn_gossip::{
     driver::{EdgePlane, EdgePlaneSettings, PlaneSettings},
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::{ClusterKey, ClusterKeys},
 };
 
@@ -21,9 +22,6 @@ use crate::{
     events::{Log, positions::since_boot},
     secrets::Secrets,
 };
-
-/// The name of the cluster in datagrams; what keeps clusters apart is their key.
-const CLUSTER: &str = "wcdn";
 
 /// How often the lease is looked at: it is renewed each second.
 const LOOK: Duration = Duration::from_millis(200);
@@ -44,7 +42,9 @@ pub(super) fn start(
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
     membership.seeds.clone_from(&config.gossip.seeds);
     let Some(key) = &secrets.cluster_key else { return Ok(()) };
-    let keys = ClusterKeys { current: ClusterKey::new(*key.expose()), also: None };
+    let seals = |key: &Key| ClusterKey::new(*key.expose());
+    let also = secrets.previous_key.as_ref().map(seals);
+    let keys = ClusterKeys { current: seals(key), also };
     let plane = PlaneSettings { membership, keys };
     let mut settings = EdgePlaneSettings::new(plane, config.gossip.keys(), following.incarnation);
     settings.is_strict = config.cluster.strict;
