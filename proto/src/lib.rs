@@ -22,7 +22,7 @@ mod span;
 mod text;
 
 pub use blob::{BlobId, InvalidBlobId};
-pub use content::{ContentId, InvalidContentId, MAX_BLOCKS};
+pub use content::{ContentId, InvalidContentId, MAX_BLOCKS, MAX_PINS};
 pub use event::{Change, Event, Events, InvalidEvents, Purge};
 pub use name::{InvalidName, NodeId, OriginName, Region};
 pub use object::{InvalidObjectId, ObjectId};
