@@ -19,6 +19,7 @@ use crate::{
     grpc::error::Refusal,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
     plane::Plane,
     secrets::ClusterTokens,
     sessions::{Sessions, Why},
@@ -47,6 +48,8 @@ pub(crate) struct Desk {
     pub(crate) log: Log,
     /// Held for lines, never across an await.
     pub(crate) tracker: Arc<Mutex<Tracker>>,
+    /// The same holds for it.
+    pub(crate) pins: Mutex<Pins>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
     /// Of this control plane: what it signed, it wrote.
@@ -102,6 +105,7 @@ impl Desk {
             store,
             log,
             tracker,
+            pins: Mutex::new(Pins::new(limits.max_pins)),
             sessions: Sessions::new(limits.max_sessions),
             tokens,
             issuer,
@@ -158,10 +162,10 @@ impl Desk {
         Ok(name)
     }
 
-    /// Room for one more stream of events or of a receipt.
+    /// Room for one more stream of events, of a receipt or of pins.
     pub(crate) fn room_to_watch(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let room = Arc::clone(&self.watches).try_acquire_owned();
-        room.map_err(|_| Refusal::Full { what: "streams of events and receipts" })
+        room.map_err(|_| Refusal::Full { what: "streams of events, receipts and pins" })
     }
 
     /// Room for one more replay or snapshot.

@@ -9,6 +9,7 @@ mod gate;
 mod incoming;
 mod origins;
 mod parse;
+mod pins;
 mod queries;
 mod receipts;
 mod session;

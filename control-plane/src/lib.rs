@@ -8,6 +8,7 @@
 //! - `plane`: frames to nodes at once, and their confirmations
 //! - `state`: what the log amounts to, for edges that begin
 //! - `tracker`: which node has applied what, and when; receipts
+//! - `pins`: which node holds what is pinned
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 
@@ -23,6 +24,7 @@ mod doors;
 mod grpc;
 mod log;
 mod metrics;
+mod pins;
 mod plane;
 mod secrets;
 mod sessions;

@@ -21,7 +21,7 @@ use crate::{
     state::State,
     store::{
         Store, StoreError,
-        log::{Committed, Refused},
+        log::{Committed, Most, Refused},
         prune::Retention,
     },
 };
@@ -98,8 +98,7 @@ struct Keeper {
     state: Arc<RwLock<State>>,
     tell: Tell,
     metrics: Arc<Metrics>,
-    /// Ids that may be withheld.
-    max_blocks: usize,
+    most: Most,
     /// A write failed, and what it did is not known: nothing is written until it is.
     is_unsure: bool,
 }
@@ -109,8 +108,8 @@ struct Keeper {
 pub(crate) struct Room {
     /// Changes that wait to be written.
     pub(crate) max_waiting: usize,
-    /// Ids that are withheld.
-    pub(crate) max_blocks: usize,
+    /// Ids of each kind.
+    pub(crate) most: Most,
 }
 
 impl Log {
@@ -141,7 +140,7 @@ impl Log {
             state,
             tell,
             metrics,
-            max_blocks: room.max_blocks,
+            most: room.most,
             is_unsure: false,
         };
         keeper.metrics.head(keeper.state.read().position());
@@ -288,7 +287,7 @@ impl Keeper {
         self.be_sure().await?;
         let begun = Instant::now();
         self.is_unsure = true;
-        let committed = self.store.append(&self.key, self.max_blocks, requests).await?;
+        let committed = self.store.append(&self.key, self.most, requests).await?;
         self.metrics.committed(begun.elapsed(), &committed);
         Ok(self.publish(committed).await)
     }

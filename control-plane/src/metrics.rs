@@ -22,7 +22,8 @@ pub(crate) struct Metrics {
     commit_seconds: Histogram,
     epoch: Gauge<u64, AtomicU64>,
     seq: Gauge<u64, AtomicU64>,
-    nodes: Family<NodeState, Gauge>,
+    nodes: Family<ByState, Gauge>,
+    pins: Family<ByState, Gauge>,
     /// Sessions of edges that are open.
     pub(crate) sessions: Gauge,
     /// Receipts that are not kept in the store yet.
@@ -40,7 +41,7 @@ struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NodeState {
+struct ByState {
     state: &'static str,
 }
 
@@ -62,6 +63,7 @@ impl Metrics {
             epoch: Gauge::default(),
             seq: Gauge::default(),
             nodes: Family::default(),
+            pins: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
             forgotten_receipts: Counter::default(),
@@ -82,6 +84,7 @@ impl Metrics {
         registry.register("log_epoch", "Epoch of the log", self.epoch.clone());
         registry.register("log_seq", "Last event of the log", self.seq.clone());
         registry.register("nodes", "Nodes, by state", self.nodes.clone());
+        registry.register("pins", "Pins, by state", self.pins.clone());
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";
         registry.register("open_receipts", help, self.open_receipts.clone());
@@ -114,7 +117,13 @@ impl Metrics {
     /// So many nodes are in this state.
     pub(crate) fn nodes(&self, state: &'static str, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.nodes.get_or_create(&NodeState { state }).set(count);
+        self.nodes.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many pins are in this state.
+    pub(crate) fn pins(&self, state: &'static str, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.pins.get_or_create(&ByState { state }).set(count);
     }
 
     /// A call was refused.

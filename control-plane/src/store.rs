@@ -9,13 +9,16 @@
 //! locks its head first, so that positions are in the order of commits.
 
 pub(crate) mod backup;
+mod blocks;
 pub(crate) mod changes;
 mod claim;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod nodes;
+pub(crate) mod pins;
 mod place;
 pub(crate) mod prune;
+mod quota;
 pub(crate) mod read;
 mod statement;
 

@@ -8,7 +8,8 @@ use wcdn_proto::Position;
 
 use crate::{
     log::LogError,
-    store::{StoreError, log::Refused},
+    pins,
+    store::{StoreError, log::Refused, pins::Spared},
 };
 
 /// Who says so, in `ErrorInfo`.
@@ -74,6 +75,10 @@ refusals! {
     Full { what: &'static str } => ResourceExhausted, "OVERLOADED",
     /// More ids would be withheld than may be.
     BlocksFull { most: usize } => ResourceExhausted, "TOO_MANY_BLOCKS",
+    /// More blobs would be pinned than may be.
+    PinsFull { most: usize } => ResourceExhausted, "TOO_MANY_PINS",
+    /// What should be purged is pinned.
+    Pinned { spared: Spared } => FailedPrecondition, "PINNED",
     /// An edge claims more than the log holds, and has not proven it.
     Unproven { applied: Position, head: Position } => FailedPrecondition, "POSITION_UNPROVEN",
     /// A later start of a node of this name has a session.
@@ -135,6 +140,10 @@ impl Refusal {
             Self::BlocksFull { most } => {
                 format!("more than {most} ids would be withheld (limits.max_blocks)")
             }
+            Self::PinsFull { most } => {
+                format!("more than {most} blobs would be pinned (limits.max_pins)")
+            }
+            Self::Pinned { spared } => pinned(spared),
             Self::Unproven { applied, head } => format!(
                 "the node claims to have applied {}:{}, but the log ends at {}:{}, and no frame that \
                  was signed here proves more; is this the node's control plane, and its store whole?",
@@ -171,6 +180,19 @@ impl Refusal {
     }
 }
 
+fn pinned(Spared { some, count }: &Spared) -> String {
+    let mut named: Vec<String> = some.iter().map(ToString::to_string).collect();
+    let others = count.saturating_sub(named.len() as u64);
+    if others > 0 {
+        named.push(format!("and {others} more"));
+    }
+    format!(
+        "nothing was purged, since {count} of the blobs are pinned: {}; unpin them, or purge with force: \
+         then the pins stay, and their bytes are fetched anew",
+        named.join(", ")
+    )
+}
+
 /// The first few; all are in the details.
 fn told(violations: &[Violation]) -> String {
     let mut told: Vec<String> = violations
@@ -198,8 +220,23 @@ impl From<LogError> for Refusal {
             // The log has told of it.
             LogError::Store(_) => Self::StoreFailed,
             LogError::Refused(Refused::BlocksFull { most }) => Self::BlocksFull { most },
+            LogError::Refused(Refused::PinsFull { most }) => Self::PinsFull { most },
+            LogError::Refused(Refused::Pinned(spared)) => Self::Pinned { spared },
             LogError::Refused(Refused::TokenReused { change }) => Self::TokenReused { change },
             LogError::Refused(Refused::PoolChanged { revision }) => Self::PoolChanged { revision },
+        }
+    }
+}
+
+impl From<pins::Wrong> for Refusal {
+    fn from(wrong: pins::Wrong) -> Self {
+        match wrong {
+            pins::Wrong::Id(n) => {
+                Self::invalid(format!("report.pins.states[{n}].id"), "must have 32 bytes")
+            }
+            pins::Wrong::TooMany => {
+                Self::invalid("report.pins", "tells of more blobs than limits.max_pins")
+            }
         }
     }
 }

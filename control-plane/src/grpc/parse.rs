@@ -17,6 +17,9 @@ const MAX_PURGED: usize = 100_000;
 /// Ids of one block.
 const MAX_BLOCKED: usize = 10_000;
 
+/// Ids of one pin, or watched at once.
+const MAX_PINNED: usize = 10_000;
+
 /// Origins of a pool.
 const MAX_ORIGINS: usize = 1_000;
 
@@ -56,12 +59,20 @@ pub(super) fn purge(request: &admin::PurgeRequest) -> Result<Purge, Refusal> {
         (true, true) => Ok(Purge::All),
         (true, false) => Err(Refusal::invalid("all", "is set, and there are ids: choose one")),
         (false, _) => {
-            let blobs = contents(&request.ids, MAX_PURGED)?;
-            // Patches of one quilt are one blob.
-            let blobs: BTreeSet<BlobId> = blobs.iter().map(ContentId::blob).collect();
-            Ok(Purge::Ids(blobs.into_iter().collect()))
+            Ok(Purge::Ids(blobs(&request.ids, MAX_PURGED)?))
         }
     }
+}
+
+/// Blobs to keep ready, or no longer to.
+pub(super) fn pinned(ids: &[String]) -> Result<Vec<BlobId>, Refusal> {
+    blobs(ids, MAX_PINNED)
+}
+
+/// Each once, in order. Patches of one quilt are one blob.
+fn blobs(ids: &[String], most: usize) -> Result<Vec<BlobId>, Refusal> {
+    let blobs: BTreeSet<BlobId> = contents(ids, most)?.iter().map(ContentId::blob).collect();
+    Ok(blobs.into_iter().collect())
 }
 
 /// Ids to withhold, or no longer to.

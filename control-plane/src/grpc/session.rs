@@ -41,8 +41,9 @@ const MAX_PENDING: usize = 64;
 /// control plane may have written it, and what it did is told to a receipt that is there.
 const BEHIND: Duration = Duration::from_secs(3);
 
-/// Outcomes of one report: several times what nodes send.
+/// Outcomes, and pins, of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
+const MAX_PINS: usize = 4_096;
 
 /// The task of a session.
 struct Session {
@@ -75,6 +76,7 @@ pub(super) async fn open(
     let entered = desk.sessions.enter(&who)?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
+    desk.pins.lock().registered(&who, entered.number);
     let last_outcome =
         desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
     desk.metrics.sessions.inc();
@@ -193,16 +195,16 @@ impl Session {
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = Position::from(report.applied);
-        if report.outcomes.len() > MAX_OUTCOMES {
-            let count = report.outcomes.len();
-            let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
-            return Err(Refusal::invalid("report.outcomes", problem));
-        }
+        bounded("report.outcomes", report.outcomes.len(), MAX_OUTCOMES)?;
         self.catch_up(applied, &report.outcomes).await;
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
         let (node, session) = (&self.who.node, self.entered.number);
+        if let Some(pins) = &report.pins {
+            bounded("report.pins.states", pins.states.len(), MAX_PINS)?;
+            self.desk.pins.lock().reported(node, session, pins)?;
+        }
         let mut tracker = self.desk.tracker.lock();
         tracker.reported(node, session, &report, Instant::now());
         Ok(())
@@ -215,5 +217,12 @@ impl Session {
         let mut heads = self.desk.log.heads();
         let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
         drop(self.desk.ending.run_until_cancelled(known).await);
+    }
+}
+
+fn bounded(field: &'static str, count: usize, most: usize) -> Result<(), Refusal> {
+    match count <= most {
+        true => Ok(()),
+        false => Err(Refusal::invalid(field, format!("has {count} entries; the most is {most}"))),
     }
 }

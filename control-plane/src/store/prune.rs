@@ -86,7 +86,7 @@ impl Store {
     }
 
     /// Begins a log of a higher epoch than this one's, and of `least` at least. Nothing was removed
-    /// in it yet: edges take all they hold as unproven. What is withheld stays so.
+    /// in it yet: edges take all they hold as unproven. What is withheld or pinned stays so.
     pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, StoreError> {
         let (mut tx, head) = self.write_log().await?;
         let epoch = now_ms().max(least).max(head.epoch + 1);
@@ -125,6 +125,8 @@ impl Folded {
                 }
                 Change::Block(_)
                 | Change::Unblock(_)
+                | Change::Pin(_)
+                | Change::Unpin(_)
                 | Change::Origins { .. }
                 | Change::Barrier
                 | Change::Unknown { is_ignorable: true } => {}

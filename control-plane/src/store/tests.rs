@@ -8,6 +8,7 @@ use wcdn_proto::{BlobId, ContentId, Purge};
 
 use super::{
     backup::*,
+    log::Most,
     prune::Retention,
     stores::{On, on_both},
     *,
@@ -21,9 +22,11 @@ fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&[7; 32]))
 }
 
+const MOST: Most = Most { blocks: 1_000, pins: 1_000 };
+
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
     let request = |asked| Request { asked, by: "test".to_owned(), token: None };
-    store.append(&key(), 1_000, asked.into_iter().map(request).collect()).await.unwrap().head
+    store.append(&key(), MOST, asked.into_iter().map(request).collect()).await.unwrap().head
 }
 
 fn blob(n: u8) -> BlobId {
@@ -34,10 +37,12 @@ fn asked() -> impl Strategy<Value = Asked> {
     let ids = || proptest::collection::vec((0..6_u8).prop_map(blob), 1..4);
     let contents = move || ids().prop_map(|ids| ids.into_iter().map(ContentId::Blob).collect());
     prop_oneof![
-        4 => ids().prop_map(|ids| Asked::Purge(Purge::Ids(ids))),
-        1 => Just(Asked::Purge(Purge::All)),
+        4 => ids().prop_map(|ids| Asked::ForcedPurge(Purge::Ids(ids))),
+        1 => Just(Asked::ForcedPurge(Purge::All)),
         2 => contents().prop_map(|ids| Asked::Block { ids, reason: String::new() }),
         2 => contents().prop_map(Asked::Unblock),
+        2 => ids().prop_map(|ids| Asked::Pin { ids, note: String::new() }),
+        2 => ids().prop_map(Asked::Unpin),
         1 => Just(Asked::Barrier),
     ]
 }
@@ -90,7 +95,7 @@ async fn forgets(on: On, batches: Vec<Vec<Asked>>, kept: u64) {
     let pruned = keep_only(&store, kept).await;
     assert!(pruned <= frames && (kept > 0 || pruned > 0));
     assert!(store.fold().await.unwrap() == whole);
-    let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
+    let next = append(&store, vec![Asked::ForcedPurge(Purge::Ids(vec![blob(1)]))]).await;
     keep_only(&store, 0).await;
     let state = store.fold().await.unwrap();
     assert_eq!(state.position(), next);
@@ -138,7 +143,7 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     let (_fresh, store) = on.store().await;
     let request =
         || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
-    let first = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
+    let first = store.append(&key(), MOST, vec![request()]).await.unwrap().new.remove(0);
     let receipt = wcdn_proto::pb::admin::v1::Receipt {
         change: Some(first.to_wire()),
         settled: true,
@@ -149,10 +154,10 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     assert_eq!(kept, (first.clone(), Some(receipt)));
     assert!(store.unsettled(0, 10).await.unwrap().is_empty());
     store.prune_changes(first.committed_at_ms).await.unwrap();
-    assert!(store.append(&key(), 1_000, vec![request()]).await.unwrap().new.is_empty());
+    assert!(store.append(&key(), MOST, vec![request()]).await.unwrap().new.is_empty());
     store.prune_changes(now_ms() + 60_000).await.unwrap();
     assert!(store.change(&first.id).await.unwrap().is_none());
-    let second = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
+    let second = store.append(&key(), MOST, vec![request()]).await.unwrap().new.remove(0);
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
 }
 
