@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use wcdn_proto::{ContentId, OriginName, Position, Span};
 
@@ -72,6 +72,15 @@ pub(crate) enum Command {
     /// List what is blocked
     #[command(after_long_help = help::BLOCKS)]
     Blocks,
+    /// Keep blobs ready in every region: in its Redis, and in the memory of two of its nodes
+    #[command(after_long_help = help::PIN)]
+    Pin(PinArgs),
+    /// Keep pinned blobs no longer than others
+    #[command(after_long_help = help::CHANGE)]
+    Unpin(UnpinArgs),
+    /// List what is pinned, and how far it is
+    #[command(after_long_help = help::PINS)]
+    Pins(PinsArgs),
     /// Write an event that changes nothing, to prove that all edges hear
     #[command(after_long_help = help::CHANGE)]
     Barrier(WaitArgs),
@@ -108,7 +117,7 @@ pub(crate) struct IdArgs {
     pub(crate) ids: Vec<String>,
     /// Read ids from a file, or from standard input if it is "-": between them white space, and
     /// what follows a "#" is left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "file", value_name = "FILE")]
     pub(crate) from_file: Option<PathBuf>,
 }
 
@@ -147,7 +156,7 @@ pub(crate) struct PurgeArgs {
     /// Remove everything
     #[arg(long, conflicts_with_all = ["ids", "from_file"])]
     pub(crate) all: bool,
-    /// Remove what is pinned, too
+    /// Remove what is pinned, too: it stays pinned, and is fetched anew
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]
@@ -177,6 +186,55 @@ pub(crate) struct UnblockArgs {
     pub(crate) token: TokenArgs,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PinArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdArgs,
+    /// What for, for people who look at the list
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) note: String,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    /// Wait until every node that should hold them does, or says why not
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// How long to wait
+    #[arg(long, value_name = "SPAN", default_value_t = Span::secs(300))]
+    pub(crate) timeout: Span,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct UnpinArgs {
+    #[command(flatten)]
+    pub(crate) ids: IdArgs,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) wait: WaitArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PinsArgs {
+    /// Only those in this state
+    #[arg(long)]
+    pub(crate) state: Option<PinWord>,
+}
+
+/// How far a pin is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PinWord {
+    /// No node has told of it yet
+    Requested,
+    /// Nodes are fetching it
+    Filling,
+    /// Every node that should hold it does
+    Held,
+    /// It was held and is less so now, or some node cannot get it
+    Degraded,
+    /// Some node has no memory left for it
+    OverBudget,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -19,6 +19,7 @@ mod events;
 mod explain;
 mod nodes;
 mod origins;
+mod pins;
 mod status;
 
 use change::Asked;
@@ -28,7 +29,7 @@ pub(crate) use origins::PoolError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Some node has not applied the change.
+    /// Some node has not applied the change, or does not hold what is pinned.
     Incomplete,
     /// Somebody had no patience.
     Interrupted,
@@ -69,6 +70,15 @@ pub(crate) async fn run(
             let asked = Asked::unblock(&args)?;
             asked.make(&mut connect().await?, output, &args.wait).await
         }
+        Command::Pin(args) => {
+            let asked = pins::Pin::read(&args)?;
+            asked.make(&mut connect().await?, output).await
+        }
+        Command::Unpin(args) => {
+            let asked = Asked::unpin(&args)?;
+            asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Pins(args) => pins::list(&mut connect().await?, output, args.state).await,
         Command::Barrier(wait) => Asked::Barrier.make(&mut connect().await?, output, &wait).await,
         Command::Receipt(args) => change::receipt(&mut connect().await?, output, &args).await,
         Command::Blocks => blocks::list(&mut connect().await?, output).await,

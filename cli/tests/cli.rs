@@ -7,6 +7,7 @@ mod cli {
     mod failures;
     mod lists;
     mod origins;
+    mod pins;
     mod program;
     mod terminal;
     mod waiting;
