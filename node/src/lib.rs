@@ -7,7 +7,8 @@
 //! - [`origin`]: which aggregator to ask, and what its failures mean
 //! - [`verify`]: whether bytes are the blob they claim to be
 //! - [`control`]: the session with the control plane
-//! - [`events`]: what the control plane's log removed or withholds
+//! - [`events`]: what the control plane's log removed, withholds or pins
+//! - [`pins`]: what is pinned is kept ready
 //! - [`quilt`], [`object`]: names that lead to a blob
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else: several
@@ -24,6 +25,7 @@ pub mod metrics;
 mod node;
 pub mod object;
 pub mod origin;
+pub mod pins;
 pub mod quilt;
 mod secrets;
 mod traces;

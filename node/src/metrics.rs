@@ -3,6 +3,7 @@
 pub mod events;
 pub mod histogram;
 pub mod origin;
+pub mod pins;
 pub mod redis;
 
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Metrics {
     pub redis: Arc<redis::RedisMetrics>,
     /// The events of the log.
     pub events: Arc<events::EventMetrics>,
+    /// What is pinned.
+    pub pins: Arc<pins::PinMetrics>,
 }
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -163,6 +166,7 @@ impl Metrics {
             scrubbed: Family::default(),
             redis: Arc::default(),
             events: Arc::default(),
+            pins: Arc::default(),
         };
         let labels = [("region", region), ("node", node)]
             .map(|(key, value)| (key.into(), value.to_owned().into()));
@@ -218,6 +222,7 @@ impl Metrics {
         );
         self.redis.register(to);
         self.events.register(to);
+        self.pins.register(to);
     }
 
     /// Counts a response whose head is ready, `seconds` after its request.
