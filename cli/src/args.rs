@@ -2,15 +2,18 @@
 
 use std::{ffi::OsString, path::PathBuf};
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use wcdn_proto::{ContentId, OriginName, Position, Span};
 
 use crate::text;
 
 mod help;
+mod pins;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use pins::{PinArgs, PinWord, PinsArgs, PreloadArgs, UnpinArgs};
 
 /// Tells every edge of a WCDN network what to do, and shows what became of it.
 #[derive(Debug, Parser)]
@@ -81,6 +84,9 @@ pub(crate) enum Command {
     /// List what is pinned, and how far it is
     #[command(after_long_help = help::PINS)]
     Pins(PinsArgs),
+    /// Have blobs fetched in every region before anybody asks
+    #[command(after_long_help = help::PRELOAD)]
+    Preload(PreloadArgs),
     /// Write an event that changes nothing, to prove that all edges hear
     #[command(after_long_help = help::CHANGE)]
     Barrier(WaitArgs),
@@ -186,55 +192,6 @@ pub(crate) struct UnblockArgs {
     pub(crate) token: TokenArgs,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PinArgs {
-    #[command(flatten)]
-    pub(crate) ids: IdArgs,
-    /// What for, for people who look at the list
-    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
-    pub(crate) note: String,
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
-    /// Wait until every node that should hold them does, or says why not
-    #[arg(long)]
-    pub(crate) wait: bool,
-    /// How long to wait
-    #[arg(long, value_name = "SPAN", default_value_t = Span::secs(300))]
-    pub(crate) timeout: Span,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct UnpinArgs {
-    #[command(flatten)]
-    pub(crate) ids: IdArgs,
-    #[command(flatten)]
-    pub(crate) token: TokenArgs,
-    #[command(flatten)]
-    pub(crate) wait: WaitArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct PinsArgs {
-    /// Only those in this state
-    #[arg(long)]
-    pub(crate) state: Option<PinWord>,
-}
-
-/// How far a pin is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PinWord {
-    /// No node has told of it yet
-    Requested,
-    /// Nodes are fetching it
-    Filling,
-    /// Every node that should hold it does
-    Held,
-    /// It was held and is less so now, or some node cannot get it
-    Degraded,
-    /// Some node has no memory left for it
-    OverBudget,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -20,6 +20,7 @@ mod explain;
 mod nodes;
 mod origins;
 mod pins;
+mod preload;
 mod status;
 
 use change::Asked;
@@ -29,7 +30,7 @@ pub(crate) use origins::PoolError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Some node has not applied the change, or does not hold what is pinned.
+    /// Some node has not applied the change, or does not hold what it should.
     Incomplete,
     /// Somebody had no patience.
     Interrupted,
@@ -79,6 +80,10 @@ pub(crate) async fn run(
             asked.make(&mut connect().await?, output, &args.wait).await
         }
         Command::Pins(args) => pins::list(&mut connect().await?, output, args.state).await,
+        Command::Preload(args) => {
+            let asked = preload::Preload::read(&args)?;
+            asked.make(&mut connect().await?, output).await
+        }
         Command::Barrier(wait) => Asked::Barrier.make(&mut connect().await?, output, &wait).await,
         Command::Receipt(args) => change::receipt(&mut connect().await?, output, &args).await,
         Command::Blocks => blocks::list(&mut connect().await?, output).await,

@@ -8,6 +8,7 @@ mod cli {
     mod lists;
     mod origins;
     mod pins;
+    mod preload;
     mod program;
     mod terminal;
     mod waiting;

@@ -37,6 +37,7 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
         }
         let nodes = desk.tracker.lock().nodes(Instant::now());
         follow_pins(&desk, &swept.lost, &nodes);
+        desk.preloads.lock().sweep(Instant::now());
         measure(&desk, &nodes);
     }
     // Whoever registered in the last moment is waited for after a restart, too.

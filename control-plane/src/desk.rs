@@ -21,6 +21,7 @@ use crate::{
     metrics::Metrics,
     pins::Pins,
     plane::Plane,
+    preloads::Preloads,
     secrets::ClusterTokens,
     sessions::{Sessions, Why},
     store::{Store, keys::StoredKey},
@@ -48,8 +49,9 @@ pub(crate) struct Desk {
     pub(crate) log: Log,
     /// Held for lines, never across an await.
     pub(crate) tracker: Arc<Mutex<Tracker>>,
-    /// The same holds for it.
+    /// The same holds for these.
     pub(crate) pins: Mutex<Pins>,
+    pub(crate) preloads: Mutex<Preloads>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
     /// Of this control plane: what it signed, it wrote.
@@ -106,6 +108,7 @@ impl Desk {
             log,
             tracker,
             pins: Mutex::new(Pins::new(limits.max_pins)),
+            preloads: Mutex::default(),
             sessions: Sessions::new(limits.max_sessions),
             tokens,
             issuer,
@@ -162,10 +165,10 @@ impl Desk {
         Ok(name)
     }
 
-    /// Room for one more stream of events, of a receipt or of pins.
+    /// Room for one more stream of events, of a receipt, of pins or of a preload.
     pub(crate) fn room_to_watch(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let room = Arc::clone(&self.watches).try_acquire_owned();
-        room.map_err(|_| Refusal::Full { what: "streams of events, receipts and pins" })
+        room.map_err(|_| Refusal::Full { what: "streams of events, receipts, pins and preloads" })
     }
 
     /// Room for one more replay or snapshot.

@@ -10,6 +10,7 @@ mod incoming;
 mod origins;
 mod parse;
 mod pins;
+mod preloads;
 mod queries;
 mod receipts;
 mod session;

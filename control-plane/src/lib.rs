@@ -9,6 +9,7 @@
 //! - `state`: what the log amounts to, for edges that begin
 //! - `tracker`: which node has applied what, and when; receipts
 //! - `pins`: which node holds what is pinned
+//! - `preloads`: which node fetches what before anybody asks
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 
@@ -26,6 +27,7 @@ mod log;
 mod metrics;
 mod pins;
 mod plane;
+mod preloads;
 mod secrets;
 mod sessions;
 mod state;

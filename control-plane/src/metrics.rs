@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 use wcdn_proto::Position;
 
-use crate::store::log::Committed;
+use crate::{preloads::Settled, store::log::Committed};
 
 /// The metrics of one control plane.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     seq: Gauge<u64, AtomicU64>,
     nodes: Family<ByState, Gauge>,
     pins: Family<ByState, Gauge>,
+    preloads: Family<ByResult, Counter>,
     /// Sessions of edges that are open.
     pub(crate) sessions: Gauge,
     /// Receipts that are not kept in the store yet.
@@ -46,6 +47,11 @@ struct ByState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reason {
     reason: &'static str,
 }
@@ -64,6 +70,7 @@ impl Metrics {
             seq: Gauge::default(),
             nodes: Family::default(),
             pins: Family::default(),
+            preloads: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
             forgotten_receipts: Counter::default(),
@@ -85,6 +92,8 @@ impl Metrics {
         registry.register("log_seq", "Last event of the log", self.seq.clone());
         registry.register("nodes", "Nodes, by state", self.nodes.clone());
         registry.register("pins", "Pins, by state", self.pins.clone());
+        let help = "Blobs that were preloaded, counted in each region, by result";
+        registry.register("preloaded", help, self.preloads.clone());
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";
         registry.register("open_receipts", help, self.open_receipts.clone());
@@ -124,6 +133,13 @@ impl Metrics {
     pub(crate) fn pins(&self, state: &'static str, count: u64) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.pins.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many blobs were preloaded, or could not be.
+    pub(crate) fn preloaded(&self, Settled { done, failed }: Settled) {
+        for (result, count) in [("done", done), ("failed", failed)] {
+            self.preloads.get_or_create(&ByResult { result }).inc_by(count);
+        }
     }
 
     /// A call was refused.

@@ -12,6 +12,8 @@ mod log;
 mod pins;
 #[path = "grpc/plane.rs"]
 mod plane;
+#[path = "grpc/preloads.rs"]
+mod preloads;
 #[path = "grpc/receipts.rs"]
 mod receipts;
 #[path = "grpc/stage.rs"]

@@ -8,7 +8,7 @@
 //! - [`verify`]: whether bytes are the blob they claim to be
 //! - [`control`]: the session with the control plane
 //! - [`events`]: what the control plane's log removed, withholds or pins
-//! - [`pins`]: what is pinned is kept ready
+//! - [`pins`], [`preload`]: what is pinned is kept ready, and what is to be asked for soon is fetched
 //! - [`quilt`], [`object`]: names that lead to a blob
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else: several
@@ -26,6 +26,7 @@ mod node;
 pub mod object;
 pub mod origin;
 pub mod pins;
+pub mod preload;
 pub mod quilt;
 mod secrets;
 mod traces;

@@ -128,6 +128,9 @@ pub fn start(
     }
     metrics::register_cache(&mut registry, &edge.cache);
     metrics::events::register_log(&mut registry, &log);
+    if let Some(following) = &following {
+        metrics::pins::register_pins(&mut registry, &edge.cache, &following.pins);
+    }
     metrics::origin::register_pool(&mut registry, edge.fills.pool());
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
     let admin = admin::Admin::new(registry, health.clone())

@@ -31,6 +31,8 @@ mod operations;
 mod origins;
 #[path = "fleet/peers.rs"]
 mod peers;
+#[path = "fleet/pins.rs"]
+mod pins;
 #[path = "fleet/protocols.rs"]
 mod protocols;
 #[path = "fleet/purge.rs"]
@@ -61,6 +63,8 @@ mod weather_herd;
 mod weather_network;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
+#[path = "fleet/weather_pins.rs"]
+mod weather_pins;
 #[path = "fleet/weather_purge_processes.rs"]
 mod weather_purge_processes;
 #[path = "fleet/weather_purge_redis.rs"]

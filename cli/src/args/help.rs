@@ -7,8 +7,8 @@ Exit codes:
   2    wrong usage, configuration or ids
   3    the API key was refused, or may not do this
   4    the control plane cannot be reached
-  5    timed out, or the receipt is not complete: some node has not applied the change, or does not
-       hold what is pinned
+  5    timed out, or not complete: some node has not applied the change, does not hold what is
+       pinned, or failed to fetch what is preloaded
   130  interrupted while waiting; the change goes on, and its id was printed
 
 Configuration, each from the first place that has it: flags; the profile named by --profile;
@@ -65,6 +65,15 @@ Exits with 5 while not every pin is held.";
 pub(crate) const PINS: &str = "\
 JSON: {pins: [{id, state, held, expected, overBudget, failed, reason, note, by, pinnedAt}]}. state is
 requested, filling, held, degraded or over_budget; held, overBudget and failed count nodes.";
+
+pub(crate) const PRELOAD: &str = "\
+JSON: {job: {id, begunAt, regions: [{region, wanted, done, failed, bytes}], settled, failures: [{id,
+region, reason}]}}.
+
+A file of a quilt stands for its whole quilt. At most 10,000 ids in one preload. Each blob is fetched
+by one node of each region, behind what viewers ask for; the others of the region get it from there.
+The control plane that was asked keeps the job for an hour: wcdn preload --job JOB shows it.
+Exits with 5 if a blob failed, or not all are there yet.";
 
 pub(crate) const NODES: &str = "\
 JSON: {head, nodes: [{node, region, state, applied, confirmedAgoMs, version, hasSession, strict,

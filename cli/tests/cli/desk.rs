@@ -26,10 +26,11 @@ use wcdn_proto::pb::{
         ExplainRequest, ExplainResponse, GetOriginsRequest, GetOriginsResponse, GetReceiptRequest,
         GetReceiptResponse, GetStatusRequest, GetStatusResponse, ListBlocksRequest,
         ListBlocksResponse, ListNodesRequest, ListNodesResponse, ListPinsRequest, ListPinsResponse,
-        Node, NodeHolding, NodeReceipt, NodeState, PinRequest, PinResponse, PinnedId, PurgeRequest,
-        PurgeResponse, Receipt, SetOriginsRequest, SetOriginsResponse, TailEventsRequest,
+        Node, NodeHolding, NodeReceipt, NodeState, PinRequest, PinResponse, PinnedId, PreloadJob,
+        PreloadRequest, PreloadResponse, PurgeRequest, PurgeResponse, Receipt, SetOriginsRequest, SetOriginsResponse, TailEventsRequest,
         TailEventsResponse, UnblockRequest, UnblockResponse, UnpinRequest, UnpinResponse,
-        WatchPinsRequest, WatchPinsResponse, WatchReceiptRequest, WatchReceiptResponse,
+        WatchPinsRequest, WatchPinsResponse, WatchPreloadRequest, WatchPreloadResponse,
+        WatchReceiptRequest, WatchReceiptResponse,
         admin_service_server::{AdminService, AdminServiceServer},
     },
     edge::v1::OriginPool,
@@ -63,6 +64,8 @@ pub(crate) struct State {
     pub(crate) pins: Vec<PinnedId>,
     /// What is told of pins that are watched, one after the other; then the stream ends.
     pub(crate) told_of_pins: Vec<WatchPinsResponse>,
+    /// The same of a preload.
+    pub(crate) told_of_preload: Vec<PreloadJob>,
     /// How many streams are still to break off after their first message.
     pub(crate) breaks: usize,
     /// How many changes are still to be made without anybody being told.
@@ -166,6 +169,7 @@ impl AdminService for Service {
     type WatchReceiptStream = Streamed<WatchReceiptResponse>;
     type TailEventsStream = Streamed<TailEventsResponse>;
     type WatchPinsStream = Streamed<WatchPinsResponse>;
+    type WatchPreloadStream = Streamed<WatchPreloadResponse>;
 
     async fn purge(&self, asked: Request<PurgeRequest>) -> Result<Response<PurgeResponse>, Status> {
         let change = Some(self.change(&asked, "purge", asked.get_ref().ids.len())?);
@@ -221,6 +225,20 @@ impl AdminService for Service {
         asked: Request<WatchPinsRequest>,
     ) -> Result<Response<Self::WatchPinsStream>, Status> {
         self.told_of_pins(&asked)
+    }
+
+    async fn preload(
+        &self,
+        asked: Request<PreloadRequest>,
+    ) -> Result<Response<PreloadResponse>, Status> {
+        self.begun(&asked)
+    }
+
+    async fn watch_preload(
+        &self,
+        asked: Request<WatchPreloadRequest>,
+    ) -> Result<Response<Self::WatchPreloadStream>, Status> {
+        self.told_of_preload(&asked)
     }
 
     async fn barrier(

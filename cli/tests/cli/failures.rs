@@ -159,7 +159,7 @@ async fn help_documents_exit_codes_and_json() {
     let help = shell.run("--help").await.done();
     assert!(help.contains("130  interrupted") && help.contains("WCDN_API_KEY"), "{help}");
     for command in
-        ["purge", "block", "unblock", "blocks", "pin", "unpin", "pins", "barrier", "receipt", "nodes", "origins", "events"]
+        ["purge", "block", "unblock", "blocks", "pin", "unpin", "pins", "preload", "barrier", "receipt", "nodes", "origins", "events"]
     {
         let help = shell.run(&format!("{command} --help")).await.done();
         assert!(help.contains("JSON"), "{help}");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wcdn_proto::pb::admin::v1::{self as admin, admin_service_server::AdminService};
 
-use super::{changes, origins, pins, queries, receipts, stream::Sent, tail};
+use super::{changes, origins, pins, preloads, queries, receipts, stream::Sent, tail};
 use crate::desk::Desk;
 
 /// The service.
@@ -19,6 +19,7 @@ impl AdminService for Admin {
     type WatchReceiptStream = Sent<admin::WatchReceiptResponse>;
     type TailEventsStream = Sent<admin::TailEventsResponse>;
     type WatchPinsStream = Sent<admin::WatchPinsResponse>;
+    type WatchPreloadStream = Sent<admin::WatchPreloadResponse>;
 
     async fn purge(&self, request: Request<admin::PurgeRequest>) -> Answer<admin::PurgeResponse> {
         self.0.answer(changes::purge(&self.0, request).await)
@@ -62,6 +63,20 @@ impl AdminService for Admin {
         request: Request<admin::WatchPinsRequest>,
     ) -> Answer<Self::WatchPinsStream> {
         self.0.answer(pins::watch(&self.0, request))
+    }
+
+    async fn preload(
+        &self,
+        request: Request<admin::PreloadRequest>,
+    ) -> Answer<admin::PreloadResponse> {
+        self.0.answer(preloads::begin(&self.0, request))
+    }
+
+    async fn watch_preload(
+        &self,
+        request: Request<admin::WatchPreloadRequest>,
+    ) -> Answer<Self::WatchPreloadStream> {
+        self.0.answer(preloads::watch(&self.0, request))
     }
 
     async fn barrier(

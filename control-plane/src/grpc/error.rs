@@ -4,11 +4,11 @@ use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use wcdn_proto::Position;
+use wcdn_proto::{Position, Region};
 
 use crate::{
     log::LogError,
-    pins,
+    pins, preloads,
     store::{StoreError, log::Refused, pins::Spared},
 };
 
@@ -79,6 +79,10 @@ refusals! {
     PinsFull { most: usize } => ResourceExhausted, "TOO_MANY_PINS",
     /// What should be purged is pinned.
     Pinned { spared: Spared } => FailedPrecondition, "PINNED",
+    /// There is no such preload, or it is forgotten.
+    NoPreload { id: String } => NotFound, "PRELOAD_UNKNOWN",
+    /// No node of this region could do it; of any, if none is named.
+    NoNodes { region: Option<Region> } => FailedPrecondition, "NO_NODES",
     /// An edge claims more than the log holds, and has not proven it.
     Unproven { applied: Position, head: Position } => FailedPrecondition, "POSITION_UNPROVEN",
     /// A later start of a node of this name has a session.
@@ -144,6 +148,14 @@ impl Refusal {
                 format!("more than {most} blobs would be pinned (limits.max_pins)")
             }
             Self::Pinned { spared } => pinned(spared),
+            Self::NoPreload { id } => format!(
+                "there is no preload {id:?} here: it is kept for an hour, by the control plane that was \
+                 asked for it, until that stops"
+            ),
+            Self::NoNodes { region: Some(region) } => {
+                format!("no node of region {region} has a session with this control plane")
+            }
+            Self::NoNodes { region: None } => "no node has a session with this control plane".into(),
             Self::Unproven { applied, head } => format!(
                 "the node claims to have applied {}:{}, but the log ends at {}:{}, and no frame that \
                  was signed here proves more; is this the node's control plane, and its store whole?",
@@ -224,6 +236,15 @@ impl From<LogError> for Refusal {
             LogError::Refused(Refused::Pinned(spared)) => Self::Pinned { spared },
             LogError::Refused(Refused::TokenReused { change }) => Self::TokenReused { change },
             LogError::Refused(Refused::PoolChanged { revision }) => Self::PoolChanged { revision },
+        }
+    }
+}
+
+impl From<preloads::Refused> for Refusal {
+    fn from(refused: preloads::Refused) -> Self {
+        match refused {
+            preloads::Refused::NoNodes(region) => Self::NoNodes { region },
+            preloads::Refused::Full => Self::Full { what: "preloads" },
         }
     }
 }

@@ -41,9 +41,10 @@ const MAX_PENDING: usize = 64;
 /// control plane may have written it, and what it did is told to a receipt that is there.
 const BEHIND: Duration = Duration::from_secs(3);
 
-/// Outcomes, and pins, of one report: several times what nodes send.
+/// Outcomes, pins and preloads of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
 const MAX_PINS: usize = 4_096;
+const MAX_PRELOADS: usize = 1_024;
 
 /// The task of a session.
 struct Session {
@@ -56,6 +57,7 @@ struct Session {
     down: Feed<edge::SessionResponse>,
     pools: watch::Receiver<OriginPool>,
     heads: watch::Receiver<Position>,
+    preloads: watch::Receiver<()>,
     pending: HashMap<u64, oneshot::Sender<Holding>>,
     asked: u64,
 }
@@ -70,7 +72,7 @@ pub(super) async fn open(
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
-    let proof = register.proof.clone();
+    let (proof, preloads) = (register.proof.clone(), register.preloads);
     let (who, applied) = parse::register(register)?;
     desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
@@ -90,9 +92,14 @@ pub(super) async fn open(
         down,
         pools: desk.log.pools(),
         heads: desk.log.heads(),
+        preloads: desk.preloads.lock().bell(),
         pending: HashMap::new(),
         asked: 0,
     };
+    if preloads {
+        let Session { who, entered, .. } = &session;
+        desk.preloads.lock().entered(&who.node, &who.region, entered.number);
+    }
     desk.tasks.spawn(session.run());
     Ok(sent)
 }
@@ -103,6 +110,7 @@ impl Session {
         let Self { desk, who, entered, down, .. } = self;
         let node = who.node;
         desk.tracker.lock().left(&node, entered.number, Instant::now());
+        desk.preloads.lock().left(&node, entered.number);
         desk.metrics.sessions.dec();
         drop(entered);
         match ended {
@@ -148,6 +156,7 @@ impl Session {
                         return Ok(());
                     }
                 }
+                Ok(()) = self.preloads.changed() => self.preload().await?,
             }
         }
     }
@@ -166,6 +175,16 @@ impl Session {
         self.pending.insert(self.asked, question.answer);
         let content = question.content.to_vec().into();
         self.send(Down::Ask(edge::Ask { id: self.asked, content })).await
+    }
+
+    /// Gives the node what is to be preloaded, as much as it takes.
+    async fn preload(&self) -> Result<(), Refusal> {
+        let (node, session) = (&self.who.node, self.entered.number);
+        let next = || self.desk.preloads.lock().take(node, session);
+        while let Some(piece) = next() {
+            self.send(Down::Preload(piece)).await?;
+        }
+        Ok(())
     }
 
     /// Takes a message in; false at the end.
@@ -205,6 +224,9 @@ impl Session {
             bounded("report.pins.states", pins.states.len(), MAX_PINS)?;
             self.desk.pins.lock().reported(node, session, pins)?;
         }
+        bounded("report.preloads", report.preloads.len(), MAX_PRELOADS)?;
+        let settled = self.desk.preloads.lock().reported(node, session, &report.preloads);
+        self.desk.metrics.preloaded(settled);
         let mut tracker = self.desk.tracker.lock();
         tracker.reported(node, session, &report, Instant::now());
         Ok(())

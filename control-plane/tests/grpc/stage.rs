@@ -199,6 +199,7 @@ pub(crate) fn register(name: &str, applied: Option<Position>) -> Register {
         applied,
         lease_ms: 5_000,
         proof: bytes::Bytes::new(),
+        preloads: true,
     }
 }
 

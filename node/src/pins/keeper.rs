@@ -96,7 +96,7 @@ const LOOK_AROUND: Duration = Duration::from_secs(60);
 const ROOM: Duration = Duration::from_secs(10);
 
 /// Blobs that are renewed in Redis at once, beside what viewers ask.
-const RENEWED_AT_ONCE: usize = 4;
+const RENEWED_AT_ONCE: usize = 2;
 
 /// Blobs that are looked at without letting others work.
 const IN_A_ROW: usize = 256;
@@ -282,7 +282,7 @@ impl Keeper {
             Ok(Fetched::Whole(entry, _)) => Some(self.means.cache.hold(&whole(id), entry)),
             Ok(Fetched::Large { .. }) | Err(_) => None,
         };
-        let attempt = Attempt::new(fetched, pinning, self.means.fills.whole());
+        let attempt = Attempt::new(fetched, pinning, self.means.ahead.whole());
         self.means.metrics.fetched(&attempt);
         match (&attempt, fetched) {
             (Attempt::Held, _) => self.hold(id),

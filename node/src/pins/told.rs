@@ -51,12 +51,17 @@ pub struct Chunk {
     pub is_all: bool,
 }
 
+/// Characters of a reason.
+const MAX_REASON: usize = 200;
+
 /// Ends that are remembered.
 const MAX_ENDS: usize = 16_384;
 
 impl Told {
     /// This is what is done for a pin from now on.
     pub fn tell(&self, id: BlobId, keeping: Keeping, reason: &str) {
+        let end = reason.char_indices().nth(MAX_REASON).map_or(reason.len(), |(at, _)| at);
+        let reason = reason.get(..end).unwrap_or_default();
         let mut words = self.words.lock();
         let is_known = |word: &Word| word.keeping == keeping && &*word.reason == reason;
         let is_news = match words.words.get(&id) {

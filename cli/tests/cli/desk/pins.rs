@@ -1,11 +1,12 @@
-//! What is said of pins.
+//! What is said of pins, and of preloads.
 
 use tokio::sync::mpsc::channel;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 use wcdn_proto::pb::admin::v1::{
-    ListPinsRequest, ListPinsResponse, PinnedId, WatchPinsRequest, WatchPinsResponse,
+    ListPinsRequest, ListPinsResponse, PinnedId, PreloadRequest, PreloadResponse, WatchPinsRequest,
+    WatchPinsResponse, WatchPreloadRequest, WatchPreloadResponse,
 };
 
 use super::{Service, Streamed};
@@ -34,6 +35,36 @@ impl Service {
     ) -> Result<Response<Streamed<WatchPinsResponse>>, Status> {
         self.admit(asked)?;
         let told = self.state().told_of_pins.clone();
+        Ok(self.told(told))
+    }
+
+    /// The first that is to be told of a preload.
+    pub(super) fn begun(
+        &self,
+        asked: &Request<PreloadRequest>,
+    ) -> Result<Response<PreloadResponse>, Status> {
+        self.admit(asked)?;
+        let mut state = self.state();
+        state.asked.push(format!("{:?}", asked.get_ref()));
+        Ok(Response::new(PreloadResponse { job: state.told_of_preload.first().cloned() }))
+    }
+
+    /// All that is to be told, and then the end, unless there is none.
+    pub(super) fn told_of_preload(
+        &self,
+        asked: &Request<WatchPreloadRequest>,
+    ) -> Result<Response<Streamed<WatchPreloadResponse>>, Status> {
+        self.admit(asked)?;
+        let told = self.state().told_of_preload.clone();
+        let (id, known) = (&asked.get_ref().job_id, told.first().map(|job| job.id.clone()));
+        if known.as_ref() != Some(id) {
+            return Err(Status::not_found(format!("there is no preload {id:?} here")));
+        }
+        let message = |job| WatchPreloadResponse { job: Some(job) };
+        Ok(self.told(told.into_iter().map(message).collect()))
+    }
+
+    fn told<T: Send + 'static>(&self, told: Vec<T>) -> Response<Streamed<T>> {
         let hangs = self.state().hangs;
         let (sender, receiver) = channel(16);
         TaskTracker::new().spawn(async move {
@@ -46,6 +77,6 @@ impl Service {
                 sender.closed().await;
             }
         });
-        Ok(self.ending(ReceiverStream::new(receiver)))
+        self.ending(ReceiverStream::new(receiver))
     }
 }

@@ -52,6 +52,11 @@ impl Ahead {
         self.most
     }
 
+    /// The largest blob that is held as a whole.
+    pub fn whole(&self) -> u64 {
+        self.fills.whole()
+    }
+
     /// Fetches a blob, once there is room beside what viewers ask for.
     ///
     /// # Errors
