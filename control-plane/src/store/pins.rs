@@ -29,7 +29,7 @@ pub(crate) struct Spared {
 }
 
 /// Ids that whoever is refused is told.
-const TOLD: usize = 3;
+const TOLD: u8 = 3;
 
 impl Store {
     /// What is pinned, by id, after this one.
@@ -96,7 +96,7 @@ pub(super) async fn among(tx: &mut Tx, ids: &[BlobId]) -> Result<Spared, StoreEr
         select.list(ids.iter().map(|id| id.as_bytes().to_vec()));
         select.push(" ORDER BY content");
         let found: Vec<Vec<u8>> = select.build_scalar().fetch_all(&mut **tx).await?;
-        let room = TOLD - spared.some.len();
+        let room = usize::from(TOLD) - spared.some.len();
         for bytes in found.iter().take(room) {
             spared.some.push(blob(bytes)?);
         }
@@ -109,7 +109,7 @@ pub(super) async fn among(tx: &mut Tx, ids: &[BlobId]) -> Result<Spared, StoreEr
 pub(super) async fn some(tx: &mut Tx, count: u64) -> Result<Spared, StoreError> {
     let found: Vec<Vec<u8>> =
         sqlx::query_scalar("SELECT content FROM pins ORDER BY content LIMIT $1")
-            .bind(TOLD as i64)
+            .bind(i64::from(TOLD))
             .fetch_all(&mut **tx)
             .await?;
     let some: Result<_, _> = found.iter().map(|bytes| blob(bytes)).collect();
