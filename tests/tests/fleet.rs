@@ -33,6 +33,8 @@ mod origins;
 mod peers;
 #[path = "fleet/pins.rs"]
 mod pins;
+#[path = "fleet/preload.rs"]
+mod preload;
 #[path = "fleet/protocols.rs"]
 mod protocols;
 #[path = "fleet/purge.rs"]

@@ -1,12 +1,13 @@
-//! What an operator does with pins.
+//! What an operator does with pins, and preloads.
 
 use std::{fmt::Display, time::Duration};
 
 use tokio::time::timeout;
-use tonic::Status;
+use tonic::{Status, Streaming};
 use wcdn_proto::pb::admin::v1::{
-    Change, ListPinsRequest, PinRequest, PinStanding, PinState, PinnedId, PurgeRequest,
-    UnpinRequest, WatchPinsRequest, WatchPinsResponse,
+    Change, ListPinsRequest, PinRequest, PinStanding, PinState, PinnedId, PreloadJob,
+    PreloadRequest, PurgeRequest, UnpinRequest, WatchPinsRequest, WatchPinsResponse,
+    WatchPreloadRequest, WatchPreloadResponse,
 };
 
 use super::Operator;
@@ -92,6 +93,47 @@ impl Operator {
             standing.state() == PinState::Held && standing.held == nodes
         })
         .await;
+    }
+
+    /// Begins a preload in these regions, in all if there are none; under which name it is found.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn preload<T: Display>(&self, ids: &[T], regions: &[&str]) -> String {
+        let request = PreloadRequest { ids: texts(ids), regions: texts(regions) };
+        let answer = self.admin.clone().preload(request).await.expect("the preload begins");
+        answer.into_inner().job.expect("a preload is a job").id
+    }
+
+    /// How far a preload is.
+    ///
+    /// # Panics
+    /// When it is unknown.
+    pub async fn preload_now(&self, job: &str) -> PreloadJob {
+        let first = self.watch_preload(job).await.message().await.expect("the stream begins");
+        first.and_then(|told| told.job).expect("it tells of the job")
+    }
+
+    /// Waits for the end of a preload.
+    ///
+    /// # Panics
+    /// When that takes too long.
+    pub async fn preloaded(&self, job: &str) -> PreloadJob {
+        let mut watch = self.watch_preload(job).await;
+        let last = async {
+            let mut last = None;
+            while let Some(told) = watch.message().await.expect("the stream goes on to its end") {
+                last = told.job;
+            }
+            last.expect("it tells of the job")
+        };
+        timeout(DEADLINE, last).await.expect("the preload ends in time")
+    }
+
+    async fn watch_preload(&self, job: &str) -> Streaming<WatchPreloadResponse> {
+        let request = WatchPreloadRequest { job_id: job.to_owned() };
+        let watch = self.admin.clone().watch_preload(request).await;
+        watch.expect("it can be watched").into_inner()
     }
 
     /// Tries a purge.
