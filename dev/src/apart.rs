@@ -15,7 +15,7 @@ use crate::{
     cluster::Cluster,
     desk, ports,
     process::Process,
-    topology::{CONTROL_PORT, Ports, Topology},
+    topology::{CONTROL_PORT, PEER_PORT, Ports, Topology},
 };
 
 /// A running system.
@@ -107,6 +107,9 @@ impl Apart {
         let name = config.node.id.to_string();
         let (edge, admin) = pair(self.ground.topology.ports, port)?;
         (config.listen.edge, config.listen.admin) = (edge, admin);
+        if self.ground.topology.peers {
+            config.listen.peer = Some(beside(self.ground.topology.ports, port + PEER_PORT)?);
+        }
         config.gossip.listen = Some(admin);
         desk::introduce(&mut config, self.desk.grpc, self.desk.grpc, issuer.to_owned());
         let file = write(place, &name, &config)?;
@@ -164,12 +167,16 @@ fn keep(
 
 /// Two addresses: one at a documented port, one above it; or both anywhere.
 fn pair(ports: Ports, documented: u16) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let (first, second) = match ports {
-        Ports::Documented => (documented, documented + 1),
-        Ports::Any => (ports::quiet()?, ports::quiet()?),
+    Ok((beside(ports, documented)?, beside(ports, documented + 1)?))
+}
+
+/// An address at a documented port, or anywhere.
+fn beside(ports: Ports, documented: u16) -> anyhow::Result<SocketAddr> {
+    let port = match ports {
+        Ports::Documented => documented,
+        Ports::Any => ports::quiet()?,
     };
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Ok((at(first), at(second)))
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 fn desk_config(
