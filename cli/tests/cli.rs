@@ -3,9 +3,11 @@
 mod cli {
     mod changes;
     mod desk;
+    mod desk_origins;
     mod events;
     mod failures;
     mod lists;
+    mod origin_health;
     mod origins;
     mod program;
     mod terminal;

@@ -19,6 +19,7 @@ use crate::{
     desk::{Desk, Parts},
     doors::Doors,
     grpc,
+    health::Monitor,
     log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Plane},
@@ -107,6 +108,7 @@ pub async fn start(
     let first_key = first_key(&store, &secrets).await?;
     let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
+    let rest = close.child_token();
     let unfinished = close.clone().drop_guard();
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
     let services = TaskTracker::new();
@@ -130,12 +132,15 @@ pub async fn start(
         &writing,
     )
     .await?;
+    let registered = registry.sub_registry_with_prefix("wcdn");
+    let health = Monitor::start(&config, store.clone(), log.clone(), registered, &services, &rest);
     let issuer = secrets.signing.public();
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
         store,
         log,
+        health,
         tracker,
         tokens: secrets.tokens,
         issuer: IssuerKeys::new(vec![issuer]),
@@ -155,7 +160,7 @@ pub async fn start(
         services,
         writing,
         refuse: CancellationToken::new(),
-        rest: CancellationToken::new(),
+        rest,
         close,
         _claim: claim,
     };

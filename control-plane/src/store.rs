@@ -11,6 +11,7 @@
 pub(crate) mod backup;
 pub(crate) mod changes;
 mod claim;
+pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod log;
 pub(crate) mod nodes;

@@ -175,8 +175,9 @@ async fn a_token_makes_two_requests_one_and_is_not_for_another(on: On) {
 async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first(on: On) {
     let bench = bench(on).await;
     let pool = |name: &str| {
-        let origin = Origin { name: name.into(), url: "http://a".into(), trusted: false };
-        request(Asked::Origins(OriginPool { revision: 0, origins: vec![origin] }))
+        let origin = Origin { name: name.into(), url: "http://a".into(), ..Origin::default() };
+        let origins = vec![origin];
+        request(Asked::Origins(OriginPool { origins, ..OriginPool::default() }))
     };
     let (one, other) = tokio::join!(bench.log.append(pool("a")), bench.log.append(pool("b")));
     assert!(one.is_ok());
@@ -252,7 +253,7 @@ async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_know
     assert_eq!(bench.log.head(), head);
     bench.store.run("UPDATE frames SET first_seq = 1, last_seq = 1").await;
     // Somebody set another pool while nothing was known.
-    let pool = OriginPool { revision: 9, origins: Vec::new() };
+    let pool = OriginPool { revision: 9, ..OriginPool::default() };
     bench.store.put_pool(&pool).await;
     assert_eq!(bench.log.append(purge(2)).await.unwrap().first.seq, 2);
     assert_eq!(*bench.log.pools().borrow(), pool);
