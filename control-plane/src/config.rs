@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
 use wcdn_proto::{Span, pb::edge::v1::OriginPool};
 
-pub(crate) use self::{store::encode as url_encode, walrus::listed};
 pub use self::{
     health::Health,
     limits::Limits,
@@ -18,6 +17,7 @@ pub use self::{
     store::{InvalidStoreUrl, Store, StoreUrl},
     walrus::{OriginConfig, Walrus, WalrusNetwork},
 };
+pub(crate) use self::{store::encode as url_encode, walrus::listed};
 
 /// The configuration of a control plane. `config.example.toml` shows every key with its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

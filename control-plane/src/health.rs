@@ -184,11 +184,11 @@ impl Monitor {
         }
     }
 
-    /// How long until a round is due: at once, unless the last one was not long ago.
+    /// How long until a round is due: at once, unless everybody was asked not long ago.
     async fn due(&self) -> Duration {
         let known = self.store.origins().await.unwrap_or_default();
         let last = known.values().flat_map(|origin| origin.probes.first()).map(|last| last.at_ms);
-        let ago = last.max().map(|last| Duration::from_millis(now_ms().saturating_sub(last)));
+        let ago = last.min().map(|last| Duration::from_millis(now_ms().saturating_sub(last)));
         ago.map_or(Duration::ZERO, |ago| self.interval.saturating_sub(ago))
     }
 
@@ -233,16 +233,19 @@ impl Monitor {
         for (key, proof) in self.proofs().await {
             probes.entry(key).or_default().push(proof);
         }
-        self.take(probes).await;
+        self.send(probes, true).await;
     }
 
     /// Who lied is asked for the same blob again, or, if that is gone, for the one that all should have.
+    /// Where that takes too long, those that are left have their turn in another round.
     async fn proofs(&self) -> Vec<(Key, Probe)> {
         let known = self.store.origins().await.unwrap_or_default();
-        let mut proofs = Vec::new();
-        for (key, blob) in
-            known.into_iter().filter_map(|(key, it)| Some((key, it.record.lied_about?)))
-        {
+        let (mut proofs, began) = (Vec::new(), Instant::now());
+        let liars = known.into_iter().filter_map(|(key, it)| Some((key, it.record.lied_about?)));
+        for (key, blob) in liars {
+            if began.elapsed() >= self.interval {
+                break;
+            }
             let again = self.verify(&key, &blob).await;
             let is_settled =
                 again.as_ref().is_some_and(|(finding, _)| *finding != Finding::Unknown);
@@ -255,10 +258,14 @@ impl Monitor {
         proofs
     }
 
-    /// Takes answers in; returns once they are.
+    /// Takes in what somebody asked for; returns once it is.
     pub(crate) async fn take(&self, probes: HashMap<Key, Vec<Probe>>) {
+        self.send(probes, false).await;
+    }
+
+    async fn send(&self, probes: HashMap<Key, Vec<Probe>>, is_regular: bool) {
         let (done, taken) = oneshot::channel();
-        if self.answers.send(Answers { probes, done }).await.is_ok() {
+        if self.answers.send(Answers { probes, is_regular, done }).await.is_ok() {
             // At the end of the process they are lost.
             drop(taken.await);
         }

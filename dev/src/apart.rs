@@ -178,7 +178,7 @@ fn desk_config(
     admin: SocketAddr,
 ) -> anyhow::Result<(wcdn_control_plane::Config, String)> {
     let (topology, home) = (&ground.topology, &ground.home);
-    let mut config = topology.control.clone();
+    let mut config = ground.control_config()?;
     let folder = home.path.join("control-plane");
     let key = topology.api_key.as_deref();
     let key = desk::furnish(&mut config, &folder, &home.cluster_key(), key)?;

@@ -6,6 +6,7 @@ use anyhow::Context;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use wcdn_control_plane::config;
 use wcdn_node::{Doors, Node, config::OriginSpec};
 use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
@@ -100,6 +101,9 @@ impl Cluster {
             if let Some(way) = cluster.topology.control_ways.get(n) {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
+            if let Some(origins) = cluster.topology.origin_ways.get(n) {
+                config.origins.clone_from(origins);
+            }
             let place = places.next();
             let edge = start_edge(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
@@ -147,7 +151,7 @@ impl Cluster {
         let GossipPlace { socket, advertise } = place;
         let home = self.home.path.join("control-plane");
         let place = Place { grpc, admin, gossip: socket, advertise, home };
-        let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
+        let (config, key) = (self.control_config()?, self.topology.api_key.as_deref());
         let desk = Desk::start(place, config, &self.home.cluster_key(), key).await?;
         self.desk = Some(desk);
         Ok(())
@@ -156,6 +160,30 @@ impl Cluster {
     /// Changes the configuration with which the control plane is started next.
     pub fn reconfigure_desk(&mut self, change: impl FnOnce(&mut wcdn_control_plane::Config)) {
         change(&mut self.topology.control);
+    }
+
+    /// The configuration of the control plane, but for its sockets and files.
+    pub(crate) fn control_config(&self) -> anyhow::Result<wcdn_control_plane::Config> {
+        let mut config = self.topology.control.clone();
+        match self.topology.network {
+            WalrusNetwork::Public(network) => config.walrus.network = network.into(),
+            WalrusNetwork::Local => {
+                config.walrus.network = config::WalrusNetwork::Local;
+                config.walrus.n_shards = self.topology.encoding.n_shards();
+                config.health.allow_private = true;
+            }
+        }
+        if let Some(standin) = &self.standin
+            && config.origins.is_empty()
+        {
+            let given = &self.topology.edge.origins;
+            let own =
+                if given.is_empty() { origins(&standin.aggregator_urls)? } else { given.clone() };
+            config.origins = own.into_iter().map(watched).collect();
+            let publisher = OriginSpec::new("publisher-1".parse()?, standin.publisher_url.clone());
+            config.publishers = vec![watched(publisher)];
+        }
+        Ok(config)
     }
 
     /// Stops the control plane, if it runs.
@@ -380,6 +408,11 @@ fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
         .enumerate()
         .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
     named.collect()
+}
+
+/// An origin of edges, as the control plane watches it.
+fn watched(OriginSpec { name, url, trusted, .. }: OriginSpec) -> config::OriginConfig {
+    config::OriginConfig { name, url, trusted }
 }
 
 async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {

@@ -16,7 +16,7 @@ use tokio_stream::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
-    Code, Request, Response, Status,
+    Request, Response, Status,
     transport::{Identity, Server, ServerTlsConfig},
 };
 use wcdn_proto::pb::{

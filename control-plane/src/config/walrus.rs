@@ -51,6 +51,15 @@ impl Default for Walrus {
     }
 }
 
+impl From<Network> for WalrusNetwork {
+    fn from(network: Network) -> Self {
+        match network {
+            Network::Mainnet => Self::Mainnet,
+            Network::Testnet => Self::Testnet,
+        }
+    }
+}
+
 impl WalrusNetwork {
     /// The public one, if it is one.
     pub fn public(self) -> Option<Network> {

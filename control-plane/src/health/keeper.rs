@@ -32,6 +32,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(super) probes: HashMap<Key, Vec<Probe>>,
+    /// Whether all were asked because it was time.
+    pub(super) is_regular: bool,
     /// Told when they are.
     pub(super) done: oneshot::Sender<()>,
 }
@@ -60,8 +62,8 @@ impl Keeper {
     /// Runs until `shutdown`.
     pub(super) async fn run(mut self, shutdown: CancellationToken) {
         while let Some(Some(answers)) = shutdown.run_until_cancelled(self.answers.recv()).await {
-            let Answers { probes, done } = answers;
-            if let Err(error) = self.note(probes).await {
+            let Answers { probes, is_regular, done } = answers;
+            if let Err(error) = self.note(probes, is_regular).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "what is known of origins cannot be kept");
             }
@@ -69,9 +71,13 @@ impl Keeper {
         }
     }
 
-    async fn note(&self, mut probes: HashMap<Key, Vec<Probe>>) -> Result<(), StoreError> {
+    async fn note(
+        &self,
+        mut probes: HashMap<Key, Vec<Probe>>,
+        is_regular: bool,
+    ) -> Result<(), StoreError> {
         let mut known = self.store.origins().await?;
-        let context = Context::of(&known, &probes, self.interval);
+        let context = Context::of(&known, &probes, is_regular, self.interval);
         let mut all = Vec::new();
         for target in Target::all(&self.pools.now()) {
             let asked = probes.remove(&target.key);
@@ -118,6 +124,7 @@ impl Keeper {
             regions: &self.regions(&origin.key),
             is_blind: context.is_blind,
             is_known_served: context.is_known_served,
+            is_regular: context.is_regular,
         };
         let new = origin.take(asked, &round);
         new.iter().for_each(|probe| self.metrics.probed(&origin.key, probe));
@@ -224,12 +231,14 @@ struct Context {
     now_ms: u64,
     is_blind: bool,
     is_known_served: bool,
+    is_regular: bool,
 }
 
 impl Context {
     fn of(
         known: &HashMap<Key, Origin>,
         probes: &HashMap<Key, Vec<Probe>>,
+        is_regular: bool,
         interval: Duration,
     ) -> Self {
         let now_ms = now_ms();
@@ -246,6 +255,7 @@ impl Context {
         let mut before = before.filter(|probe| probe.at_ms >= recently);
         Self {
             now_ms,
+            is_regular,
             is_blind: aggregators.len() >= FEW && out * 2 > aggregators.len(),
             is_known_served: aggregators.into_iter().flatten().any(serves) || before.any(serves),
         }

@@ -84,6 +84,8 @@ pub(crate) struct Round<'a> {
     pub(crate) is_blind: bool,
     /// Whether somebody has the blob that all should have.
     pub(crate) is_known_served: bool,
+    /// Whether it is a round of all, rather than what somebody asked for: only those are counted.
+    pub(crate) is_regular: bool,
 }
 
 /// When origins are ejected, and when they return.
@@ -126,7 +128,9 @@ impl Origin {
             doubt(probe, round);
             self.record.note_lie(probe, round);
         }
-        self.record.count(&new, round.is_blind);
+        if round.is_regular {
+            self.record.count(&new, round.is_blind);
+        }
         // The one asked last is the latest.
         self.probes.splice(0..0, new.iter().rev().cloned());
         self.probes.truncate(LAST);
@@ -192,7 +196,7 @@ impl Record {
             self.lies = self.lies_at(round.now_ms, round.interval) + 1.0;
             (self.lied_at_ms, self.honest_rounds) = (round.now_ms, 0);
             self.lied_about = probe.about.or(self.lied_about);
-        } else if probe.asked == Asked::Verify && probe.outcome.is_ok() {
+        } else if round.is_regular && probe.asked == Asked::Verify && probe.outcome.is_ok() {
             self.honest_rounds = self.honest_rounds.saturating_add(1);
         }
     }

@@ -208,14 +208,13 @@ impl Store {
     }
 }
 
-async fn keep_rows(
-    tx: &mut Tx,
-    noted: &[Noted],
-) -> Result<(), StoreError> {
+async fn keep_rows(tx: &mut Tx, noted: &[Noted]) -> Result<(), StoreError> {
     if noted.is_empty() {
         return Ok(());
     }
-    let mut upsert = Statement::new("INSERT INTO origin_health (kind, name, url, state, since_ms, reason, score, probes, record) VALUES ");
+    let mut upsert = Statement::new(
+        "INSERT INTO origin_health (kind, name, url, state, since_ms, reason, score, probes, record) VALUES ",
+    );
     upsert.rows(noted, |row, Noted { origin, .. }| {
         let record = serde_json::to_string(&origin.record).expect("a record has no maps");
         row.bind(origin.key.kind.as_str())
@@ -237,10 +236,7 @@ async fn keep_rows(
     Ok(())
 }
 
-async fn keep_probes(
-    tx: &mut Tx,
-    noted: &[Noted],
-) -> Result<(), StoreError> {
+async fn keep_probes(tx: &mut Tx, noted: &[Noted]) -> Result<(), StoreError> {
     let rows: Vec<(&Key, u64, &Probe)> = noted
         .iter()
         .flat_map(|Noted { origin, new }| {
@@ -252,7 +248,9 @@ async fn keep_probes(
         })
         .collect();
     for rows in rows.chunks(ROWS) {
-        let mut upsert = Statement::new("INSERT INTO origin_probes (kind, name, place, at_ms, asked, result, reason, took_us) VALUES ");
+        let mut upsert = Statement::new(
+            "INSERT INTO origin_probes (kind, name, place, at_ms, asked, result, reason, took_us) VALUES ",
+        );
         upsert.rows(rows, |row, (key, place, probe)| {
             let took = u64::try_from(probe.took.as_micros()).unwrap_or(u64::MAX);
             row.bind(key.kind.as_str())
@@ -274,10 +272,7 @@ async fn keep_probes(
     Ok(())
 }
 
-async fn keep_cells(
-    tx: &mut Tx,
-    noted: &[Noted],
-) -> Result<(), StoreError> {
+async fn keep_cells(tx: &mut Tx, noted: &[Noted]) -> Result<(), StoreError> {
     let mut cells: HashMap<(&Key, u64), (i64, i64)> = HashMap::new();
     for Noted { origin, new } in noted {
         for probe in new {
@@ -289,7 +284,9 @@ async fn keep_cells(
     }
     let cells: Vec<_> = cells.into_iter().collect();
     for cells in cells.chunks(ROWS) {
-        let mut upsert = Statement::new("INSERT INTO origin_cells (kind, name, place, quarter, good, bad) VALUES ");
+        let mut upsert = Statement::new(
+            "INSERT INTO origin_cells (kind, name, place, quarter, good, bad) VALUES ",
+        );
         upsert.rows(cells, |row, ((key, quarter), (good, bad))| {
             row.bind(key.kind.as_str())
                 .bind(key.name.as_str())
@@ -311,13 +308,11 @@ async fn keep_cells(
     Ok(())
 }
 
-async fn keep_changes(
-    tx: &mut Tx,
-    changes: &[Change],
-    now_ms: u64,
-) -> Result<(), StoreError> {
+async fn keep_changes(tx: &mut Tx, changes: &[Change], now_ms: u64) -> Result<(), StoreError> {
     for changes in changes.chunks(ROWS) {
-        let mut insert = Statement::new("INSERT INTO origin_changes (id, at_ms, kind, name, from_state, to_state, reason) VALUES ");
+        let mut insert = Statement::new(
+            "INSERT INTO origin_changes (id, at_ms, kind, name, from_state, to_state, reason) VALUES ",
+        );
         insert.rows(changes, |row, change| {
             row.bind(change::new_id(change.at_ms))
                 .bind(sql(change.at_ms))
@@ -350,3 +345,6 @@ async fn forget(tx: &mut Tx, key: &Key) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,6 +53,7 @@ impl Rounds {
             regions: &[],
             is_blind: self.is_blind,
             is_known_served: self.is_known_served,
+            is_regular: true,
         };
         let kept = self.origin.take(probes, &round);
         self.changes.extend(self.origin.settle(&self.target.origin, self.now_ms));
