@@ -4,6 +4,7 @@ mod cli {
     mod changes;
     mod desk;
     mod desk_origins;
+    mod desk_state;
     mod events;
     mod failures;
     mod lists;

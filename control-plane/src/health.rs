@@ -1,13 +1,14 @@
 //! The health of origins: asked from time to time, remembered, and told.
 //!
-//! - `target`, `prober`: who is asked, and how
+//! - `rounds`, `target`, `prober`: when who is asked, and how
 //! - `probe`, `fault`: one question, and what can be wrong with its answer
 //! - `counts`, `traffic`: what edges report of real requests, by region
 //! - `score`, `standing`, `record`: what follows from all of it; pure
 //! - `verify`, `evidence`, `inspector`: what edges say about lies, and whether it is true
 //! - `verdict`: who is ejected for all edges, and who returns; pure
 //! - `keeper`: the task that takes answers in; the store is what is known
-//! - `pools`, `operators`: the pool that all of it is about, and the public list it may follow
+//! - `pools`: the pool that all of it is about
+//! - `operators`, `refresh`: the public list that the pool may follow
 //!
 //! Rounds are made by one control plane of a cluster; whatever an operator asks for is asked by the one that
 //! is called.
@@ -23,6 +24,8 @@ mod pools;
 pub(crate) mod probe;
 mod prober;
 pub(crate) mod record;
+pub(crate) mod refresh;
+mod rounds;
 mod score;
 pub(crate) mod standing;
 pub(crate) mod target;
@@ -32,35 +35,33 @@ mod verify;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::FutureExt as _;
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, sleep},
+    time::Instant,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_proto::pb::edge::v1::{Lie, OriginPool, OriginTraffic};
+use wcdn_proto::pb::edge::v1::{Lie, OriginTraffic};
 
 use self::{
-    evidence::Finding,
     inspector::Inspector,
     keeper::{Answers, Keeper},
     metrics::HealthMetrics,
-    operators::{ListError, Lists},
+    operators::Lists,
     pools::Pools,
     probe::Probe,
     prober::Prober,
     record::Rules,
-    target::{Key, Target},
+    target::Key,
     traffic::{Claim, Traffic},
     verify::Verifier,
 };
 use crate::{
-    change::Recorded,
-    config::Config,
-    log::{Log, LogError},
-    store::{Store, now_ms},
+    config::{self, Config},
+    log::Log,
+    store::Store,
     tracker::Registered,
 };
 
@@ -80,17 +81,6 @@ pub(crate) struct Monitor {
     interval: Duration,
 }
 
-/// Why the pool does not follow a list.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum RefreshError {
-    /// The list is the reason.
-    #[error(transparent)]
-    List(#[from] ListError),
-    /// The pool cannot be changed.
-    #[error(transparent)]
-    Log(#[from] LogError),
-}
-
 /// Who changes the pool, where it is nobody's hand.
 const BY: &str = "health";
 
@@ -99,10 +89,6 @@ const WAITING: usize = 64;
 
 /// Claims of edges that wait to be looked at.
 const CLAIMS: usize = 256;
-
-/// A round comes so much earlier or later, at random: control planes that started together do not ask all
-/// at the same time.
-const JITTER: f64 = 0.1;
 
 impl Monitor {
     /// Starts the tasks; they run until `shutdown`.
@@ -130,7 +116,8 @@ impl Monitor {
             traffic: Arc::clone(&traffic),
             metrics: Arc::clone(&metrics),
             interval,
-            rules: health.eject.then_some(rules),
+            rules,
+            ejects: health.eject,
         };
         tasks.spawn(keeper.run(shutdown.clone()));
         let monitor = Self {
@@ -145,15 +132,25 @@ impl Monitor {
             claims,
             interval,
         };
+        monitor.begin(health, claimed, tasks, shutdown);
+        monitor
+    }
+
+    fn begin(
+        &self,
+        health: &config::Health,
+        claimed: mpsc::Receiver<Claim>,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) {
         let until = |work| shutdown.clone().run_until_cancelled_owned(work);
-        tasks.spawn(until(Inspector::new(monitor.clone(), claimed).run().boxed()));
-        tasks.spawn(until(alone(monitor.clone().rounds()).boxed()));
-        tasks.spawn(until(alone(monitor.clone().follow()).boxed()));
+        tasks.spawn(until(Inspector::new(self.clone(), claimed).run().boxed()));
+        tasks.spawn(until(alone(self.clone().rounds()).boxed()));
+        tasks.spawn(until(alone(self.clone().follow()).boxed()));
         if !health.operators.is_empty() {
             let (from, every) = (health.operators.clone(), health.operators_interval.duration());
-            tasks.spawn(until(alone(monitor.clone().refresh(from, every)).boxed()));
+            tasks.spawn(until(alone(self.clone().refresh(from, every)).boxed()));
         }
-        monitor
     }
 
     /// Takes what an edge reports of its origins.
@@ -164,98 +161,6 @@ impl Monitor {
                 self.metrics.claimed("dropped");
             }
         }
-    }
-
-    /// Tells of whoever is ejected by hand as of all others.
-    async fn follow(self) {
-        let mut pools = self.pools.watch();
-        while pools.changed().await.is_ok() {
-            self.take(HashMap::new()).await;
-        }
-    }
-
-    /// Asks everybody, again and again.
-    async fn rounds(self) {
-        sleep(self.due().await).await;
-        loop {
-            self.round().await;
-            let jitter = rand::random_range(1.0 - JITTER..1.0 + JITTER);
-            sleep(self.interval.mul_f64(jitter)).await;
-        }
-    }
-
-    /// How long until a round is due: at once, unless everybody was asked not long ago.
-    async fn due(&self) -> Duration {
-        let known = self.store.origins().await.unwrap_or_default();
-        let last = known.values().flat_map(|origin| origin.probes.first()).map(|last| last.at_ms);
-        let ago = last.min().map(|last| Duration::from_millis(now_ms().saturating_sub(last)));
-        ago.map_or(Duration::ZERO, |ago| self.interval.saturating_sub(ago))
-    }
-
-    /// Brings the pool up to date with a list, again and again.
-    async fn refresh(self, from: String, every: Duration) {
-        loop {
-            match self.refresh_once(&from).await {
-                Ok(None) => {}
-                Ok(Some(change)) => {
-                    tracing::info!(
-                        from,
-                        change = change.id,
-                        "origins follow the list of operators"
-                    );
-                }
-                Err(error) => {
-                    let error: &dyn std::error::Error = &error;
-                    tracing::warn!(from, error, "origins do not follow the list of operators");
-                }
-            }
-            sleep(every).await;
-        }
-    }
-
-    async fn refresh_once(&self, from: &str) -> Result<Option<Recorded>, RefreshError> {
-        let operators = self.lists.read(from).await?;
-        let merge =
-            |pool: &mut OriginPool| Ok(!self.lists.merge(pool, &operators, false)?.is_empty());
-        self.pools.edit(BY, merge).await
-    }
-
-    async fn round(&self) {
-        let targets = Target::all(&self.pools.now());
-        let mut asking: FuturesUnordered<_> = targets
-            .iter()
-            .map(|target| async { (target.key.clone(), self.prober.probe(target).await) })
-            .collect();
-        let mut probes: HashMap<Key, Vec<Probe>> = HashMap::new();
-        while let Some((key, answered)) = asking.next().await {
-            probes.insert(key, answered);
-        }
-        for (key, proof) in self.proofs().await {
-            probes.entry(key).or_default().push(proof);
-        }
-        self.send(probes, true).await;
-    }
-
-    /// Who lied is asked for the same blob again, or, if that is gone, for the one that all should have.
-    /// Where that takes too long, those that are left have their turn in another round.
-    async fn proofs(&self) -> Vec<(Key, Probe)> {
-        let known = self.store.origins().await.unwrap_or_default();
-        let (mut proofs, began) = (Vec::new(), Instant::now());
-        let liars = known.into_iter().filter_map(|(key, it)| Some((key, it.record.lied_about?)));
-        for (key, blob) in liars {
-            if began.elapsed() >= self.interval {
-                break;
-            }
-            let again = self.verify(&key, &blob).await;
-            let is_settled =
-                again.as_ref().is_some_and(|(finding, _)| *finding != Finding::Unknown);
-            let proof = match self.prober.known_blob() {
-                Some(other) if !is_settled => self.verify(&key, &other).await,
-                _ => again,
-            };
-            proofs.extend(proof.map(|(_, probe)| (key, probe)));
-        }
-        proofs
     }
 
     /// Takes in what somebody asked for; returns once it is.

@@ -6,14 +6,13 @@ use anyhow::Context;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wcdn_control_plane::config;
-use wcdn_node::{Doors, Node, config::OriginSpec};
+use wcdn_node::{Doors, Node};
 use wcdn_proto::{Region, Span};
-use wcdn_walrus::BaseUrl;
 
 use crate::{
     desk::{Desk, Place},
     gossip_place::{GossipPlace, listen},
+    origins,
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
     topology::{
@@ -164,26 +163,7 @@ impl Cluster {
 
     /// The configuration of the control plane, but for its sockets and files.
     pub(crate) fn control_config(&self) -> anyhow::Result<wcdn_control_plane::Config> {
-        let mut config = self.topology.control.clone();
-        match self.topology.network {
-            WalrusNetwork::Public(network) => config.walrus.network = network.into(),
-            WalrusNetwork::Local => {
-                config.walrus.network = config::WalrusNetwork::Local;
-                config.walrus.n_shards = self.topology.encoding.n_shards();
-                config.health.allow_private = true;
-            }
-        }
-        if let Some(standin) = &self.standin
-            && config.origins.is_empty()
-        {
-            let given = &self.topology.edge.origins;
-            let own =
-                if given.is_empty() { origins(&standin.aggregator_urls)? } else { given.clone() };
-            config.origins = own.into_iter().map(watched).collect();
-            let publisher = OriginSpec::new("publisher-1".parse()?, standin.publisher_url.clone());
-            config.publishers = vec![watched(publisher)];
-        }
-        Ok(config)
+        origins::watch(&self.topology, self.standin.as_ref())
     }
 
     /// Stops the control plane, if it runs.
@@ -230,7 +210,7 @@ impl Cluster {
         if let Some(standin) = &self.standin
             && config.origins.is_empty()
         {
-            config.origins = origins(&standin.aggregator_urls)?;
+            config.origins = origins::named(&standin.aggregator_urls)?;
         }
         if let Some(own) = self.redis.iter().find(|own| own.region == *region) {
             config.redis.urls = vec![own.server.url()];
@@ -400,19 +380,6 @@ async fn start_edge(
         node,
         config,
     })
-}
-
-fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
-    let named = urls
-        .iter()
-        .enumerate()
-        .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
-    named.collect()
-}
-
-/// An origin of edges, as the control plane watches it.
-fn watched(OriginSpec { name, url, trusted, .. }: OriginSpec) -> config::OriginConfig {
-    config::OriginConfig { name, url, trusted }
 }
 
 async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {

@@ -16,6 +16,7 @@ pub mod banner;
 pub mod cluster;
 pub mod desk;
 mod gossip_place;
+mod origins;
 pub mod ports;
 mod process;
 pub mod reach;

@@ -22,20 +22,20 @@ use tonic::{
 use wcdn_proto::pb::{
     DESCRIPTORS,
     admin::v1::{
-        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, BlockedId, Change,
-        ExplainRequest, ExplainResponse, GetOriginHealthRequest, GetOriginHealthResponse,
-        GetOriginsRequest, GetOriginsResponse, GetReceiptRequest, GetReceiptResponse,
-        GetStatusRequest, GetStatusResponse, ListBlocksRequest, ListBlocksResponse,
-        ListNodesRequest, ListNodesResponse, Node, NodeHolding, NodeReceipt, NodeState,
-        OriginHealth, ProbeOriginsRequest, ProbeOriginsResponse, PurgeRequest, PurgeResponse,
-        Receipt, RefreshOriginsRequest, RefreshOriginsResponse, SetOriginsRequest,
-        SetOriginsResponse, TailEventsRequest, TailEventsResponse, UnblockRequest, UnblockResponse,
-        WatchReceiptRequest, WatchReceiptResponse,
+        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, Change, ExplainRequest,
+        ExplainResponse, GetOriginHealthRequest, GetOriginHealthResponse, GetOriginsRequest,
+        GetOriginsResponse, GetReceiptRequest, GetReceiptResponse, GetStatusRequest,
+        GetStatusResponse, ListBlocksRequest, ListBlocksResponse, ListNodesRequest,
+        ListNodesResponse, NodeReceipt, NodeState, ProbeOriginsRequest, ProbeOriginsResponse,
+        PurgeRequest, PurgeResponse, Receipt, RefreshOriginsRequest, RefreshOriginsResponse,
+        SetOriginsRequest, SetOriginsResponse, TailEventsRequest, TailEventsResponse,
+        UnblockRequest, UnblockResponse, WatchReceiptRequest, WatchReceiptResponse,
         admin_service_server::{AdminService, AdminServiceServer},
     },
-    edge::v1::OriginPool,
     event::v1::Position,
 };
+
+use super::desk_state::State;
 
 /// What opens it.
 pub(crate) const KEY: &str = "wcdn_right";
@@ -48,31 +48,6 @@ pub(crate) const COMMITTED_AT_MS: u64 = 1_795_608_000_250;
 
 /// Room for 100,000 ids.
 const MAX_MESSAGE: usize = 8 << 20;
-
-/// What it knows, and what was asked of it.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    /// Each request that changes something, as it was read.
-    pub(crate) asked: Vec<String>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) blocks: Vec<BlockedId>,
-    pub(crate) pool: OriginPool,
-    pub(crate) holdings: Vec<NodeHolding>,
-    /// How many streams are still to break off after their first message.
-    pub(crate) breaks: usize,
-    /// How many changes are still to be made without anybody being told.
-    pub(crate) losses: usize,
-    /// Whether streams of events do not end.
-    pub(crate) hangs: bool,
-    /// What it answers instead of everything.
-    pub(crate) refusal: Option<Status>,
-    /// How often somebody else changes the origins when they were read.
-    pub(crate) rivals: usize,
-    pub(crate) health: Vec<OriginHealth>,
-    pub(crate) probes: Vec<ProbeOriginsResponse>,
-    /// What a refresh answers.
-    pub(crate) refreshed: RefreshOriginsResponse,
-}
 
 /// Runs until it is dropped.
 #[derive(Debug)]

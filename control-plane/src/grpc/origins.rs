@@ -12,9 +12,9 @@ use crate::{
     change::Asked,
     desk::Desk,
     health::{
-        RefreshError,
         fault::told,
         operators::{Difference, ListError},
+        refresh::RefreshError,
     },
 };
 

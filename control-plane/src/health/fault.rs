@@ -101,7 +101,8 @@ impl FaultKind {
 
 impl Fault {
     pub(crate) fn new(kind: FaultKind, reason: impl Into<String>) -> Self {
-        let reason = reason.into().chars().take(MAX_REASON).collect();
+        // Part of it may be what somebody out there said.
+        let reason = reason.into().chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
         Self { kind, reason }
     }
 

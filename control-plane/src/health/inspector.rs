@@ -27,7 +27,7 @@ impl Inspector {
         Self { monitor, claims, evidence: Evidence::default() }
     }
 
-    /// Runs until nobody can claim anything any more.
+    /// Runs until it is cancelled.
     pub(super) async fn run(mut self) {
         while let Some(claim) = self.claims.recv().await {
             let result = match self.evidence.hear(&claim, Instant::now()) {

@@ -48,8 +48,10 @@ pub(super) struct Keeper {
     pub(super) metrics: Arc<HealthMetrics>,
     /// Between two rounds.
     pub(super) interval: Duration,
-    /// When origins are ejected; none if never.
-    pub(super) rules: Option<Rules>,
+    /// When origins are guilty.
+    pub(super) rules: Rules,
+    /// Whether those that are, are ejected.
+    pub(super) ejects: bool,
 }
 
 /// Within so long every edge has reported what it asked for.
@@ -114,7 +116,7 @@ impl Keeper {
         let mut is_another = same_place.is_none();
         let mut origin = same_place.unwrap_or_else(|| Origin::new(&target, context.now_ms));
         if origin.state == State::Ejected && !target.origin.ejected {
-            origin.record.returned();
+            origin.record.acquitted();
             is_another = true;
         }
         let Some(asked) = asked else { return One { target, origin, new: vec![], is_another } };
@@ -140,12 +142,24 @@ impl Keeper {
 
     /// Ejects and returns origins for all edges, if that is due.
     async fn judge(&self, all: &mut [One]) {
-        let Some(rules) = &self.rules else { return };
-        let aggregators = all.iter().filter(|one| one.origin.key.kind == Kind::Aggregator);
-        let cases: Vec<Case> = aggregators.map(|one| self.case(one, rules)).collect();
+        let mut cases = Vec::new();
+        for one in all.iter_mut().filter(|one| one.origin.key.kind == Kind::Aggregator) {
+            let case = self.case(one);
+            if case.guilt.is_none() && one.origin.record.lied_about.is_some() {
+                one.origin.record.acquitted();
+                one.is_another = true;
+            }
+            cases.push(case);
+        }
+        if self.ejects {
+            self.carry_out(&cases, all).await;
+        }
+    }
+
+    async fn carry_out(&self, cases: &[Case], all: &mut [One]) {
         let mut verdict = Verdict::default();
         let edit = |pool: &mut OriginPool| -> Result<bool, LogError> {
-            verdict = Verdict::carry_out(pool, &cases);
+            verdict = Verdict::carry_out(pool, cases);
             Ok(!verdict.is_empty() && self.is_ours(pool))
         };
         match self.pools.edit(BY, edit).await {
@@ -167,19 +181,20 @@ impl Keeper {
             if has(&verdict.ejected) {
                 one.origin.record.ejected();
             } else if has(&verdict.returned) {
-                one.origin.record.returned();
+                one.origin.record.acquitted();
             }
             one.is_another |= has(&verdict.ejected) || has(&verdict.returned);
         }
     }
 
-    fn case(&self, one: &One, rules: &Rules) -> Case {
+    fn case(&self, one: &One) -> Case {
         let pool = &one.target.origin;
         let horizon = self.interval.max(REPORTED);
         let regions = self.regions(&one.origin.key);
         let mut served = regions.iter().filter_map(|(_, seen)| seen.good_ago);
         let is_served = served.any(|ago| ago < horizon);
-        let guilt = one.origin.record.guilt(pool.ejected && pool.automatic, is_served, rules);
+        let is_ejected = pool.ejected && pool.automatic;
+        let guilt = one.origin.record.guilt(is_ejected, is_served, &self.rules);
         Case { name: pool.name.clone(), guilt, reason: one.origin.reason.clone() }
     }
 

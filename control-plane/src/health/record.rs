@@ -255,8 +255,8 @@ impl Record {
         (self.good_rounds, self.honest_rounds) = (0, 0);
     }
 
-    /// It is not ejected any more, by proof or by hand: what it did before is not held against it again.
-    pub(crate) fn returned(&mut self) {
+    /// By proof or by hand, what it did before is not held against it any more.
+    pub(crate) fn acquitted(&mut self) {
         (self.lied_about, self.bad_rounds) = (None, 0);
     }
 }

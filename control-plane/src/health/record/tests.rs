@@ -146,7 +146,7 @@ fn a_liar_must_be_honest_about_whole_blobs_too() {
         rounds.answer(vec![probe(rounds.now_ms, Asked::Verify, None)]);
         assert_eq!(rounds.guilt(), (left > 0).then_some(Guilt::Lied), "{left}");
     }
-    rounds.origin.record.returned();
+    rounds.origin.record.acquitted();
     assert_eq!(rounds.origin.record.lied_about, None);
 }
 
