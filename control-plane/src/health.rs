@@ -10,8 +10,8 @@
 //! - `pools`: the pool that all of it is about
 //! - `operators`, `refresh`: the public list that the pool may follow
 //!
-//! Rounds are made by one control plane of a cluster; whatever an operator asks for is asked by the one that
-//! is called.
+//! Rounds are made, and claims looked at, by one control plane of a cluster; whatever an operator asks for is
+//! asked by the one that is called. All of them hear what edges report.
 
 pub(crate) mod counts;
 mod evidence;
@@ -144,7 +144,7 @@ impl Monitor {
         shutdown: &CancellationToken,
     ) {
         let until = |work| shutdown.clone().run_until_cancelled_owned(work);
-        tasks.spawn(until(Inspector::new(self.clone(), claimed).run().boxed()));
+        tasks.spawn(until(alone(Inspector::new(self.clone(), claimed).run()).boxed()));
         tasks.spawn(until(alone(self.clone().rounds()).boxed()));
         tasks.spawn(until(alone(self.clone().follow()).boxed()));
         if !health.operators.is_empty() {

@@ -50,10 +50,15 @@ pub(crate) enum Hearing {
     Known,
     /// Its node is not believed for a while.
     Doubted,
+    /// It waited for too long, where others looked.
+    Late,
 }
 
 /// For so long nobody looks again.
 const FRESH: Duration = Duration::from_secs(60);
+
+/// A claim that waits for longer is not looked at: control planes that do not look at any keep some.
+const TIMELY: Duration = Duration::from_secs(300);
 
 /// Claims that are remembered.
 const MAX_RECENT: usize = 1_024;
@@ -70,6 +75,9 @@ impl Evidence {
     pub(crate) fn hear(&mut self, claim: &Claim, now: Instant) -> Hearing {
         while self.recent.front().is_some_and(|(at, ..)| now - *at >= FRESH) {
             self.recent.pop_front();
+        }
+        if now.saturating_duration_since(claim.heard) >= TIMELY {
+            return Hearing::Late;
         }
         let repute = self.nodes.get(&claim.node);
         if repute.is_some_and(|node| node.wrong >= MAX_WRONG && now - node.heard < DOUBTED) {
@@ -119,6 +127,7 @@ mod tests {
             region: "eu-west".parse().unwrap(),
             origin: origin.parse().unwrap(),
             blob: BlobId::from_bytes([blob; 32]),
+            heard: Instant::now(),
         }
     }
 
@@ -142,6 +151,8 @@ mod tests {
         assert_eq!(evidence.hear(&claim("n", "b", 9), now), Hearing::Doubted);
         assert_eq!(evidence.hear(&claim("m", "b", 9), now), Hearing::Look, "others are");
         let later = now + DOUBTED;
+        assert_eq!(evidence.hear(&claim("n", "b", 9), later), Hearing::Late);
+        tokio::time::advance(DOUBTED).await;
         assert_eq!(evidence.hear(&claim("n", "b", 9), later), Hearing::Look);
         assert!(!evidence.note(&claim("n", "b", 9), Finding::Honest, later), "it begins anew");
     }

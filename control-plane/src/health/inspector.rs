@@ -33,6 +33,7 @@ impl Inspector {
             let result = match self.evidence.hear(&claim, Instant::now()) {
                 Hearing::Doubted => "doubted",
                 Hearing::Known => "known",
+                Hearing::Late => "late",
                 Hearing::Look => self.look(&claim).await,
             };
             self.monitor.metrics.claimed(result);

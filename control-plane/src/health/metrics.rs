@@ -78,7 +78,7 @@ impl HealthMetrics {
     }
 
     /// `true`, `false`, `unknown`; or not looked at: `known` already, its node `doubted`, its origin
-    /// `gone`, `dropped` because too many wait.
+    /// `gone`, `late`, `dropped` because too many wait.
     pub(super) fn claimed(&self, result: &'static str) {
         self.claims.get_or_create(&Claimed { result }).inc();
     }

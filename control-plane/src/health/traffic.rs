@@ -60,6 +60,7 @@ pub(crate) struct Claim {
     pub(crate) region: Region,
     pub(crate) origin: OriginName,
     pub(crate) blob: BlobId,
+    pub(crate) heard: Instant,
 }
 
 /// Whether nodes ask certain origins.
@@ -199,7 +200,7 @@ impl Node {
         for lie in lies.iter().filter(|lie| lie.seq > self.lies) {
             if let (Ok(origin), Ok(blob)) = (lie.origin.parse(), BlobId::try_from(&*lie.content)) {
                 let (node, region) = (who.node.clone(), who.region.clone());
-                claims.push(Claim { node, region, origin, blob });
+                claims.push(Claim { node, region, origin, blob, heard: self.heard });
             }
         }
         self.lies = lies.iter().map(|lie| lie.seq).fold(self.lies, u64::max);
