@@ -43,7 +43,7 @@ pub struct Secrets {
     pub(crate) tls: Option<ServerTlsConfig>,
 }
 
-/// The tokens that admit edges: that of the present key, and of the one before.
+/// The tokens that admit edges: that of the key in use, and of the other one while keys are changed.
 pub(crate) struct ClusterTokens(Vec<blake3::Hash>);
 
 /// PEM files are a few KiB; a file that is not is the wrong one.
@@ -82,7 +82,10 @@ impl Secrets {
         };
         let key = own("cluster.key_file", &cluster.key_file);
         let signing = own("cluster.signing_key_file", &cluster.signing_key_file);
-        let previous = cluster.previous_key_file.as_deref().map(Key::read);
+        let previous = cluster.previous_key_file.as_deref().map(|path| match &key {
+            Some(key) => Key::read_other(path, key),
+            None => Key::read(path),
+        });
         let previous =
             previous.and_then(|read| each(&mut problems, "cluster.previous_key_file", read));
         let fixed = config.keys.fixed_key_file.as_deref().map(fixed_key);

@@ -81,6 +81,21 @@ impl Key {
         })
     }
 
+    /// Reads another key than `present`, as is needed while keys are changed.
+    ///
+    /// # Errors
+    /// As of [`Self::read`], and if it is the same.
+    pub fn read_other(path: &Path, present: &Self) -> Result<Self, SecretError> {
+        let other = Self::read(path)?;
+        if other == *present {
+            return Err(unusable(
+                path,
+                "holds the key that is in use; it must be the one before, or the one to come",
+            ));
+        }
+        Ok(other)
+    }
+
     /// The bytes, for whatever is keyed by them.
     pub fn expose(&self) -> &[u8; 32] {
         &self.0

@@ -140,6 +140,11 @@ impl Cluster {
         Ok(())
     }
 
+    /// Changes the configuration with which the control plane is started next.
+    pub fn reconfigure_desk(&mut self, change: impl FnOnce(&mut wcdn_control_plane::Config)) {
+        change(&mut self.topology.control);
+    }
+
     /// Stops the control plane, if it runs.
     pub async fn stop_desk(&mut self) {
         if let Some(desk) = self.desk.take() {
@@ -147,20 +152,22 @@ impl Cluster {
         }
     }
 
-    /// Drains and stops an edge; its place in [`Self::edges`] stays.
+    /// Drains and stops an edge, and starts it with what it kept on disk, at other ports, after its
+    /// configuration was changed; its place in [`Self::edges`] stays.
     ///
     /// # Errors
-    /// When it cannot be started again, which it is: with what it kept on disk, elsewhere.
+    /// When it cannot be started again; then its place is gone.
     pub async fn restart_edge(
         &mut self,
         n: usize,
-        place: Option<GossipPlace>,
+        change: impl FnOnce(&mut wcdn_node::Config),
     ) -> anyhow::Result<()> {
         let edge = self.edges.remove(n);
-        let config = edge.config.clone();
+        let mut config = edge.config.clone();
+        change(&mut config);
         edge.shutdown.cancel();
         edge.node.join().await;
-        self.edges.insert(n, start_edge(&self.topology, config, 0, place).await?);
+        self.edges.insert(n, start_edge(&self.topology, config, 0, None).await?);
         Ok(())
     }
 

@@ -73,7 +73,7 @@ pub struct ClusterKey([u8; 32]);
 pub struct ClusterKeys {
     /// Seals, and opens.
     pub current: ClusterKey,
-    /// Opens as well, during a change of keys: the one before, or the one to come.
+    /// Opens as well, during a change of keys: the one to come, then the one before.
     pub also: Option<ClusterKey>,
 }
 

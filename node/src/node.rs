@@ -8,7 +8,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{admin, config::Problems, drain, health::Health, tls::Certificates};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health, secret::Key, tls::Certificates};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
 pub use self::{follow::Following, reload::Reloaded};
@@ -243,7 +243,7 @@ fn regional(
     let key = secrets.cluster_key.as_ref().filter(|_| !config.redis.urls.is_empty())?;
     let settings = config.redis.settings(secrets, config.verify.mode == Mode::Off);
     let metrics = Arc::clone(&metrics.redis);
-    let attestor = Attestor::new(key.expose());
+    let attestor = Attestor::new(key.expose(), secrets.previous_key.as_ref().map(Key::expose));
     let log = Arc::clone(cache.log());
     let redis = Redis::start(settings, attestor, log, metrics, work.clone(), cut.clone());
     let rewarming = rewarm::run(redis.clone(), Arc::clone(cache));

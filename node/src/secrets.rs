@@ -15,6 +15,8 @@ use crate::config::Config;
 pub struct Secrets {
     /// What nodes vouch to each other by.
     pub(crate) cluster_key: Option<Key>,
+    /// Another key of the cluster that is believed as well.
+    pub(crate) previous_key: Option<Key>,
     /// The password of the region's Redis.
     pub(crate) redis_password: Option<Secret>,
     /// PEM of the authorities that sign its certificates.
@@ -39,6 +41,10 @@ impl Secrets {
         let mut problems = Problems::default();
         let cluster_key =
             each(&mut problems, "cluster.key_file", &config.cluster.key_file, Key::read);
+        let previous_key = cluster_key.as_ref().and_then(|key| {
+            let path = &config.cluster.previous_key_file;
+            each(&mut problems, "cluster.previous_key_file", path, |it| Key::read_other(it, key))
+        });
         let password = &config.redis.password_file;
         let redis_password = each(&mut problems, "redis.password_file", password, Secret::read);
         let redis_ca = each(&mut problems, "redis.ca_file", &config.redis.ca_file, authorities);
@@ -57,6 +63,7 @@ impl Secrets {
         problems.into_result()?;
         Ok(Self {
             cluster_key,
+            previous_key,
             redis_password,
             redis_ca,
             control_ca,
@@ -92,5 +99,34 @@ fn authorities(path: &Path) -> std::io::Result<Vec<u8>> {
     match looks_right {
         true => Ok(pem),
         false => Err(std::io::Error::other(format!("{} holds no certificate", path.display()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    #[test]
+    fn another_key_of_the_cluster_is_read_or_refused_by_name() {
+        let home = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = home.path().join(name);
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        let mut config = Config::default();
+        config.cluster.key_file = Some(file("cluster.key", &"0f".repeat(32)));
+        config.cluster.previous_key_file = Some(file("other.key", &"f0".repeat(32)));
+        let secrets = Secrets::read(&config).unwrap();
+        assert_eq!(secrets.previous_key.unwrap().expose(), &[0xf0; 32]);
+        for (text, words) in [("0f".repeat(32), "is in use"), ("0f".to_owned(), "holds no key")] {
+            file("other.key", &text);
+            let told = Secrets::read(&config).unwrap_err().to_string();
+            assert!(told.starts_with("cluster.previous_key_file is of no use: "), "{told}");
+            assert!(told.contains(words) && !told.contains(&text), "{told}");
+        }
     }
 }

@@ -37,6 +37,8 @@ mod quilts;
 mod ranges;
 #[path = "fleet/region.rs"]
 mod region;
+#[path = "fleet/rotation.rs"]
+mod rotation;
 #[path = "fleet/serving.rs"]
 mod serving;
 #[path = "fleet/standin.rs"]

@@ -78,7 +78,8 @@ pub struct Log {
 pub struct Cluster {
     /// The file with the key that control planes and edges share.
     pub key_file: PathBuf,
-    /// The file with the one before, while keys are changed.
+    /// The file with another one that is believed as well while keys are changed: first the one to
+    /// come, then the one before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_key_file: Option<PathBuf>,
     /// The file with the secret that signs events.
@@ -208,6 +209,13 @@ impl Log {
 
 impl Cluster {
     pub(super) fn check(&self, problems: &mut Problems) {
+        if self.previous_key_file.as_ref() == Some(&self.key_file) {
+            let path = self.key_file.display();
+            problems.push(
+                "cluster.previous_key_file",
+                format!("is {path}, as cluster.key_file is; leave it out unless keys are changed"),
+            );
+        }
         if self.key_file == self.signing_key_file {
             let path = self.key_file.display();
             problems.push(

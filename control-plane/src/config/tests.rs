@@ -48,7 +48,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     let config: Config = toml::from_str(
         "[listen]\ngrpc = \"127.0.0.1:1\"\nadmin = \"127.0.0.1:1\"\ngossip = \"0.0.0.0:5\"\n[tls]\nclient_ca = \"a\"\n\
          [log]\nretention = \"1s\"\nmax_frames = 1\nmax_waiting = 0\n\
-         [cluster]\nkey_file = \"k\"\nsigning_key_file = \"k\"\n\
+         [cluster]\nkey_file = \"k\"\nprevious_key_file = \"k\"\nsigning_key_file = \"k\"\n\
          [receipts]\nlost_after = \"1s\"\n\
          [limits]\nmax_message = \"1 MiB\"\nmax_sessions = 0\ncall_timeout = \"0s\"\n",
     )
@@ -61,6 +61,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
         "log.retention is 1s; the least is 1m",
         "log.max_frames is 1; the least is 1024",
         "log.max_waiting is 0; the least is 1",
+        "cluster.previous_key_file is k, as cluster.key_file is; leave it out unless keys are changed",
         "cluster.signing_key_file is k, as cluster.key_file is; edges know that one, and must not \
          sign",
         "receipts.lost_after is 1s; the least is receipts.lease (5s)",
@@ -70,5 +71,5 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
     ] {
         assert!(told.lines().any(|line| line == problem), "{problem} is missing in\n{told}");
     }
-    assert_eq!(told.lines().count(), 11);
+    assert_eq!(told.lines().count(), 12);
 }

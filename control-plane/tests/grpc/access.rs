@@ -5,7 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Request, metadata::MetadataValue};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
-use wcdn_control_plane::commands;
+use wcdn_control_plane::{Secrets, commands};
 use wcdn_proto::pb::{
     admin::v1::{
         BarrierRequest, BlockRequest, GetStatusRequest, PurgeRequest, TailEventsRequest,
@@ -63,6 +63,39 @@ async fn an_edge_without_the_clusters_token_gets_nothing() {
     let value = format!("Bearer {token}").parse().unwrap();
     operator.metadata_mut().insert("authorization", value);
     assert_eq!(reason(&stage.admin.get_status(operator).await.unwrap_err()), "API_KEY_UNKNOWN");
+}
+
+#[tokio::test]
+async fn while_the_clusters_key_is_changed_both_tokens_are_good() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut stage = Stage::begin().await;
+    let before = stage.as_edge(GetSnapshotRequest {});
+    let present = stage.config.cluster.key_file.clone();
+    let (old, new) = (stage.folder.path().join("old.key"), stage.folder.path().join("new.key"));
+    std::fs::copy(&present, &old).unwrap();
+    std::fs::write(&new, format!("{}\n", "a5".repeat(32))).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
+    stage.config.cluster.key_file = new;
+    for previous in [Some(old), None] {
+        stage.config.cluster.previous_key_file = previous.clone();
+        stage = stage.restart(|_| {}).await;
+        let after = stage.as_edge(GetSnapshotRequest {});
+        assert!(stage.edge.get_snapshot(after).await.is_ok());
+        let mut request = Request::new(GetSnapshotRequest {});
+        *request.metadata_mut() = before.metadata().clone();
+        let answer = stage.edge.get_snapshot(request).await;
+        match previous {
+            Some(_) => assert!(answer.is_ok()),
+            None => assert_eq!(reason(&answer.unwrap_err()), "EDGE_UNKNOWN"),
+        }
+    }
+    // The same key under another name is no other key.
+    let copy = stage.folder.path().join("copy.key");
+    std::fs::copy(&stage.config.cluster.key_file, &copy).unwrap();
+    stage.config.cluster.previous_key_file = Some(copy);
+    let told = Secrets::check(&stage.config).unwrap_err().to_string();
+    assert!(told.contains("cluster.previous_key_file is of no use"), "{told}");
+    assert!(told.contains("holds the key that is in use"), "{told}");
 }
 
 #[tokio::test]

@@ -31,6 +31,22 @@ fn a_key_and_a_password_are_read_from_files_of_their_owner_and_group() {
 }
 
 #[test]
+fn another_key_must_differ_from_the_one_in_use() {
+    let (one, other) = (file("0f".repeat(32), 0o600), file("f0".repeat(32), 0o600));
+    let present = Key::read(one.path()).unwrap();
+    assert_eq!(Key::read_other(other.path(), &present).unwrap().expose(), &[0xf0; 32]);
+    // The same bytes in another alphabet are the same key.
+    let same = file(BASE64_STANDARD.encode([0x0f; 32]), 0o600);
+    let told = Key::read_other(same.path(), &present).unwrap_err().to_string();
+    assert!(told.contains("holds the key that is in use"), "{told}");
+    let malformed = file("0f", 0o600);
+    assert!(matches!(
+        Key::read_other(malformed.path(), &present),
+        Err(SecretError::Unusable { .. })
+    ));
+}
+
+#[test]
 fn a_file_that_is_open_to_others_is_refused_with_the_remedy() {
     for mode in [0o644, 0o602, 0o601] {
         let file = file("secret", mode);

@@ -47,6 +47,10 @@ pub struct Cluster {
     /// The file with the key by which nodes vouch to each other for what they checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key_file: Option<PathBuf>,
+    /// The file with another one that is believed as well while keys are changed: first the one to
+    /// come, then the one before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub previous_key_file: Option<PathBuf>,
     /// Whether nothing is served while purges and blocks may not have been heard of.
     pub strict: bool,
     /// How long the log's head is taken for confirmed, from when it was asked for.
@@ -55,7 +59,7 @@ pub struct Cluster {
 
 impl Default for Cluster {
     fn default() -> Self {
-        Self { key_file: None, strict: false, lease: Span::secs(5) }
+        Self { key_file: None, previous_key_file: None, strict: false, lease: Span::secs(5) }
     }
 }
 
@@ -70,6 +74,20 @@ impl Cluster {
                     "is {lease}; it lies between 2s and 5m, for the head is asked for each second"
                 ),
             );
+        }
+        match (&self.key_file, &self.previous_key_file) {
+            (None, Some(_)) => problems.push(
+                "cluster.key_file",
+                "is missing; cluster.previous_key_file is of use only beside it",
+            ),
+            (Some(key), Some(previous)) if key == previous => problems.push(
+                "cluster.previous_key_file",
+                format!(
+                    "is {}, as cluster.key_file is; leave it out unless keys are changed",
+                    key.display()
+                ),
+            ),
+            _ => {}
         }
     }
 }

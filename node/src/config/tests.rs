@@ -84,6 +84,24 @@ fn places_that_cannot_be_are_told() {
 }
 
 #[test]
+fn another_key_of_the_cluster_stands_beside_the_one_in_use() {
+    let alone: Config = toml::from_str("[cluster]\nprevious_key_file = \"o\"\n").unwrap();
+    assert_eq!(
+        alone.check().unwrap_err().to_string(),
+        "cluster.key_file is missing; cluster.previous_key_file is of use only beside it"
+    );
+    let keys = |other: &str| {
+        let text = format!("[cluster]\nkey_file = \"k\"\nprevious_key_file = \"{other}\"\n");
+        toml::from_str::<Config>(&text).unwrap().check()
+    };
+    assert_eq!(keys("o"), Ok(()));
+    assert_eq!(
+        keys("k").unwrap_err().to_string(),
+        "cluster.previous_key_file is k, as cluster.key_file is; leave it out unless keys are changed"
+    );
+}
+
+#[test]
 fn a_control_plane_needs_what_it_needs() {
     let config: Config = toml::from_str(
         "[cluster]\nstrict = true\nlease = \"1s\"\n\

@@ -9,6 +9,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::secret::Key;
 use wcdn_gossip::{
     driver::{EdgePlane, EdgePlaneSettings, PlaneSettings},
     membership::MembershipSettings,
@@ -44,7 +45,9 @@ pub(super) fn start(
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
     membership.seeds.clone_from(&config.gossip.seeds);
     let Some(key) = &secrets.cluster_key else { return Ok(()) };
-    let keys = ClusterKeys { current: ClusterKey::new(*key.expose()), also: None };
+    let seals = |key: &Key| ClusterKey::new(*key.expose());
+    let also = secrets.previous_key.as_ref().map(seals);
+    let keys = ClusterKeys { current: seals(key), also };
     let plane = PlaneSettings { membership, keys };
     let mut settings = EdgePlaneSettings::new(plane, config.gossip.keys(), following.incarnation);
     settings.is_strict = config.cluster.strict;

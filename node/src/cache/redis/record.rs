@@ -34,6 +34,8 @@ pub(super) const MAX_RECORD: usize = 64 << 10;
 /// Makes and checks tags.
 pub struct Attestor {
     key: [u8; 32],
+    /// Checks as well: of the cluster's other key while keys are changed.
+    also: Option<[u8; 32]>,
 }
 
 /// A record that the cluster's key vouches for.
@@ -54,7 +56,7 @@ pub enum InvalidRecord {
     /// No record at all.
     #[error("the value is no record")]
     Malformed,
-    /// The tag is not that of the cluster's key.
+    /// The tag is not that of a key of the cluster.
     #[error("the record was not made with this cluster's key")]
     Forged,
 }
@@ -91,9 +93,12 @@ impl std::fmt::Debug for Attestor {
 }
 
 impl Attestor {
-    /// Tags of the cluster with this key; the key itself is not used for anything else.
-    pub fn new(cluster_key: &[u8; 32]) -> Self {
-        Self { key: blake3::derive_key("wcdn 2026-11 attestation of redis records", cluster_key) }
+    /// Tags of the cluster with this key; those of `also` are believed, and not made. The keys
+    /// themselves are not used for anything else.
+    pub fn new(cluster_key: &[u8; 32], also: Option<&[u8; 32]>) -> Self {
+        let tags =
+            |key: &[u8; 32]| blake3::derive_key("wcdn 2026-11 attestation of redis records", key);
+        Self { key: tags(cluster_key), also: also.map(tags) }
     }
 
     /// The record of an entry; `None` if its bytes are no longer those that were checked.
@@ -115,7 +120,7 @@ impl Attestor {
         text.extend_from_slice(media);
         text.extend_from_slice(record.digest.as_bytes());
         digests.iter().for_each(|digest| text.extend_from_slice(digest.as_bytes()));
-        let tag = self.tag(id, &text);
+        let tag = tag(&self.key, id, &text);
         text.extend_from_slice(tag.as_bytes());
         Some(text)
     }
@@ -125,7 +130,7 @@ impl Attestor {
     /// # Errors
     /// [`InvalidRecord`].
     pub fn open(&self, id: &BlobId, value: &[u8]) -> Result<Attested, InvalidRecord> {
-        let (text, tag) = value
+        let (text, given) = value
             .len()
             .checked_sub(DIGEST)
             .filter(|_| value.len() <= MAX_RECORD)
@@ -137,16 +142,18 @@ impl Attestor {
             None => return Err(InvalidRecord::Malformed),
         }
         // Compared in constant time, and before anything is read from what it vouches for.
-        let tag: [u8; DIGEST] = tag.try_into().map_err(|_| InvalidRecord::Malformed)?;
-        if self.tag(id, text) != blake3::Hash::from_bytes(tag) {
+        let given: [u8; DIGEST] = given.try_into().map_err(|_| InvalidRecord::Malformed)?;
+        let given = blake3::Hash::from_bytes(given);
+        let mut keys = std::iter::once(&self.key).chain(&self.also);
+        if !keys.any(|key| tag(key, id, text) == given) {
             return Err(InvalidRecord::Forged);
         }
         parse(&text[1..]).ok_or(InvalidRecord::Malformed)
     }
+}
 
-    fn tag(&self, id: &BlobId, text: &[u8]) -> blake3::Hash {
-        blake3::Hasher::new_keyed(&self.key).update(id.as_bytes()).update(text).finalize()
-    }
+fn tag(key: &[u8; 32], id: &BlobId, text: &[u8]) -> blake3::Hash {
+    blake3::Hasher::new_keyed(key).update(id.as_bytes()).update(text).finalize()
 }
 
 /// The digest of each slice, if together they are still what was admitted.
@@ -226,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_record_is_read_back_with_what_it_vouches_for() {
-        let attestor = Attestor::new(&[7; 32]);
+        let attestor = Attestor::new(&[7; 32], None);
         let id = BlobId::from_bytes([1; 32]);
         for length in [0, 1, SLICE, SLICE + 1, 2 * SLICE + 5] {
             let body: Vec<u8> = (0..251).cycle().take(length).collect();
@@ -245,7 +252,7 @@ mod tests {
 
     #[test]
     fn unchecked_bytes_stay_unchecked() {
-        let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+        let (attestor, id) = (Attestor::new(&[7; 32], None), BlobId::from_bytes([1; 32]));
         let sealed = attestor.seal(&id, &entry(&id, b"x", "text/plain", Level::Origin)).unwrap();
         assert_eq!(attestor.open(&id, &sealed).unwrap().record.level, Level::Origin);
     }
@@ -253,16 +260,31 @@ mod tests {
     #[test]
     fn the_record_of_another_blob_or_another_cluster_is_forged() {
         let (id, other) = (BlobId::from_bytes([1; 32]), BlobId::from_bytes([2; 32]));
-        let attestor = Attestor::new(&[7; 32]);
+        let attestor = Attestor::new(&[7; 32], None);
         let sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full)).unwrap();
         assert_eq!(attestor.open(&other, &sealed), Err(InvalidRecord::Forged));
-        assert_eq!(Attestor::new(&[8; 32]).open(&id, &sealed), Err(InvalidRecord::Forged));
+        assert_eq!(Attestor::new(&[8; 32], None).open(&id, &sealed), Err(InvalidRecord::Forged));
+    }
+
+    #[test]
+    fn while_keys_are_changed_both_are_believed_and_one_is_used() {
+        let (id, old, new) = (BlobId::from_bytes([1; 32]), [7; 32], [8; 32]);
+        let sealed =
+            |by: &Attestor| by.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full)).unwrap();
+        let (accepts, uses) = (Attestor::new(&old, Some(&new)), Attestor::new(&new, Some(&old)));
+        for (reader, writer) in [(&accepts, &uses), (&uses, &accepts)] {
+            assert!(reader.open(&id, &sealed(reader)).is_ok());
+            assert!(reader.open(&id, &sealed(writer)).is_ok());
+        }
+        let only_new = Attestor::new(&new, None);
+        assert!(only_new.open(&id, &sealed(&uses)).is_ok());
+        assert_eq!(only_new.open(&id, &sealed(&accepts)), Err(InvalidRecord::Forged));
     }
 
     proptest! {
         #[test]
         fn one_changed_bit_is_found(bit in 8usize..(8 * 137)) {
-            let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+            let (attestor, id) = (Attestor::new(&[7; 32], None), BlobId::from_bytes([1; 32]));
             let mut sealed = attestor.seal(&id, &entry(&id, b"bytes", "text/plain", Level::Full)).unwrap();
             let bit = bit % (8 * sealed.len());
             sealed[bit / 8] ^= 1 << (bit % 8);
@@ -271,7 +293,7 @@ mod tests {
 
         #[test]
         fn no_value_makes_the_reader_panic(value in prop::collection::vec(any::<u8>(), 0..400)) {
-            let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+            let (attestor, id) = (Attestor::new(&[7; 32], None), BlobId::from_bytes([1; 32]));
             prop_assert!(attestor.open(&id, &value).is_err());
             let mut versioned = value;
             versioned.insert(0, VERSION);
@@ -282,7 +304,7 @@ mod tests {
 
     #[test]
     fn bytes_that_changed_in_memory_are_not_vouched_for() {
-        let (attestor, id) = (Attestor::new(&[7; 32]), BlobId::from_bytes([1; 32]));
+        let (attestor, id) = (Attestor::new(&[7; 32], None), BlobId::from_bytes([1; 32]));
         let sound = entry(&id, b"as admitted", "text/plain", Level::Full);
         let record = Record { digest: blake3::hash(b"something else"), ..sound.record().clone() };
         let held = Budget::new(u64::MAX).reserve(1 << 40).unwrap();

@@ -244,7 +244,7 @@ async fn redis(
 ) -> Redis {
     let settings = config.redis.settings(&Secrets::read(&Config::default()).unwrap(), true);
     let (attestor, log, metrics) =
-        (Attestor::new(&[7; 32]), Arc::clone(log), Arc::clone(&metrics.redis));
+        (Attestor::new(&[7; 32], None), Arc::clone(log), Arc::clone(&metrics.redis));
     let redis = Redis::start(settings, attestor, log, metrics, tasks.clone(), shutdown.clone());
     redis.settled().await;
     redis
