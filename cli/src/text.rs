@@ -31,7 +31,7 @@ pub(crate) fn position(position: Position) -> String {
 
 /// The same of one that may be missing.
 pub(crate) fn wire_position(wire: Option<event::Position>) -> Option<String> {
-    wire.map(|event::Position { epoch, seq }| position(Position { epoch, seq }))
+    wire.map(|at| position(at.into()))
 }
 
 /// A time in RFC 3339, in UTC; none of one beyond all calendars.

@@ -9,7 +9,7 @@ use wcdn_proto::{
     },
 };
 
-use crate::{base32, wire};
+use crate::base32;
 
 /// A change that somebody asks for.
 #[derive(Debug)]
@@ -133,8 +133,8 @@ impl Recorded {
         admin::Change {
             id: self.id.clone(),
             kind: self.kind.clone(),
-            first: Some(wire::position(self.first)),
-            last: Some(wire::position(self.last)),
+            first: Some(self.first.into()),
+            last: Some(self.last.into()),
             committed_at_ms: self.committed_at_ms,
             ids: self.ids,
             by: self.by.clone(),

@@ -29,7 +29,6 @@ mod sessions;
 mod state;
 mod store;
 mod tracker;
-mod wire;
 
 pub use api_key::{ApiKey, InvalidApiKey};
 pub use config::Config;

@@ -15,7 +15,7 @@ use wcdn_gossip::{
     driver::{IssuerPlane, IssuerPlaneSettings, PlaneSettings},
     frame::{Frame, SigningKey},
     issuer_brain::Heard,
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::ClusterKeys,
     seam::{Head, HeadError},
 };
@@ -26,9 +26,6 @@ use crate::{
     store::Store,
     tracker::{Registered, Tracker},
 };
-
-/// The name of every cluster: clusters are told apart by their keys.
-const CLUSTER: &str = "wcdn";
 
 /// Between two looks at what nodes have confirmed. Receipts are late by so much at most, and many
 /// confirmations are one look.

@@ -18,15 +18,13 @@ use wcdn_gossip::{
     frame::SigningKey,
     seal::{ClusterKey, ClusterKeys},
 };
+use wcdn_proto::pb::EDGE_TOKEN_CONTEXT;
 
 use crate::{
     api_key::ApiKey,
     config::{Config, Tls},
     store::create_folder,
 };
-
-/// What follows from the cluster's key and admits an edge; the context is part of the protocol.
-const TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
 
 /// Everything read, once. `Debug` shows none of it.
 #[derive(Debug)]
@@ -105,7 +103,7 @@ impl Secrets {
 
 impl ClusterTokens {
     fn new<'a>(keys: impl IntoIterator<Item = &'a Key>) -> Self {
-        let token = |key: &Key| blake3::derive_key(TOKEN_CONTEXT, key.expose()).into();
+        let token = |key: &Key| blake3::derive_key(EDGE_TOKEN_CONTEXT, key.expose()).into();
         Self(keys.into_iter().map(token).collect())
     }
 

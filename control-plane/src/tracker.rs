@@ -24,7 +24,7 @@ use wcdn_proto::{
 
 pub(crate) use self::node::{Known, Registered, Standing, State};
 use self::{heads::Heads, node::Node, receipt::Open};
-use crate::{change::Recorded, wire};
+use crate::change::Recorded;
 
 /// Lines of receipts in memory, some 200 bytes each: the oldest receipts go when there are more.
 const MAX_LINES: usize = 400_000;
@@ -213,7 +213,7 @@ impl Tracker {
 
     /// A node says what an event did there.
     fn told(&mut self, name: &NodeId, outcome: &edge::Outcome) {
-        let place = wire::read_position(outcome.position);
+        let place = Position::from(outcome.position);
         let covering = self.open.range_mut(place..).next();
         if let Some((_, open)) = covering.filter(|(_, open)| open.change.first <= place) {
             open.told(name, outcome);

@@ -61,6 +61,9 @@ const RESTART_PAUSE: Duration = Duration::from_secs(1);
 /// How long chitchat may take to stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The name of every cluster of edges and control planes: what keeps clusters apart is their key.
+pub const CLUSTER: &str = "wcdn";
+
 /// The members known, each once, by name; this node is among them.
 pub type Members = Arc<[Member]>;
 

@@ -185,11 +185,11 @@ impl Message {
             }
             Self::Lease(lease) => Kind::Lease(gossip::Lease {
                 nonce: lease.nonce,
-                head: Some(position(lease.head)),
+                head: Some(lease.head.into()),
                 signature: lease.signature.clone(),
                 key_hint: lease.key_hint.clone(),
             }),
-            Self::Head(head) => Kind::Head(gossip::Head { head: Some(position(*head)) }),
+            Self::Head(head) => Kind::Head(gossip::Head { head: Some((*head).into()) }),
         };
         gossip::Message { kind: Some(kind) }.encode_to_vec()
     }
@@ -253,7 +253,7 @@ impl Standing {
 
 impl Applied {
     fn to_wire(&self) -> gossip::Applied {
-        gossip::Applied { upto: Some(position(self.upto)), above: to_wire(&self.above) }
+        gossip::Applied { upto: Some(self.upto.into()), above: to_wire(&self.above) }
     }
 
     fn from_wire(wire: Option<gossip::Applied>) -> Result<Self, InvalidMessage> {
@@ -310,13 +310,8 @@ fn missing(what: &'static str) -> InvalidMessage {
     InvalidMessage::Missing { what }
 }
 
-fn position(Position { epoch, seq }: Position) -> event::Position {
-    event::Position { epoch, seq }
-}
-
 fn from_wire(wire: Option<event::Position>) -> Result<Position, InvalidMessage> {
-    let event::Position { epoch, seq } = wire.ok_or(missing("a position"))?;
-    Ok(Position { epoch, seq })
+    wire.map(Position::from).ok_or(missing("a position"))
 }
 
 fn to_wire(ranges: &[SeqRange]) -> Vec<gossip::Range> {

@@ -16,10 +16,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::watch, time::timeout};
 use tonic::{service::interceptor::InterceptedService, transport::Channel};
-use wcdn_proto::{
-    Position,
-    pb::{edge::v1::edge_service_client::EdgeServiceClient, event::v1 as event},
-};
+use wcdn_proto::pb::edge::v1::edge_service_client::EdgeServiceClient;
 
 use self::endpoint::Token;
 pub use self::{catchup::ControlCatchup, session::Session};
@@ -52,12 +49,4 @@ impl Line {
     fn close(&self) {
         self.client.send_replace(None);
     }
-}
-
-fn to_wire(at: Position) -> event::Position {
-    event::Position { epoch: at.epoch, seq: at.seq }
-}
-
-fn from_wire(at: Option<event::Position>) -> Position {
-    at.map_or(Position::ORIGIN, |event::Position { epoch, seq }| Position { epoch, seq })
 }

@@ -18,6 +18,10 @@ pub mod gossip {
     }
 }
 
+/// The context under which the token that edges show follows from the cluster's key (BLAKE3,
+/// `derive_key`): whoever sees the one cannot tell the other.
+pub const EDGE_TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
+
 /// The edges' session with the control plane.
 pub mod edge {
     /// The only version.

@@ -1,5 +1,7 @@
 //! A position in the event log.
 
+use crate::pb::event::v1 as event;
+
 /// How far a node has applied the event log: the epoch of the log, then the event's number in it.
 ///
 /// An epoch begins whenever a log is created, restored or promoted with possible loss; positions
@@ -15,4 +17,23 @@ pub struct Position {
 impl Position {
     /// Before the first event of the first log.
     pub const ORIGIN: Self = Self { epoch: 0, seq: 0 };
+}
+
+impl From<Position> for event::Position {
+    fn from(Position { epoch, seq }: Position) -> Self {
+        Self { epoch, seq }
+    }
+}
+
+impl From<event::Position> for Position {
+    fn from(event::Position { epoch, seq }: event::Position) -> Self {
+        Self { epoch, seq }
+    }
+}
+
+/// One that was not sent is before everything.
+impl From<Option<event::Position>> for Position {
+    fn from(wire: Option<event::Position>) -> Self {
+        wire.map_or(Self::ORIGIN, Self::from)
+    }
 }

@@ -6,10 +6,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 use wcdn_proto::{
     Change, ContentId, Position, Purge,
-    pb::{
-        admin::v1::{GetStatusRequest, TailEventsRequest, TailEventsResponse},
-        event::v1 as event,
-    },
+    pb::admin::v1::{GetStatusRequest, TailEventsRequest, TailEventsResponse},
 };
 
 use crate::{
@@ -88,7 +85,7 @@ pub(super) async fn tail(
 async fn before_the_last(client: &mut Client, follow: bool) -> Result<Position, Failure> {
     let rpc = async |admin: &mut Admin, request| admin.get_status(request).await;
     let status = client.call("status", GetStatusRequest {}, rpc).await?;
-    let event::Position { epoch, seq } = client.present("status", status.head, "no head")?;
+    let Position { epoch, seq } = client.present("status", status.head, "no head")?.into();
     let last = if follow { seq } else { seq.saturating_sub(LAST) };
     Ok(Position { epoch, seq: last.max(status.floor_seq.saturating_sub(1)) })
 }
@@ -96,8 +93,7 @@ async fn before_the_last(client: &mut Client, follow: bool) -> Result<Position, 
 impl Tail<'_> {
     /// One stream, to its end.
     async fn stream(&mut self) -> Result<(), Failure> {
-        let Position { epoch, seq } = self.after;
-        let after = Some(event::Position { epoch, seq });
+        let after = Some(self.after.into());
         let question = TailEventsRequest { after, follow: self.follow };
         let rpc = async |admin: &mut Admin, request| admin.tail_events(request).await;
         let mut stream = self.client.open(WHAT, question, rpc).await?;
@@ -114,11 +110,11 @@ impl Tail<'_> {
 
     fn show(&mut self, told: TailEventsResponse) -> Result<(), Failure> {
         let (position, event) = (told.position, told.event);
-        let event::Position { epoch, seq } = self.client.present(WHAT, position, "no position")?;
+        let position = self.client.present(WHAT, position, "no position")?;
         let event = self.client.present(WHAT, event, "no event")?;
         let change = Change::from_wire(event).ok();
         let change = self.client.present(WHAT, change, "an event that names nothing")?;
-        self.after = Position { epoch, seq };
+        self.after = position.into();
         if self.output.is_json() {
             self.output.document(&Document::of(self.after, told.committed_at_ms, &change))?;
         } else {

@@ -15,7 +15,7 @@ use super::{
     stream::{self, Feed, Sent},
     tail,
 };
-use crate::{desk::Desk, wire};
+use crate::desk::Desk;
 
 /// The service.
 #[derive(Debug)]
@@ -59,7 +59,7 @@ async fn replay(
     admit::edge(&request)?;
     let room = desk.room_to_read()?;
     let deadline = admit::deadline(request.metadata());
-    let after = wire::read_position(request.into_inner().after);
+    let after = Position::from(request.into_inner().after);
     // Nothing of an earlier log can be replayed, not even the beginning of all.
     let head = desk.store.head().await?;
     if after.epoch != head.epoch {

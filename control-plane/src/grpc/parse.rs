@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, time::Duration};
 
 use wcdn_proto::{
     BlobId, ContentId, OriginName, Position, Purge,
-    pb::{admin::v1 as admin, edge::v1 as edge, event::v1 as event},
+    pb::{admin::v1 as admin, edge::v1 as edge},
 };
 use wcdn_walrus::BaseUrl;
 
 use super::error::{Refusal, Violation};
-use crate::{tracker::Registered, wire};
+use crate::tracker::Registered;
 
 /// Ids of one purge.
 const MAX_PURGED: usize = 100_000;
@@ -166,7 +166,7 @@ pub(super) fn register(register: edge::Register) -> Result<(Registered, Position
         let problem = format!("is {}; the most is {}", register.lease_ms, MAX_LEASE.as_millis());
         problems.push("register.lease_ms", problem);
     }
-    let applied = wire::read_position(register.applied);
+    let applied = Position::from(register.applied);
     let (version, edge_url) = (
         text("register.version", register.version)?,
         text("register.edge_url", register.edge_url)?,
@@ -182,11 +182,6 @@ pub(super) fn register(register: edge::Register) -> Result<(Registered, Position
         lease,
     };
     Ok((who, applied))
-}
-
-/// Where to begin; the beginning if nothing is said.
-pub(super) fn after(wire: Option<event::Position>) -> Position {
-    wire::read_position(wire)
 }
 
 #[cfg(test)]

@@ -12,7 +12,6 @@ use super::{admit, error::Refusal, parse};
 use crate::{
     desk::Desk,
     tracker::{Standing, State},
-    wire,
 };
 
 /// Entries of a page, if the caller does not say.
@@ -58,14 +57,14 @@ pub(super) fn list_nodes(
         region: who.region.to_string(),
         version: who.version,
         edge_url: who.edge_url,
-        applied: Some(wire::position(applied)),
+        applied: Some(applied.into()),
         state: state.as_str().to_owned(),
         confirmed_ago_ms: u64::try_from(confirmed_ago.as_millis()).unwrap_or(u64::MAX),
         has_session,
         strict: who.strict,
     };
     Ok(admin::ListNodesResponse {
-        head: Some(wire::position(desk.log.head())),
+        head: Some(desk.log.head().into()),
         nodes: nodes.into_iter().map(node).collect(),
     })
 }
@@ -105,7 +104,7 @@ pub(super) async fn status(
     let live = nodes.iter().filter(|node| node.state == State::Live).count();
     Ok(admin::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        head: Some(wire::position(desk.log.head())),
+        head: Some(desk.log.head().into()),
         floor_seq: pruned + 1,
         nodes_live: live as u64,
     })

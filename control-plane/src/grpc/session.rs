@@ -26,7 +26,6 @@ use crate::{
     desk::Desk,
     sessions::{self, Entered, Question},
     tracker::Registered,
-    wire,
 };
 
 /// From the begin of the call to the registration.
@@ -106,7 +105,7 @@ impl Session {
     }
 
     async fn converse(&mut self) -> Result<(), Refusal> {
-        let head = Some(wire::position(self.desk.log.head()));
+        let head = Some(self.desk.log.head().into());
         let version = env!("CARGO_PKG_VERSION").to_owned();
         self.send(Down::Welcome(edge::Welcome { head, version })).await?;
         let pool = self.pools.borrow_and_update().clone();
@@ -127,7 +126,7 @@ impl Session {
                     self.send(Down::Origins(pool)).await?;
                 }
                 Ok(()) = moved => {
-                    let head = wire::position(*self.heads.borrow_and_update());
+                    let head = (*self.heads.borrow_and_update()).into();
                     self.send(Down::Head(head)).await?;
                     next_head = Instant::now() + BETWEEN_HEADS;
                 }
@@ -183,7 +182,7 @@ impl Session {
     }
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
-        let applied = wire::read_position(report.applied);
+        let applied = Position::from(report.applied);
         if report.outcomes.len() > MAX_OUTCOMES {
             let count = report.outcomes.len();
             let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");

@@ -11,7 +11,7 @@ use super::{
     error::Refusal,
     stream::{self, Feed, Sent},
 };
-use crate::{desk::Desk, wire};
+use crate::desk::Desk;
 
 /// Slots of one message: at most 240 kB.
 const SLOTS: usize = 16_384;
@@ -49,7 +49,7 @@ async fn send(desk: &Desk, feed: &Feed<edge::GetSnapshotResponse>) -> Result<(),
 fn copy(desk: &Desk) -> (edge::SnapshotHead, Vec<(u32, u64)>, Vec<Bytes>) {
     let state = desk.log.state().read();
     let head = edge::SnapshotHead {
-        position: Some(wire::position(state.position())),
+        position: Some(state.position().into()),
         floor_seq: state.floor(),
         slots: REMOVAL_SLOTS,
     };

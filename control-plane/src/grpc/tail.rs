@@ -8,10 +8,9 @@ use wcdn_proto::{Position, pb::admin::v1 as admin};
 use super::{
     admit,
     error::Refusal,
-    parse,
     stream::{self, Feed, Sent},
 };
-use crate::{desk::Desk, store::read::StoredFrame, wire};
+use crate::{desk::Desk, store::read::StoredFrame};
 
 pub(super) async fn tail(
     desk: &Arc<Desk>,
@@ -21,7 +20,7 @@ pub(super) async fn tail(
     let room = desk.room_to_watch()?;
     let after = match request.after {
         None => desk.log.head(),
-        Some(_) => reachable(desk, parse::after(request.after)).await?,
+        Some(_) => reachable(desk, request.after.into()).await?,
     };
     Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {
         follow(&desk, &feed, after, request.follow).await
@@ -79,7 +78,7 @@ async fn send(
     let events = frame.events()?;
     for (position, change) in events.iter().filter(|(position, _)| *position > after) {
         let event = admin::TailEventsResponse {
-            position: Some(wire::position(position)),
+            position: Some(position.into()),
             committed_at_ms: events.committed_at_ms,
             event: Some(change.to_wire()),
         };

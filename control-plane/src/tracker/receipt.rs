@@ -16,7 +16,7 @@ use super::{
     heads::Heads,
     node::{Node, State},
 };
-use crate::{change::Recorded, wire as travel};
+use crate::change::Recorded;
 
 /// A change whose receipt is in memory. The tracker alone writes it; those who watch hear its bell.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ impl Line {
 
     fn add(&mut self, told: &edge::Outcome, last: Position) {
         let sum = &mut self.outcome;
-        sum.position = Some(travel::position(last));
+        sum.position = Some(last.into());
         sum.memory_removed = sum.memory_removed.saturating_add(told.memory_removed);
         sum.fills_marked = sum.fills_marked.saturating_add(told.fills_marked);
         sum.redis_removed = sum.redis_removed.saturating_add(told.redis_removed);
@@ -178,7 +178,7 @@ fn read_back_rank(read: ReadBack) -> u8 {
 /// Adds who has applied the change since the receipt was kept, without times. Only positions of the same
 /// log tell: another one may lack the change.
 pub(super) fn bring_up(receipt: &mut admin::Receipt, nodes: &BTreeMap<NodeId, Node>) {
-    let last = travel::read_position(receipt.change.as_ref().and_then(|change| change.last));
+    let last = Position::from(receipt.change.as_ref().and_then(|change| change.last));
     let has_applied = |name: &str| {
         let node = name.parse().ok().and_then(|name: NodeId| nodes.get(&name));
         node.is_some_and(|node| node.applied.epoch == last.epoch && node.applied >= last)

@@ -289,7 +289,7 @@ async fn counts_are_sums_over_events_and_the_worst_is_told() {
     let (mut tracker, mut clock) = two();
     tracker.committed([change("w", 1, 1), change("x", 2, 3)], at(3), clock.0);
     let outcome = |seq, redis: RedisOutcome, read_back: ReadBack| Outcome {
-        position: Some(wire::position(at(seq))),
+        position: Some(at(seq).into()),
         memory_removed: seq,
         redis: redis.into(),
         read_back: read_back.into(),

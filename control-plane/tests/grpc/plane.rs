@@ -10,7 +10,7 @@ use tonic::{Request, transport::Channel};
 use wcdn_gossip::{
     driver::{EdgePlane, EdgePlaneSettings, PlaneSettings},
     frame::IssuerKeys,
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::{ClusterKey, ClusterKeys},
     seam::{Catchup, CatchupError, CaughtUp, Sink},
 };
@@ -81,7 +81,7 @@ async fn edge(stage: &Stage, name: &str) -> Edge {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (node, region) = (name.parse().unwrap(), "eu-west".parse().unwrap());
-    let mut membership = MembershipSettings::new("wcdn", node, region, address);
+    let mut membership = MembershipSettings::new(CLUSTER, node, region, address);
     membership.seeds = vec![stage.plane.gossip_addr().unwrap().to_string()];
     membership.interval = Duration::from_millis(100);
     let current = ClusterKey::new(stage.cluster_key().try_into().unwrap());

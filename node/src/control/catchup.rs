@@ -14,7 +14,7 @@ use wcdn_proto::{
     },
 };
 
-use super::{Client, Line, from_wire, to_wire};
+use super::{Client, Line};
 use crate::events::{
     Log,
     apply::{Applier, Snapshot},
@@ -82,7 +82,7 @@ impl ControlCatchup {
         client: &mut Client,
         after: Position,
     ) -> Result<Option<Vec<Bytes>>, Trouble> {
-        let request = ReplayRequest { after: Some(to_wire(after)) };
+        let request = ReplayRequest { after: Some(after.into()) };
         let mut replay = match timed(client.replay(request)).await {
             Ok(replay) => replay.into_inner(),
             Err(error) if is_out_of_range(&error) => return Ok(None),
@@ -156,7 +156,7 @@ struct Collected {
 
 impl Collected {
     fn new(head: &SnapshotHead) -> Self {
-        let position = from_wire(head.position);
+        let position = Position::from(head.position);
         let removals = (head.slots == REMOVAL_SLOTS).then_some(Removals {
             epoch: position.epoch,
             floor: head.floor_seq,

@@ -9,6 +9,8 @@ use tonic::{
     transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
 };
 
+use wcdn_proto::pb::EDGE_TOKEN_CONTEXT;
+
 use super::Client;
 use crate::{config, secrets::Secrets};
 
@@ -30,9 +32,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// From the cluster's key to the token: whoever sees the one cannot tell the other.
-const TOKEN_CONTEXT: &str = "wcdn 2026 edge session token";
-
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(…)")
@@ -42,7 +41,7 @@ impl std::fmt::Debug for Token {
 impl Token {
     /// The token of a cluster.
     pub fn new(cluster_key: &[u8; 32]) -> Self {
-        let token = blake3::Hash::from_bytes(blake3::derive_key(TOKEN_CONTEXT, cluster_key));
+        let token = blake3::Hash::from_bytes(blake3::derive_key(EDGE_TOKEN_CONTEXT, cluster_key));
         let text = format!("Bearer {}", token.to_hex());
         let mut value: MetadataValue<Ascii> = text.parse().expect("hexadecimal is ASCII");
         value.set_sensitive(true);

@@ -7,7 +7,6 @@ use wcdn_proto::{
     pb::edge::v1::{Answer, Ask, Holding},
 };
 
-use super::to_wire;
 use crate::{
     cache::{
         Cache, Lookup,
@@ -44,8 +43,8 @@ impl Shelf {
         let blob = content.blob();
         let holding = Holding {
             blocked: log.withholds(content),
-            removed: log.removed.latest_of(&blob).map(to_wire),
-            applied: Some(to_wire(log.positions.applied())),
+            removed: log.removed.latest_of(&blob).map(Into::into),
+            applied: Some(log.positions.applied().into()),
             ..Holding::default()
         };
         let key = match content {
@@ -74,7 +73,7 @@ fn of_record(holding: Holding, tier: &str, record: &Record) -> Holding {
         length: record.length,
         verified: record.level.as_str().to_owned(),
         content_type: record.media.as_str().to_owned(),
-        token: Some(to_wire(record.token)),
+        token: Some(record.token.into()),
         inserted_at_ms: u64::try_from(inserted.as_millis()).unwrap_or(u64::MAX),
         ..holding
     }

@@ -19,7 +19,7 @@ use wcdn_proto::pb::edge::v1::{
     session_request::Kind as Up, session_response::Kind as Down,
 };
 
-use super::{Client, Line, endpoint::Endpoints, from_wire, holding::Shelf, to_wire};
+use super::{Client, Line, endpoint::Endpoints, holding::Shelf};
 use crate::{
     config::OriginSpec,
     events::{
@@ -135,7 +135,7 @@ impl Session {
         *was_welcome = true;
         self.line.open(client);
         self.log.metrics.session.set(1);
-        self.log.positions.head(from_wire(welcome.head));
+        self.log.positions.head(welcome.head.into());
         tracing::info!(version = welcome.version, "session with a control plane");
         self.talk(&up, &mut down).await
     }
@@ -146,7 +146,7 @@ impl Session {
     ) -> Result<(Client, mpsc::Sender<Upward>, Streaming<SessionResponse>, Welcome), Ended> {
         let mut client = self.endpoints.connect(number).await?;
         let (up, sent) = mpsc::channel(MAX_WAITING);
-        let applied = Some(to_wire(self.log.positions.applied()));
+        let applied = Some(self.log.positions.applied().into());
         let proof = self.plane.get().and_then(EdgePlane::newest).unwrap_or_default();
         let register = Register { applied, proof, ..self.register.clone() };
         up.send(Upward::Kind(Up::Register(register))).await.map_err(|_| Ended::Closed)?;
@@ -174,7 +174,7 @@ impl Session {
                     match message {
                         Ok(Some(SessionResponse { kind })) => match kind {
                             Some(Down::Origins(pool)) => self.take_origins(pool),
-                            Some(Down::Head(head)) => self.log.positions.head(from_wire(Some(head))),
+                            Some(Down::Head(head)) => self.log.positions.head(head.into()),
                             Some(Down::Ask(ask)) => answers.push(self.shelf.answer(ask)),
                             Some(Down::Welcome(_)) | None => {}
                         },
@@ -237,7 +237,7 @@ fn requests(
             Upward::Report => {
                 // Before the position is read: what an event did is told with it, or before.
                 let outcomes = outcomes.take(MAX_OUTCOMES);
-                let applied = Some(to_wire(log.positions.applied()));
+                let applied = Some(log.positions.applied().into());
                 Up::Report(Report { applied, outcomes })
             }
         };
@@ -267,7 +267,7 @@ mod tests {
                 else {
                     panic!("it is a report");
                 };
-                assert_eq!(report.outcomes[0].position, Some(to_wire(at)));
+                assert_eq!(report.outcomes[0].position, Some(at.into()));
             }
         }
         assert!(outcomes.take(1).is_empty());

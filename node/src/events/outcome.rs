@@ -9,10 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wcdn_proto::{
     Position,
-    pb::{
-        edge::v1::{Outcome, ReadBack, RedisOutcome},
-        event::v1 as event,
-    },
+    pb::edge::v1::{Outcome, ReadBack, RedisOutcome},
 };
 
 use crate::metrics::events::EventMetrics;
@@ -88,7 +85,7 @@ impl Outcomes {
             None => (RedisOutcome::Unspecified, 0, ReadBack::Unspecified),
         };
         let outcome = Outcome {
-            position: Some(event::Position { epoch: at.epoch, seq: at.seq }),
+            position: Some(at.into()),
             memory_removed: did.memory_removed,
             fills_marked: did.fills_marked,
             redis: redis.into(),

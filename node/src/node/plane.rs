@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::secret::Key;
 use wcdn_gossip::{
     driver::{EdgePlane, EdgePlaneSettings, PlaneSettings},
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::{ClusterKey, ClusterKeys},
 };
 
@@ -22,9 +22,6 @@ use crate::{
     events::{Log, positions::since_boot},
     secrets::Secrets,
 };
-
-/// The name of the cluster in datagrams; what keeps clusters apart is their key.
-const CLUSTER: &str = "wcdn";
 
 /// How often the lease is looked at: it is renewed each second.
 const LOOK: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use wcdn_daemon::secret::Key;
 use wcdn_gossip::{
     driver::{IssuerPlane, IssuerPlaneSettings, PlaneSettings},
     frame::{Frame, SigningKey},
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::{ClusterKey, ClusterKeys},
     seam::{Head, HeadError},
 };
@@ -39,7 +39,7 @@ impl Newer {
         let read = |file: &str| *Key::read(&data.join(file)).unwrap().expose();
         let key = Arc::new(SigningKey::from_seed(&read("control-plane/signing.key")));
         let (node, region) = ("control-plane-1".parse().unwrap(), "local".parse().unwrap());
-        let membership = MembershipSettings::new("wcdn", node, region, gossip);
+        let membership = MembershipSettings::new(CLUSTER, node, region, gossip);
         let keys = ClusterKeys { current: ClusterKey::new(read("cluster.key")), also: None };
         let settings = IssuerPlaneSettings::new(PlaneSettings { membership, keys }, key.clone());
         let (log, end) = (Arc::new(Log(head.into())), CancellationToken::new());

@@ -12,7 +12,7 @@ use wcdn_dev::GossipPlace;
 use wcdn_gossip::{
     driver::{IssuerPlane, IssuerPlaneSettings, PlaneSettings},
     frame::{Frame, SigningKey},
-    membership::MembershipSettings,
+    membership::{CLUSTER, MembershipSettings},
     seal::{ClusterKey, ClusterKeys},
     seam::{Head, HeadError},
 };
@@ -44,7 +44,7 @@ impl Rogue {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let (node, region) = ("control-plane-9".parse().unwrap(), "us-west".parse().unwrap());
-        let mut membership = MembershipSettings::new("wcdn", node, region, address);
+        let mut membership = MembershipSettings::new(CLUSTER, node, region, address);
         membership.seeds = seeds.iter().map(ToString::to_string).collect();
         let keys = ClusterKeys { current: ClusterKey::new(cluster_key), also: None };
         let key = Arc::new(SigningKey::from_seed(&[9; 32]));
