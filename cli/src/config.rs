@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 use tonic::{
     metadata::{Ascii, MetadataValue},
-    transport::{Certificate, ClientTlsConfig, Endpoint},
+    transport::{Certificate, ClientTlsConfig, Endpoint, Uri},
 };
 
 use crate::args::ConnectionArgs;
@@ -49,7 +49,7 @@ pub(crate) enum ConfigError {
     NoProfile { name: String, path: PathBuf },
     #[error("there is no configuration file, so no profile: HOME and XDG_CONFIG_HOME are not set")]
     NoHome,
-    #[error("{address:?} is no address: write http://host:port or https://host:port")]
+    #[error("{address:?} is no address: write host:port, http://host:port or https://host:port")]
     Address { address: String },
     #[error("{} holds no certificates in PEM that can be used", path.display())]
     Authorities {
@@ -191,10 +191,12 @@ fn first<T>(places: &[Settings], what: impl Fn(&Settings) -> Option<T>) -> Optio
 
 fn endpoint(address: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigError> {
     let wrong = || ConfigError::Address { address: address.to_owned() };
-    let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_unparsed| wrong())?;
-    let is_encrypted = match (endpoint.uri().scheme_str(), endpoint.uri().host()) {
-        (Some("http"), Some(_)) => false,
-        (Some("https"), Some(_)) => true,
+    let url = if is_bare(address) { with_scheme(address, &ca_file) } else { address.to_owned() };
+    let endpoint = Endpoint::from_shared(url).map_err(|_unparsed| wrong())?;
+    let host = endpoint.uri().host().unwrap_or_default();
+    let is_encrypted = match endpoint.uri().scheme_str() {
+        Some("http") if !host.is_empty() => false,
+        Some("https") if !host.is_empty() => true,
         _ => return Err(wrong()),
     };
     let endpoint = endpoint
@@ -203,6 +205,17 @@ fn endpoint(address: &str, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigE
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE / 2);
     if is_encrypted { encrypted(endpoint, ca_file) } else { Ok(endpoint) }
+}
+
+/// Whether an address is `host:port`, or `[host]:port` of IPv6.
+fn is_bare(address: &str) -> bool {
+    address.parse::<Uri>().is_ok_and(|uri| uri.scheme().is_none() && uri.port_u16().is_some())
+}
+
+/// Who names authorities would not have the key sent to somebody whom none of them knows.
+fn with_scheme(address: &str, ca_file: &Option<PathBuf>) -> String {
+    let scheme = if ca_file.is_some() { "https" } else { "http" };
+    format!("{scheme}://{address}")
 }
 
 fn encrypted(endpoint: Endpoint, ca_file: Option<PathBuf>) -> Result<Endpoint, ConfigError> {

@@ -111,9 +111,34 @@ fn what_is_wrong_in_the_file_is_told_with_its_line_and_without_secrets() {
 }
 
 #[test]
-fn addresses_without_scheme_or_host_are_refused() {
-    for wrong in ["", "localhost", "127.0.0.1:4501", "ftp://a:1", "http://", "http:///x"] {
+fn addresses_without_host_or_port_are_refused() {
+    for wrong in
+        ["", "localhost", "::1:4501", ":4501", "a:65536", "ftp://a:1", "http://", "http:///x"]
+    {
         let error = endpoint(wrong, None).unwrap_err();
         assert!(matches!(error, ConfigError::Address { .. }), "{wrong}: {error}");
     }
+}
+
+#[test]
+fn a_host_and_a_port_suffice() {
+    for (bare, host) in [
+        ("127.0.0.1:4501", "127.0.0.1"),
+        ("[::1]:4501", "[::1]"),
+        ("localhost:4501", "localhost"),
+        ("wcdn.example:4501", "wcdn.example"),
+    ] {
+        let endpoint = endpoint(bare, None).unwrap();
+        let uri = endpoint.uri();
+        assert_eq!((uri.scheme_str(), uri.host()), (Some("http"), Some(host)), "{bare}");
+        assert_eq!(uri.port_u16(), Some(4501));
+    }
+}
+
+#[test]
+fn where_authorities_are_named_it_is_encrypted() {
+    let home = tempfile::tempdir().unwrap();
+    let missing = home.path().join("ca.pem");
+    let error = endpoint("wcdn.example:4501", Some(missing)).unwrap_err();
+    assert!(matches!(error, ConfigError::Unreadable { .. }), "{error}");
 }

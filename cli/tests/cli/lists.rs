@@ -156,4 +156,8 @@ async fn status_is_that_of_the_control_plane() {
     assert_eq!(shell.run("status").await.done(), expected);
     let document = json!({ "endpoint": url, "version": "0.1.0", "head": "1:42", "floorSeq": 7, "nodesLive": 3 });
     assert_eq!(shell.run("status --json").await.json(), document);
+    // Without a scheme, as most servers write their addresses.
+    let bare = url.trim_start_matches("http://");
+    let named = shell.run(&format!("status --json --endpoint {bare}")).await.json();
+    assert_eq!(named["endpoint"], bare);
 }
