@@ -31,9 +31,13 @@ use wcdn_proto::pb::{
 use self::{admin::Admin, edge::Edge, gate::Gate};
 use crate::desk::Desk;
 
-/// A peer that is gone without a word is noticed within the lease (5 s): one ping each two seconds,
-/// answered within two.
+/// After how much silence a peer is pinged, and how long it may take to answer.
+///
+/// A machine that is short of processor time answers seconds late, and all its edges would have to
+/// register anew if it were cut for that; five seconds are what edges give us, too. No receipt is late
+/// by it: what a node lacks counts from the commit, whether or not it has a session.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// From connecting to the end of the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -63,7 +67,7 @@ pub(crate) async fn serve(
     let mut server = Server::builder()
         .layer(layer_fn(move |service| Gate::new(Arc::clone(&gated), service)))
         .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .http2_max_header_list_size(MAX_HEAD)
         .max_concurrent_streams(limits.max_streams)
         .timeout(limits.call_timeout.duration());

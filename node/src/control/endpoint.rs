@@ -28,7 +28,8 @@ pub struct Endpoints {
 /// To open a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A control plane that is silent for so long, and then does not answer a ping in time, is gone.
+/// A control plane that is silent for so long, and then does not answer a ping in time, is gone: as
+/// patient as it is with us, and in no haste, for datagrams tell of events meanwhile.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -4,13 +4,14 @@ use std::{ops::Range, path::Path, time::Duration};
 
 use http::StatusCode;
 use tempfile::TempDir;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use wcdn_control_plane::commands;
 use wcdn_proto::{BlobId, Span, pb::admin::v1::NodeReceipt};
 use wcdn_tests::{
     Fleet, bytes,
     control_plane::{Seat, quiet_ports, wall_clock},
     eventually,
+    frames::{Line, frame, kind},
     operator::Operator,
     program::EdgeProcess,
     storm::{Caller, Storm, any_blob},
@@ -300,4 +301,38 @@ async fn assert_purges(fleet: &Fleet, operator: &Operator, ids: &[BlobId], by_it
             assert!(!cache.contains("unconfirmed"), "{cache}");
         }
     }
+}
+
+const ACK: u8 = 1;
+
+/// The next ping of the other end; `None` once it has cut the connection.
+async fn pinged(line: &mut Line) -> Option<Vec<u8>> {
+    loop {
+        let ping = line.next_of(kind::PING).await?;
+        if ping.flags & ACK == 0 {
+            return Some(ping.payload);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_answers_late_is_kept_and_one_that_does_not_is_cut() {
+    let (fleet, _data) = fleet().await;
+    let address = fleet.cluster.desk().unwrap().grpc;
+    let late = async {
+        let mut line = Line::open(address, &[]).await;
+        for _ in 0..2 {
+            let ping = pinged(&mut line).await.expect("it is kept");
+            // As late as a machine is that has something else to do.
+            sleep(Duration::from_secs(3)).await;
+            line.send(&frame(kind::PING, ACK, 0, &ping)).await.unwrap();
+        }
+        pinged(&mut line).await.expect("it is kept");
+    };
+    let gone = async {
+        let mut line = Line::open(address, &[]).await;
+        pinged(&mut line).await.expect("it is asked");
+        while pinged(&mut line).await.is_some() {}
+    };
+    tokio::join!(late, gone);
 }
