@@ -60,8 +60,7 @@ impl Plane {
         let mut membership = MembershipSettings::new(CLUSTER, node, region, advertise);
         membership.seeds.clone_from(&config.gossip.seeds);
         let plane = PlaneSettings { membership, keys };
-        let mut settings = IssuerPlaneSettings::new(plane, signing);
-        settings.window = config.receipts.lease.duration();
+        let settings = IssuerPlaneSettings::new(plane, signing);
         let head = Arc::new(StoredHead(store));
         let (stop, running) = (shutdown.clone(), tasks.clone());
         let plane = IssuerPlane::start(settings, socket, head, registry, stop, running);
@@ -90,7 +89,7 @@ impl Plane {
         let (mut tracker, now) = (tracker.lock(), Instant::now());
         for node in nodes {
             let Some(ago) = node.heard_ago else { continue };
-            let who = Registered::unnamed(node.node, node.region, node.is_strict);
+            let who = Registered::unnamed(node.node, node.region, node.is_strict, node.lease);
             // What it claims beyond the log does not count; what it had before it forgot does not, either.
             let applied = node.applied.min(node.settled);
             tracker.confirmed(who, applied, now.checked_sub(ago).unwrap_or(now), now);

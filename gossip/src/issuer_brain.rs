@@ -29,14 +29,17 @@ mod trip;
 mod words;
 
 pub use self::words::{
-    Action, Heard, Input, IssuerCounts, IssuerSettings, IssuerTiming, NodeState, NodeStatus,
+    Action, Heard, Input, IssuerCounts, IssuerSettings, IssuerTiming, NodeStatus,
 };
 use self::{node::Node, outbox::Outbox, sending::Paces};
 
 /// The most nodes that are known: 32 kB each at most. One more is not heard.
 const MAX_NODES: usize = 10_000;
 
-/// How long a node that is no member is remembered after it was heard.
+/// How long a node that is no member is sent what it lacks after it was heard: three leases.
+const FOLLOW: Time = Time::from_secs(15);
+
+/// How long it is remembered.
 const FORGET_AFTER: Time = Time::from_secs(900);
 
 /// An issuer's part of the event plane.
@@ -90,7 +93,7 @@ impl IssuerBrain {
         self.commits.head()
     }
 
-    /// Rises whenever [`IssuerBrain::progress`] may have changed, other than by time.
+    /// Rises whenever [`IssuerBrain::progress`] may have changed.
     pub fn revision(&self) -> u64 {
         self.revision
     }
@@ -128,21 +131,13 @@ impl IssuerBrain {
         actions
     }
 
-    /// How every known node stands to a position, by name.
-    pub fn progress(&self, upto: Position, now: Time) -> Vec<NodeProgress> {
-        let since = self.commits.at(upto);
-        let is_over = |node: &Node| since.is_some_and(|since| now >= since + self.patience(node));
-        let state = |node: &Node| match node.steps.confirmation(upto, &self.commits) {
-            Some(applied) => applied,
-            None if self.is_lost(node, now) => Confirmation::Lost,
-            None if is_over(node) && node.is_strict => Confirmation::Fenced,
-            None if is_over(node) => Confirmation::Unconfirmed,
-            None => Confirmation::Pending,
-        };
+    /// Which known nodes have confirmed a position, by name.
+    pub fn progress(&self, upto: Position) -> Vec<NodeProgress> {
+        let state = |node: &Node| node.steps.confirmation(upto, &self.commits);
         let progress = |(name, node): (&NodeId, &Node)| NodeProgress {
             node: name.clone(),
             region: node.region.clone(),
-            state: state(node),
+            state: state(node).unwrap_or(Confirmation::Pending),
         };
         self.nodes.iter().map(progress).collect()
     }
@@ -156,36 +151,9 @@ impl IssuerBrain {
             applied: node.applied(),
             settled: node.steps.upto(),
             heard_ago: node.heard.map(|heard| now.saturating_sub(heard)),
-            state: self.state(node, now),
+            lease: node.lease,
         };
         self.nodes.iter().map(status).collect()
-    }
-
-    fn state(&self, node: &Node, now: Time) -> NodeState {
-        let lags_since = self.lags_since(node);
-        let is_late = |since: Time| now >= since + self.patience(node);
-        let is_silent = node.heard.is_none_or(is_late);
-        match node.is_strict {
-            _ if self.is_lost(node, now) => NodeState::Lost,
-            _ if !is_silent && !lags_since.is_some_and(is_late) => NodeState::Live,
-            true => NodeState::Fenced,
-            false => NodeState::Unconfirmed,
-        }
-    }
-
-    /// The window of the node's lease or our own, whichever is longer, and a hundredth, by which clocks
-    /// may differ in speed.
-    fn patience(&self, node: &Node) -> Time {
-        let window = self.settings.window.max(node.lease);
-        window + window / 100
-    }
-
-    fn is_lost(&self, node: &Node, now: Time) -> bool {
-        let silent = now.saturating_sub(node.heard.unwrap_or_default());
-        match node.member {
-            Some((_, is_live)) => !is_live && silent >= self.patience(node),
-            None => silent >= 3 * self.patience(node),
-        }
     }
 
     /// Since when the first thing that a node lacks has been committed.

@@ -30,7 +30,7 @@ pub struct NodeProgress {
 /// What is known of one node and one position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confirmation {
-    /// It may confirm soon.
+    /// It has not confirmed it.
     Pending,
     /// It has applied everything up to the position.
     Applied {
@@ -38,12 +38,6 @@ pub enum Confirmation {
         /// longer remembered.
         after: Option<Time>,
     },
-    /// It has not confirmed within the lease's window, and goes on serving public content.
-    Unconfirmed,
-    /// It has not, and so has stopped serving by now.
-    Fenced,
-    /// It is gone.
-    Lost,
 }
 
 /// When positions were first known to be committed.

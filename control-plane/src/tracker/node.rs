@@ -76,9 +76,9 @@ pub(super) struct Node {
 
 impl Registered {
     /// A node that confirms, and has not said yet who it is besides.
-    pub(crate) fn unnamed(node: NodeId, region: Region, strict: bool) -> Self {
+    pub(crate) fn unnamed(node: NodeId, region: Region, strict: bool, lease: Duration) -> Self {
         let (version, edge_url) = (String::new(), String::new());
-        Self { node, region, incarnation: 0, version, edge_url, strict, lease: Duration::ZERO }
+        Self { node, region, incarnation: 0, version, edge_url, strict, lease }
     }
 }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::{net::UdpSocket, time::timeout};
+use tokio::{
+    net::UdpSocket,
+    time::{Instant, timeout},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, transport::Channel};
 use wcdn_gossip::{
@@ -15,9 +18,11 @@ use wcdn_gossip::{
     seam::{Catchup, CatchupError, CaughtUp, Sink},
 };
 use wcdn_proto::{
-    Events, Position,
+    Events, Position, Span,
     pb::{
-        admin::v1::{ListNodesRequest, NodeState, PurgeRequest, WatchReceiptRequest},
+        admin::v1::{
+            Change, ListNodesRequest, NodeState, PurgeRequest, Receipt, WatchReceiptRequest,
+        },
         edge::v1::{
             GetSnapshotRequest, ReplayRequest, edge_service_client::EdgeServiceClient,
             get_snapshot_response::Part,
@@ -78,6 +83,10 @@ struct Edge {
 }
 
 async fn edge(stage: &Stage, name: &str) -> Edge {
+    edge_with(stage, name, |_| {}).await
+}
+
+async fn edge_with(stage: &Stage, name: &str, change: impl FnOnce(&mut EdgePlaneSettings)) -> Edge {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (node, region) = (name.parse().unwrap(), "eu-west".parse().unwrap());
@@ -91,8 +100,10 @@ async fn edge(stage: &Stage, name: &str) -> Edge {
     let bearer = format!("Bearer {}", stage.token());
     let log = Log { client: EdgeServiceClient::new(stage.channel()), bearer };
     let shutdown = CancellationToken::new();
+    let mut settings = EdgePlaneSettings::new(plane, keys, 1);
+    change(&mut settings);
     let plane = EdgePlane::start(
-        EdgePlaneSettings::new(plane, keys, 1),
+        settings,
         socket,
         Arc::clone(&applied),
         Arc::new(log),
@@ -117,6 +128,17 @@ async fn listed(stage: &mut Stage, count: usize) {
     timeout(Duration::from_secs(20), look).await.expect("the nodes are listed");
 }
 
+async fn settled(stage: &mut Stage, change: &Change) -> Receipt {
+    let request = stage.keyed(WatchReceiptRequest { change_id: change.id.clone() });
+    let mut receipts = stage.admin.watch_receipt(request).await.unwrap().into_inner();
+    loop {
+        let receipt = next(&mut receipts).await.unwrap().receipt.unwrap();
+        if receipt.settled {
+            return receipt;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purge_reaches_edges_by_datagrams_and_their_confirmations_make_the_receipt() {
     let any_port = Some(([127, 0, 0, 1], 0).into());
@@ -125,14 +147,7 @@ async fn a_purge_reaches_edges_by_datagrams_and_their_confirmations_make_the_rec
     listed(&mut stage, 2).await;
     let request = stage.keyed(PurgeRequest { ids: vec![blob(1)], ..Default::default() });
     let change = stage.admin.purge(request).await.unwrap().into_inner().change.unwrap();
-    let request = stage.keyed(WatchReceiptRequest { change_id: change.id });
-    let mut receipts = stage.admin.watch_receipt(request).await.unwrap().into_inner();
-    let settled = loop {
-        let receipt = next(&mut receipts).await.unwrap().receipt.unwrap();
-        if receipt.settled {
-            break receipt;
-        }
-    };
+    let settled = settled(&mut stage, &change).await;
     assert!(settled.complete);
     let states: Vec<_> = settled.nodes.iter().map(|node| (&*node.node, node.state())).collect();
     assert_eq!(states, [("a", NodeState::Applied), ("b", NodeState::Applied)]);
@@ -143,4 +158,27 @@ async fn a_purge_reaches_edges_by_datagrams_and_their_confirmations_make_the_rec
         assert_eq!(edge.plane.applied(), place);
         edge.shutdown.cancel();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_fenced_only_after_the_lease_that_its_datagrams_told_of() {
+    const LEASE: Duration = Duration::from_secs(3);
+    let mut stage = Stage::with(|config| {
+        config.listen.gossip = Some(([127, 0, 0, 1], 0).into());
+        (config.receipts.lease, config.receipts.lost_after) = (Span::secs(1), Span::secs(60));
+    })
+    .await;
+    let edge = edge_with(&stage, "slow", |settings| {
+        (settings.is_strict, settings.lease) = (true, LEASE);
+    })
+    .await;
+    listed(&mut stage, 1).await;
+    // Nobody hears of it any more, but it may serve until its own lease is over.
+    edge.shutdown.cancel();
+    let began = Instant::now();
+    let request = stage.keyed(PurgeRequest { ids: vec![blob(1)], ..Default::default() });
+    let change = stage.admin.purge(request).await.unwrap().into_inner().change.unwrap();
+    let receipt = settled(&mut stage, &change).await;
+    assert!(began.elapsed() >= LEASE, "{:?}", began.elapsed());
+    assert_eq!(receipt.nodes[0].state(), NodeState::Fenced, "{receipt:?}");
 }

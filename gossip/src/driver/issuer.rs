@@ -61,8 +61,6 @@ pub struct IssuerPlaneSettings {
     pub key: Arc<SigningKey>,
     /// Whose frames it passes on: its own, and those of other issuers of the log.
     pub issuer_keys: IssuerKeys,
-    /// How long a confirmation of the head holds on a node. 5 s.
-    pub window: Time,
     /// How many frames it keeps to send again.
     pub ring: RingSize,
     /// When it does what.
@@ -114,7 +112,6 @@ impl IssuerPlaneSettings {
             plane,
             issuer_keys: IssuerKeys::new(vec![key.public()]),
             key,
-            window: Time::from_secs(5),
             ring: RingSize::default(),
             timing: IssuerTiming::default(),
         }
@@ -125,7 +122,6 @@ impl IssuerPlaneSettings {
             node: self.plane.membership.node,
             key: self.key,
             keys: self.issuer_keys,
-            window: self.window,
             ring: self.ring,
             timing: self.timing,
             clock_origin_ns: clock::origin_ns(),
@@ -193,9 +189,9 @@ impl IssuerPlane {
         drop(self.heard.try_send(heard));
     }
 
-    /// How every known node stands to a position, by name.
+    /// Which known nodes have confirmed a position, by name.
     pub fn progress(&self, upto: Position) -> Vec<NodeProgress> {
-        self.brain.lock().progress(upto, clock::now())
+        self.brain.lock().progress(upto)
     }
 
     /// Every known node, by name.
@@ -203,7 +199,7 @@ impl IssuerPlane {
         self.brain.lock().nodes(clock::now())
     }
 
-    /// Changes whenever [`IssuerPlane::progress`] may have, other than by time.
+    /// Changes whenever [`IssuerPlane::progress`] may have.
     pub fn changed(&self) -> watch::Receiver<u64> {
         self.changed.clone()
     }

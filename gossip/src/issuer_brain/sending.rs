@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use wcdn_proto::NodeId;
 
-use super::{Action, IssuerBrain};
+use super::{Action, FOLLOW, IssuerBrain, node::Node};
 use crate::{bucket::Bucket, frame::Frame, message::Message, ranges::SeqRange, time::Time};
 
 /// The least time between two looks at all nodes: with 10,000 of them a look takes about a
@@ -140,7 +140,8 @@ impl IssuerBrain {
     /// Edges that are known and not forgotten, alive or not.
     fn targets(&self, now: Time) -> Vec<(SocketAddr, NodeId)> {
         let nodes = self.nodes.iter();
-        let known = nodes.filter(|(_, node)| node.member.is_some() || !self.is_lost(node, now));
+        let silent = |node: &Node| now.saturating_sub(node.heard.unwrap_or_default());
+        let known = nodes.filter(|(_, node)| node.member.is_some() || silent(node) < FOLLOW);
         known.filter_map(|(name, node)| Some((node.address()?, name.clone()))).collect()
     }
 }

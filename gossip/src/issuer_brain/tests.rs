@@ -63,7 +63,6 @@ impl Issuer {
             node: name(100),
             key: Arc::new(key()),
             keys: IssuerKeys::new(vec![key().public()]),
-            window: ms(5_000),
             ring: RingSize::default(),
             timing: IssuerTiming::default(),
             clock_origin_ns: 0,
@@ -95,8 +94,8 @@ impl Issuer {
         all
     }
 
-    fn state(&self, n: u8, seq: u64, now: Time) -> Confirmation {
-        let progress = self.0.progress(at(1, seq), now);
+    fn state(&self, n: u8, seq: u64) -> Confirmation {
+        let progress = self.0.progress(at(1, seq));
         progress.iter().find(|node| node.node == name(n)).expect("it is known").state
     }
 }
@@ -181,40 +180,19 @@ fn a_node_is_applied_when_it_has_confirmed_and_never_before() {
     above.applied.above = vec![SeqRange { first: 3, last: 3 }];
     issuer.hear(2, Message::Ack(above), ms(140));
     let applied = |n| Confirmation::Applied { after: Some(ms(n)) };
-    assert_eq!(issuer.state(1, 2, ms(150)), applied(30));
-    assert_eq!(issuer.state(1, 3, ms(150)), Confirmation::Pending);
-    assert_eq!(issuer.state(2, 1, ms(150)), applied(40));
-    assert_eq!(issuer.state(2, 3, ms(150)), Confirmation::Pending);
+    assert_eq!(issuer.state(1, 2), applied(30));
+    assert_eq!(issuer.state(1, 3), Confirmation::Pending);
+    assert_eq!(issuer.state(2, 1), applied(40));
+    assert_eq!(issuer.state(2, 3), Confirmation::Pending);
 }
 
 #[test]
-fn a_node_that_does_not_confirm_within_the_window_is_unconfirmed_or_fenced() {
-    let mut issuer = Issuer::new(2);
-    issuer.ack(1, 0, ms(90));
-    issuer.ack(2, 0, ms(90));
-    issuer.publish(frames(1, 1), ms(100));
-    let states = |issuer: &Issuer, now| (issuer.state(1, 1, now), issuer.state(2, 1, now));
-    let pending = Confirmation::Pending;
-    assert_eq!(states(&issuer, ms(5_149)), (pending, pending));
-    let late = (Confirmation::Unconfirmed, Confirmation::Fenced);
-    assert_eq!(states(&issuer, ms(5_150)), late);
-    issuer.ack(1, 1, ms(9_000));
-    assert!(matches!(issuer.state(1, 1, ms(9_000)), Confirmation::Applied { .. }));
-    let nodes = issuer.0.nodes(ms(9_000));
-    assert_eq!(
-        nodes.iter().map(|n| n.state).collect::<Vec<_>>(),
-        [NodeState::Live, NodeState::Fenced]
-    );
-}
-
-#[test]
-fn a_node_whose_own_lease_is_longer_is_waited_for_as_long() {
+fn how_long_its_lease_is_a_node_tells_by_datagram() {
     let mut issuer = Issuer::new(2);
     let told = Standing { lease: ms(8_000), ..standing(2, 1, 0) };
     issuer.hear(2, Message::Ack(told), ms(90));
-    issuer.publish(frames(1, 1), ms(100));
-    assert_eq!(issuer.state(2, 1, ms(8_179)), Confirmation::Pending);
-    assert_eq!(issuer.state(2, 1, ms(8_180)), Confirmation::Fenced);
+    let leases: Vec<_> = issuer.0.nodes(ms(100)).into_iter().map(|node| node.lease).collect();
+    assert_eq!(leases, [ms(0), ms(8_000)], "the first has said nothing");
 }
 
 #[test]
@@ -228,29 +206,18 @@ fn what_a_node_claims_beyond_the_log_is_not_what_it_settled() {
 }
 
 #[test]
-fn a_dead_member_is_lost_once_it_was_silent_for_a_window() {
-    let mut issuer = Issuer::new(2);
-    issuer.ack(1, 0, ms(1_000));
-    let members = vec![member(1, Role::Edge, false), member(2, Role::Edge, true)];
-    issuer.0.handle(Input::Members(members), ms(2_000));
-    issuer.publish(frames(1, 1), ms(6_000));
-    assert_eq!(issuer.state(1, 1, ms(6_049)), Confirmation::Pending);
-    assert_eq!(issuer.state(1, 1, ms(6_050)), Confirmation::Lost);
-}
-
-#[test]
 fn an_older_start_of_a_node_is_not_heard_and_a_newer_one_has_what_it_says() {
     let mut issuer = Issuer::new(1);
     issuer.publish(frames(1, 2), ms(100));
     issuer.hear(1, Message::Ack(standing(1, 5, 1)), ms(110));
     issuer.hear(1, Message::Ack(standing(1, 4, 2)), ms(120));
-    assert_eq!(issuer.state(1, 2, ms(130)), Confirmation::Pending);
+    assert_eq!(issuer.state(1, 2), Confirmation::Pending);
     issuer.hear(1, Message::Ack(standing(1, 6, 0)), ms(140));
     assert_eq!(issuer.0.nodes(ms(150))[0].applied, at(1, 0));
     let (_, reminders) = times(&issuer.pass(ms(2_000)));
     assert!(!reminders.is_empty());
     let confirmed = Confirmation::Applied { after: Some(ms(10)) };
-    assert_eq!(issuer.state(1, 1, ms(2_000)), confirmed);
+    assert_eq!(issuer.state(1, 1), confirmed);
 }
 
 #[test]
@@ -267,7 +234,7 @@ fn a_session_confirms_as_an_ack_does() {
     let revision = issuer.0.revision();
     issuer.0.handle(Input::Heard(heard), ms(150));
     assert!(issuer.0.revision() > revision);
-    assert_eq!(issuer.state(9, 1, ms(150)), Confirmation::Applied { after: Some(ms(50)) });
+    assert_eq!(issuer.state(9, 1), Confirmation::Applied { after: Some(ms(50)) });
     assert!(pushed(&issuer.publish(frames(2, 1), ms(200))).iter().all(|to| *to == address(OTHER)));
 }
 
@@ -312,7 +279,7 @@ fn frames_of_another_issuer_are_given_to_whoever_asks_and_confirmed_without_a_ti
     let missing = vec![SeqRange { first: 1, last: 2 }];
     assert_eq!(pushed(&issuer.hear(1, Message::Want { epoch: 1, missing }, ms(20))).len(), 2);
     issuer.ack(1, 2, ms(30));
-    assert_eq!(issuer.state(1, 2, ms(30)), Confirmation::Applied { after: None });
+    assert_eq!(issuer.state(1, 2), Confirmation::Applied { after: None });
 }
 
 #[test]
@@ -322,11 +289,11 @@ fn an_ack_beyond_the_log_confirms_nothing_until_the_log_is_known_to_reach_it() {
     issuer.ack(2, 1, ms(10));
     issuer.ack(1, u64::MAX, ms(10));
     assert_eq!(issuer.0.head(), at(1, 1));
-    assert_eq!(issuer.state(1, 1, ms(10)), Confirmation::Pending);
+    assert_eq!(issuer.state(1, 1), Confirmation::Pending);
     issuer.ack(2, 4, ms(20));
     issuer.publish(frames(2, 1), ms(30));
-    assert_eq!(issuer.state(2, 2, ms(30)), Confirmation::Pending);
+    assert_eq!(issuer.state(2, 2), Confirmation::Pending);
     let read = Input::HeadRead { to: address(1), nonce: 1, head: at(1, 4) };
     issuer.0.handle(read, ms(40));
-    assert_eq!(issuer.state(2, 2, ms(40)), Confirmation::Applied { after: Some(ms(10)) });
+    assert_eq!(issuer.state(2, 2), Confirmation::Applied { after: Some(ms(10)) });
 }

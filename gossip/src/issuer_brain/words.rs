@@ -21,8 +21,6 @@ pub struct IssuerSettings {
     pub key: Arc<SigningKey>,
     /// Whose frames it passes on: its own, and those of other issuers of the log.
     pub keys: IssuerKeys,
-    /// How long a confirmation of the head holds on a node. 5 s.
-    pub window: Time,
     /// How much it keeps to send again.
     pub ring: RingSize,
     /// When it does what.
@@ -84,7 +82,7 @@ pub enum Input {
         /// Of the log.
         head: Position,
     },
-    /// A session reported; each open one should at least once in half a window.
+    /// A session reported.
     Heard(Heard),
     /// Time has passed.
     Tick,
@@ -158,19 +156,6 @@ pub struct NodeStatus {
     pub settled: Position,
     /// How long ago it said anything.
     pub heard_ago: Option<Time>,
-    /// What follows.
-    pub state: NodeState,
-}
-
-/// What an issuer knows of a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeState {
-    /// It confirms what is committed.
-    Live,
-    /// It has not for the lease's window, and goes on serving public content.
-    Unconfirmed,
-    /// It has not, and has stopped serving.
-    Fenced,
-    /// It is gone.
-    Lost,
+    /// How long the head counts as confirmed there, as it told by a datagram; zero if it did not.
+    pub lease: Time,
 }

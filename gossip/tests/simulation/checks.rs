@@ -32,9 +32,10 @@ impl World {
         for edge in 0..self.shape.edges {
             let Some(brain) = self.edge(edge) else { continue };
             let applied = brain.applied();
+            let over = self.now.saturating_sub(WINDOW.mul_f64(1.0 + 1.25 * SKEW));
             self.check_position(edge, applied);
             self.check_blocks(edge, applied);
-            let over = self.now.saturating_sub(WINDOW.mul_f64(1.0 + 1.25 * SKEW));
+            self.check_lease(edge, over);
             let holds_lease = self.holds_lease(edge);
             for (id, entry) in self.answerable(edge) {
                 let newer = self.log.purges.get(&id).into_iter().flatten().rev();
@@ -88,7 +89,8 @@ impl World {
             return;
         }
         self.receipts_checked = (self.now, revisions);
-        let latest: Vec<Position> = self.log.commits.iter().rev().take(RECEIPTS).copied().collect();
+        let commits = self.log.commits.iter().rev().map(|(position, _)| *position);
+        let latest: Vec<Position> = commits.take(RECEIPTS).collect();
         for issuer in issuers {
             for &position in &latest {
                 self.check_receipt(issuer, position);
@@ -97,35 +99,28 @@ impl World {
     }
 
     fn check_receipt(&mut self, issuer: usize, position: Position) {
-        let clock = self.clock(issuer);
         let Some(brain) = self.issuer(issuer) else { return };
-        for progress in brain.progress(position, clock) {
+        for progress in brain.progress(position) {
             let edge = (0..self.shape.edges)
                 .find(|edge| name(*edge) == progress.node)
                 .expect("only edges are tracked");
             let ever = self.nodes[edge].ever;
-            match progress.state {
-                Confirmation::Applied { .. } => {
-                    assert!(
-                        ever >= position,
-                        "edge {edge} has {ever:?}, receipt says {position:?}"
-                    );
-                    let receipted = self.nodes[edge].receipted.max(position);
-                    self.nodes[edge].receipted = receipted;
-                }
-                Confirmation::Fenced => self.check_fence(edge, position),
-                _ => {}
+            if let Confirmation::Applied { .. } = progress.state {
+                assert!(ever >= position, "edge {edge} has {ever:?}, receipt says {position:?}");
+                let receipted = self.nodes[edge].receipted.max(position);
+                self.nodes[edge].receipted = receipted;
             }
         }
     }
 
-    /// One that is said to be fenced serves nothing, or has what it was fenced for.
-    fn check_fence(&self, edge: usize, position: Position) {
-        let node = &self.nodes[edge];
-        assert!(node.is_strict, "edge {edge} fences nothing");
+    /// The theorem: who holds a lease has all that was committed before it. So receipts may say of a
+    /// strict node that has not confirmed in time that it serves nothing older.
+    fn check_lease(&self, edge: usize, over: Duration) {
+        let older = self.log.commits.iter().rev().find(|(_, at)| *at < over);
+        let ever = self.nodes[edge].ever;
         assert!(
-            !self.holds_lease(edge) || node.ever >= position,
-            "edge {edge} is said to be fenced from {position:?}, and serves"
+            !self.holds_lease(edge) || older.is_none_or(|(position, _)| ever >= *position),
+            "edge {edge} holds a lease, has {ever:?}, and {older:?} is older than the lease"
         );
     }
 
@@ -138,9 +133,8 @@ impl World {
             assert_eq!(brain.known(), head, "edge {edge} does not know the head");
             assert!(self.holds_lease(edge), "edge {edge} has no lease");
             for issuer in self.shape.edges..self.nodes.len() {
-                let clock = self.clock(issuer);
                 let Some(issuer) = self.issuer(issuer) else { continue };
-                let progress = issuer.progress(head, clock);
+                let progress = issuer.progress(head);
                 let mut of = progress.iter().filter(|p| p.node == name(edge));
                 let state = of.next().expect("it is known").state;
                 let is_applied = matches!(state, Confirmation::Applied { .. });

@@ -44,7 +44,6 @@ impl World {
                 node: name(node),
                 key: log.key.clone(),
                 keys: log.keys(),
-                window: WINDOW,
                 ring: RingSize { frames: 64, bytes: 1 << 20 },
                 timing: IssuerTiming::default(),
                 clock_origin_ns: 0,

@@ -15,8 +15,8 @@ const CHUNK: usize = 20;
 pub(crate) struct Log {
     pub(crate) key: Arc<SigningKey>,
     pub(crate) head: Position,
-    /// Every position that was ever committed.
-    pub(crate) commits: Vec<Position>,
+    /// Every position that was ever committed, and when.
+    pub(crate) commits: Vec<(Position, Duration)>,
     /// What ever purged a blob and when, the latest last.
     pub(crate) purges: BTreeMap<BlobId, Vec<(Position, Duration)>>,
     /// What blocked or unblocked a blob last.
@@ -51,7 +51,7 @@ impl Log {
         let frames = Frame::pack(&self.key, first, 0, changes);
         for frame in &frames {
             for (position, change) in frame.events().iter() {
-                self.commits.push(position);
+                self.commits.push((position, now));
                 self.note(position, change, now);
             }
             let mut state = self.snapshot();
