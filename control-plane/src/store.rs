@@ -1,12 +1,13 @@
 //! What the control plane never forgets: a SQLite file, or a PostgreSQL database that several control
 //! planes share.
 //!
-//! One set of statements serves both, and so do the tests: `$1` placeholders; BIGINT, TEXT and BLOB (a
-//! name for `bytea` that is given on PostgreSQL before the migrations run) and no other types; upserts by
-//! `ON CONFLICT`; columns by name and never `*`, which a later version may widen. Of SQLite one
-//! connection writes, in transactions that begin as writers (a reader that becomes one fails at once if
-//! another wrote meanwhile); a few others read. Of PostgreSQL several write, and whoever writes the log
-//! locks its head first, so that positions are in the order of commits.
+//! One set of statements serves both, and so do the tests: `$1` placeholders (`statement` writes bare ones
+//! for SQLite); BIGINT, TEXT and BLOB (a name for `bytea` that is given on PostgreSQL before the
+//! migrations run) and no other types; upserts by `ON CONFLICT`; columns by name and never `*`, which a
+//! later version may widen. Of SQLite one connection writes, in transactions that begin as writers (a
+//! reader that becomes one fails at once if another wrote meanwhile); a few others read. Of PostgreSQL
+//! several write, and whoever writes the log locks its head first, so that positions are in the order of
+//! commits.
 
 pub(crate) mod backup;
 pub(crate) mod changes;

@@ -72,6 +72,7 @@ pub(super) async fn insert(
 ) -> Result<(), StoreError> {
     for new in new.chunks(ROWS) {
         let mut insert = Statement::new(
+            tx,
             "INSERT INTO changes (id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, \
              asked_by, token, digest) VALUES ",
         );
@@ -142,8 +143,10 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
         for receipts in receipts.chunks(ROWS) {
-            let mut insert =
-                Statement::new("INSERT INTO receipts (change_id, committed_at_ms, bytes) VALUES ");
+            let mut insert = Statement::new(
+                &tx,
+                "INSERT INTO receipts (change_id, committed_at_ms, bytes) VALUES ",
+            );
             insert.rows(receipts, |row, receipt| {
                 let change = receipt.change.as_ref();
                 row.bind(change.map(|change| change.id.as_str()).unwrap_or_default())

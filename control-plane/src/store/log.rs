@@ -175,7 +175,8 @@ impl Batch {
         let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
         let mut new = ids.len() as u64;
         for ids in ids.chunks(ROWS) {
-            let mut count = Statement::new("SELECT COUNT(*) FROM blocks WHERE content IN ");
+            let mut count =
+                Statement::new(&self.tx, "SELECT COUNT(*) FROM blocks WHERE content IN ");
             count.list(ids.iter().map(|id| id.to_vec()));
             let known: i64 = count.build_scalar().fetch_one(&mut *self.tx).await?;
             new = new.saturating_sub(number(known));
@@ -191,6 +192,7 @@ impl Batch {
         let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
         for ids in ids.chunks(ROWS) {
             let mut insert = Statement::new(
+                &self.tx,
                 "INSERT INTO blocks (content, reason, blocked_by, blocked_at_ms) VALUES ",
             );
             insert.rows(ids, |row, id| {
@@ -207,7 +209,7 @@ impl Batch {
 
     async fn unblock(&mut self, ids: &[ContentId]) -> Result<(), StoreError> {
         for ids in ids.chunks(ROWS) {
-            let mut delete = Statement::new("DELETE FROM blocks WHERE content IN ");
+            let mut delete = Statement::new(&self.tx, "DELETE FROM blocks WHERE content IN ");
             delete.list(ids.iter().map(ContentId::to_vec));
             let deleted = delete.build().execute(&mut *self.tx).await?.rows_affected();
             self.blocked = self.blocked.map(|blocked| blocked.saturating_sub(deleted));
@@ -266,6 +268,7 @@ impl Batch {
         let at = sql(self.now_ms);
         for frames in frames.chunks(ROWS) {
             let mut insert = Statement::new(
+                &self.tx,
                 "INSERT INTO frames (first_seq, last_seq, committed_at_ms, bytes) VALUES ",
             );
             insert.rows(frames, |row, frame| {

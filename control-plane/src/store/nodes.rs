@@ -59,6 +59,7 @@ impl Store {
         let mut tx = self.write().await?;
         for registered in registered.chunks(ROWS) {
             let mut upsert = Statement::new(
+                &tx,
                 "INSERT INTO nodes (node, region, incarnation, version, edge_url, strict, epoch, \
                  seq, lease_ms) VALUES ",
             );
@@ -83,7 +84,7 @@ impl Store {
             upsert.build().execute(&mut *tx).await?;
         }
         for lost in lost.chunks(ROWS) {
-            let mut update = Statement::new("UPDATE nodes SET lost_at_ms = ");
+            let mut update = Statement::new(&tx, "UPDATE nodes SET lost_at_ms = ");
             update.bind(sql(now_ms())).push(" WHERE node IN ");
             update.list(lost.iter().map(NodeId::as_str));
             update.build().execute(&mut *tx).await?;

@@ -136,7 +136,7 @@ impl Folded {
     async fn store(self, tx: &mut Tx) -> Result<(), StoreError> {
         let removed: Vec<_> = self.removed.into_iter().collect();
         for removed in removed.chunks(ROWS) {
-            let mut upsert = Statement::new("INSERT INTO removed (slot, seq) VALUES ");
+            let mut upsert = Statement::new(tx, "INSERT INTO removed (slot, seq) VALUES ");
             upsert.rows(removed, |row, (slot, seq)| {
                 row.bind(i64::from(*slot)).bind(sql(*seq));
             });
