@@ -62,7 +62,8 @@ struct Batch {
     new: Vec<(Recorded, Option<String>, [u8; 32])>,
     /// Tokens of this transaction, by whose they are.
     tokens: HashMap<(String, String), Found>,
-    pool: OriginPool,
+    /// The origin pool, once somebody needed to know.
+    pool: Option<OriginPool>,
     pool_changed: bool,
     max_blocks: usize,
     /// Ids that are withheld, once somebody needed to know.
@@ -88,8 +89,7 @@ impl Store {
     }
 
     async fn begin(&self, max_blocks: usize) -> Result<Batch, StoreError> {
-        let (mut tx, head) = self.write_log().await?;
-        let pool = sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *tx).await?;
+        let (tx, head) = self.write_log().await?;
         let first = Position { seq: head.seq + 1, ..head };
         Ok(Batch {
             tx,
@@ -99,7 +99,7 @@ impl Store {
             changes: Vec::new(),
             new: Vec::new(),
             tokens: HashMap::new(),
-            pool: read::pool(pool)?,
+            pool: None,
             pool_changed: false,
             max_blocks,
             blocked: None,
@@ -122,10 +122,11 @@ impl Batch {
                 Err(Refused::TokenReused { change: change.id })
             });
         }
-        if let Asked::Origins(pool) = &request.asked
-            && pool.revision != self.pool.revision
-        {
-            return Ok(Err(Refused::PoolChanged { revision: self.pool.revision }));
+        if let Asked::Origins(pool) = &request.asked {
+            let revision = self.pool().await?.revision;
+            if pool.revision != revision {
+                return Ok(Err(Refused::PoolChanged { revision }));
+            }
         }
         if let Asked::Block { ids, .. } = &request.asked
             && !self.has_room(ids).await?
@@ -140,6 +141,18 @@ impl Batch {
         }
         self.new.push((change.clone(), request.token, digest));
         Ok(Ok(change))
+    }
+
+    /// The origin pool as it is by now.
+    async fn pool(&mut self) -> Result<&OriginPool, StoreError> {
+        let present = match self.pool.take() {
+            Some(present) => present,
+            None => {
+                let bytes = sqlx::query_scalar("SELECT bytes FROM pool");
+                read::pool(bytes.fetch_optional(&mut *self.tx).await?)?
+            }
+        };
+        Ok(self.pool.insert(present))
     }
 
     async fn known(&mut self, by: &str, token: &str) -> Result<Option<Found>, StoreError> {
@@ -157,7 +170,7 @@ impl Batch {
             Asked::Purge(_) | Asked::Origins(_) | Asked::Barrier => {}
         }
         if let Some(pool) = request.asked.next_pool() {
-            self.pool = pool;
+            self.pool = Some(pool);
             self.pool_changed = true;
         }
         Ok(())
@@ -249,18 +262,18 @@ impl Batch {
                 .execute(&mut *self.tx)
                 .await?;
         }
-        if self.pool_changed {
+        let pool = self.pool.filter(|_| self.pool_changed);
+        if let Some(pool) = &pool {
             sqlx::query(
                 "INSERT INTO pool (one, bytes) VALUES (1, $1) \
                  ON CONFLICT (one) DO UPDATE SET bytes = excluded.bytes",
             )
-            .bind(self.pool.encode_to_vec())
+            .bind(pool.encode_to_vec())
             .execute(&mut *self.tx)
             .await?;
         }
         self.tx.commit().await?;
         let new = self.new.into_iter().map(|(change, _, _)| change).collect();
-        let pool = self.pool_changed.then_some(self.pool);
         Ok(Committed { head, frames, outcomes, new, pool })
     }
 
