@@ -353,8 +353,8 @@ impl Tracker {
     }
 
     /// Rings whenever an open receipt grows.
-    pub(crate) fn bell(&self, id: &str) -> Option<watch::Receiver<()>> {
-        Some(self.open.get(self.by_id.get(id)?)?.bell.subscribe())
+    pub(crate) fn bell(&mut self, id: &str) -> Option<watch::Receiver<()>> {
+        Some(self.open.get_mut(self.by_id.get(id)?)?.bell())
     }
 
     /// What can be said of a change whose receipt is no longer in memory and was never kept: who has

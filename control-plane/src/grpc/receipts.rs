@@ -76,7 +76,7 @@ async fn follow(
     let mut sent = None;
     loop {
         let (open, mut bell) = {
-            let tracker = desk.tracker.lock();
+            let mut tracker = desk.tracker.lock();
             (tracker.receipt(&id), tracker.bell(&id))
         };
         let (receipt, is_final) = match open {

@@ -31,7 +31,8 @@ pub(super) struct Open {
     untold: usize,
     /// Since when no node is pending.
     pub(super) settled: Option<Instant>,
-    pub(super) bell: watch::Sender<()>,
+    /// Once somebody watches: few receipts are.
+    bell: Option<watch::Sender<()>>,
 }
 
 /// What is known of one node.
@@ -55,7 +56,7 @@ impl Open {
             waiting: 0,
             untold: 0,
             settled: None,
-            bell: watch::Sender::new(()),
+            bell: None,
         }
     }
 
@@ -87,7 +88,7 @@ impl Open {
         self.waiting -= usize::from(line.given_up.is_none());
         self.untold += usize::from(line.told < events);
         self.settle(now, |_| None);
-        self.bell.send_replace(());
+        self.ring();
     }
 
     /// This node tells what one of its events did. It may tell twice of one that it applied twice.
@@ -99,7 +100,18 @@ impl Open {
         if line.told == events && line.applied_after.is_some() {
             self.untold -= 1;
         }
-        self.bell.send_replace(());
+        self.ring();
+    }
+
+    /// Rings whenever it grows from now on.
+    pub(super) fn bell(&mut self) -> watch::Receiver<()> {
+        self.bell.get_or_insert_with(|| watch::Sender::new(())).subscribe()
+    }
+
+    fn ring(&self) {
+        if let Some(bell) = &self.bell {
+            bell.send_replace(());
+        }
     }
 
     /// Whether every node that applied it has told of every event.
@@ -123,7 +135,7 @@ impl Open {
         }
         self.waiting = 0;
         self.settled = Some(now);
-        self.bell.send_replace(());
+        self.ring();
     }
 }
 
