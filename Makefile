@@ -35,7 +35,7 @@ check: cargo-is-here ## formatting, lints, docs, licences, file lengths
 bench: cargo-is-here ## micro benches, the edge beside nginx, Varnish and HAProxy, and what was promised
 	@scripts/install bench
 	$(CARGO) bench --locked -p wcdn-bench
-	$(CARGO) build --release --locked -p wcdn-node -p wcdn-bench
+	$(CARGO) build --release --locked -p wcdn-node -p wcdn-control-plane -p wcdn-bench
 	$(CARGO) run --quiet --release --locked -p wcdn-bench -- $(ARGS)
 
 # The properties are tests like any other. What they may reject grows with the cases.

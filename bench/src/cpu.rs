@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fs, thread};
 
 use anyhow::Context;
-use rustix::thread::{CpuSet, sched_setaffinity};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 /// Clock ticks a second: 100 on every Linux of the last twenty years, whatever the kernel's own.
 const TICKS: f64 = 100.0;
@@ -28,12 +28,30 @@ pub(crate) fn of_tree(root: u32) -> f64 {
     sum as f64 / TICKS
 }
 
+/// Seconds of processor time that this process has used, and those that it started and waited for.
+pub(crate) fn of_this_and_ended() -> anyhow::Result<(f64, f64)> {
+    let stat = fs::read_to_string("/proc/self/stat").context("cannot read /proc/self/stat")?;
+    let (used, ended) = own_and_ended_ticks(&stat).context("cannot make sense of it")?;
+    Ok((used as f64 / TICKS, ended as f64 / TICKS))
+}
+
 /// The parent, and the user and system time, of a line of `/proc/<pid>/stat`.
 fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
+    let fields = numbers(stat)?;
+    Some((u32::try_from(*fields.first()?).ok()?, fields.get(10)? + fields.get(11)?))
+}
+
+/// The user and system time, and that of children which were waited for.
+fn own_and_ended_ticks(stat: &str) -> Option<(u64, u64)> {
+    let fields = numbers(stat)?;
+    Some((fields.get(10)? + fields.get(11)?, fields.get(12)? + fields.get(13)?))
+}
+
+/// From the parent on; what is negative means nothing here.
+fn numbers(stat: &str) -> Option<Vec<u64>> {
     // The name is in parentheses and may hold any character, closing ones included.
-    let fields: Vec<&str> = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    Some((fields.get(1)?.parse().ok()?, number(11)? + number(12)?))
+    let fields = stat.get(stat.rfind(')')? + 1..)?.split_whitespace().skip(1);
+    Some(fields.map(|field| field.parse().unwrap_or(0)).collect())
 }
 
 /// Seconds that one processor has been busy.
@@ -59,10 +77,27 @@ pub(crate) fn pinned_to<T: Send>(
     processor: usize,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
+    let mut set = CpuSet::new();
+    set.set(processor);
+    within(&set, work)
+}
+
+/// Does something on all processors but one, with every thread and process that it starts.
+pub(crate) fn away_from<T: Send>(
+    processor: usize,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let mut set = sched_getaffinity(None).context("cannot tell the processors")?;
+    set.unset(processor);
+    within(&set, work)
+}
+
+fn within<T: Send>(
+    set: &CpuSet,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
     let pinned = || {
-        let mut set = CpuSet::new();
-        set.set(processor);
-        sched_setaffinity(None, &set).context("cannot choose a processor")?;
+        sched_setaffinity(None, set).context("cannot choose a processor")?;
         work()
     };
     thread::scope(|scope| scope.spawn(pinned).join().expect("what is measured does not panic"))
@@ -74,8 +109,9 @@ mod tests {
 
     #[test]
     fn times_are_found_behind_names_of_any_shape() {
-        let stat = "42 (a) b (c)) S 7 42 42 0 -1 4194304 100 0 0 0 11 22 0 0 20 0 1 0 5 0 0";
+        let stat = "42 (a) b (c)) S 7 42 42 0 -1 4194304 100 0 0 0 11 22 33 44 20 0 1 0 5 0 0";
         assert_eq!(parent_and_ticks(stat), Some((7, 33)));
+        assert_eq!(own_and_ended_ticks(stat), Some((33, 77)));
         assert_eq!(parent_and_ticks("nonsense"), None);
     }
 

@@ -64,8 +64,8 @@ impl Edge {
         Ok(edge)
     }
 
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.pid()
+    pub(crate) fn process(&self) -> &Process {
+        &self.process
     }
 
     /// The sum of all lines of a metric whose labels contain `labels`.

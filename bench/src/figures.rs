@@ -56,20 +56,26 @@ impl Figures {
 
     /// A figure that should be at most `most`.
     pub(crate) fn at_most(&mut self, what: impl Into<String>, value: f64, most: f64, unit: Unit) {
-        let target = Some((unit.text(most), value <= most));
+        let target = Some((format!("≤ {}", unit.text(most)), value <= most));
+        self.rows.push(Row { what: what.into(), value: unit.text(value), target });
+    }
+
+    /// A figure that should be at least `least`.
+    pub(crate) fn at_least(&mut self, what: impl Into<String>, value: f64, least: f64, unit: Unit) {
+        let target = Some((format!("≥ {}", unit.text(least)), value >= least));
         self.rows.push(Row { what: what.into(), value: unit.text(value), target });
     }
 }
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}\n  {:<58} {:>11}  {:>11}", self.title, "", "measured", "at most")?;
+        writeln!(f, "{}\n  {:<58} {:>11}  {:>13}", self.title, "", "measured", "target")?;
         for Row { what, value, target } in &self.rows {
             match target {
                 None => writeln!(f, "  {what:<58} {value:>11}")?,
-                Some((most, true)) => writeln!(f, "  {what:<58} {value:>11}  {most:>11}")?,
-                Some((most, false)) => {
-                    writeln!(f, "  {what:<58} {value:>11}  {most:>11}  missed")?;
+                Some((target, true)) => writeln!(f, "  {what:<58} {value:>11}  {target:>13}")?,
+                Some((target, false)) => {
+                    writeln!(f, "  {what:<58} {value:>11}  {target:>13}  missed")?;
                 }
             }
         }
@@ -117,8 +123,12 @@ mod tests {
         let mut figures = Figures::new("speed");
         figures.at_most("slow", 2.0, 1.0, Unit::Times);
         figures.at_most("fast", 0.5, 1.0, Unit::Times);
+        figures.at_least("few", 1.0, 2.0, Unit::Count);
+        figures.at_least("many", 2.0, 2.0, Unit::Count);
         let text = figures.to_string();
         assert!(text.lines().any(|line| line.contains("slow") && line.ends_with("missed")));
-        assert!(text.lines().any(|line| line.contains("fast") && line.ends_with("1.00x")));
+        assert!(text.lines().any(|line| line.contains("fast") && line.ends_with("≤ 1.00x")));
+        assert!(text.lines().any(|line| line.contains("few") && line.ends_with("missed")));
+        assert!(text.lines().any(|line| line.contains("many") && line.ends_with("≥ 2")));
     }
 }

@@ -1,6 +1,7 @@
 //! Programs that run while something is measured.
 
 use std::{
+    fs,
     net::{TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -24,6 +25,20 @@ impl Process {
 
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// Takes the memory that it has now for the most that it ever had.
+    pub(crate) fn forget_peak(&self) -> anyhow::Result<()> {
+        let file = format!("/proc/{}/clear_refs", self.pid());
+        fs::write(&file, "5").with_context(|| format!("cannot write {file}"))
+    }
+
+    /// Its memory in MiB: `VmRSS:` now, `VmHWM:` the most there ever was.
+    pub(crate) fn resident(&self, field: &str) -> anyhow::Result<f64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+        Ok(kib.with_context(|| format!("no {field} of process {}", self.pid()))? / 1_024.0)
     }
 }
 

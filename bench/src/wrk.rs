@@ -16,8 +16,18 @@ pub(crate) struct Load {
 
 /// Runs wrk on processor 1 against a URL.
 pub(crate) fn run(url: &str, connections: u32, seconds: u32) -> anyhow::Result<Load> {
+    run_on(1, url, connections, seconds)
+}
+
+/// The same on another processor.
+pub(crate) fn run_on(
+    processor: usize,
+    url: &str,
+    connections: u32,
+    seconds: u32,
+) -> anyhow::Result<Load> {
     let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "--latency", "-t1"])
+        .args(["-c", &processor.to_string(), "wrk", "--latency", "-t1"])
         .arg(format!("-c{connections}"))
         .arg(format!("-d{seconds}s"))
         .arg(url)

@@ -1,6 +1,10 @@
-//! How fast an event is everywhere, and known to be: on a network like the world's, and without one.
+//! How fast an event is everywhere, and known to be: on a network like the world's, and without one;
+//! and ten thousand of them a second.
 
 mod cluster;
+mod fleet;
+mod flood;
+mod operators;
 
 use std::{process, time::Duration};
 
@@ -30,7 +34,9 @@ struct Promise {
 
 pub(crate) fn measure(is_quick: bool) -> anyhow::Result<Vec<Figures>> {
     let runtime = Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(all(is_quick))
+    let mut tables = runtime.block_on(all(is_quick))?;
+    tables.extend(flood::measure(is_quick)?);
+    Ok(tables)
 }
 
 async fn all(is_quick: bool) -> anyhow::Result<Vec<Figures>> {

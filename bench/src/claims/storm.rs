@@ -1,13 +1,11 @@
 //! Blobs that nobody has, as fast as they come, before little memory.
 
 use std::{
-    fs,
     sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     thread,
     time::Duration,
 };
 
-use anyhow::Context;
 use tokio::time::Instant;
 use wcdn_proto::BlobId;
 
@@ -53,7 +51,7 @@ pub(crate) fn measure(is_quick: bool) -> anyhow::Result<Vec<Figures>> {
     })?;
     let edge =
         Edge::start(&Setup { origins: vec![origin.port], tables: TABLES, is_pinned: false })?;
-    let (storm, start) = (Storm::default(), resident(&edge, "VmRSS:")?);
+    let (storm, start) = (Storm::default(), edge.process().resident("VmRSS:")?);
     let began = Instant::now();
     let held = thread::scope(|scope| {
         for viewer in 0..VIEWERS {
@@ -69,7 +67,7 @@ pub(crate) fn measure(is_quick: bool) -> anyhow::Result<Vec<Figures>> {
         anyhow::Ok(most / MIB)
     });
     storm.is_over.store(true, Relaxed);
-    let grown = resident(&edge, "VmHWM:")? - start;
+    let grown = edge.process().resident("VmHWM:")? - start;
     let (blobs, refused) = (storm.blobs.load(Relaxed), storm.refused.load(Relaxed));
     let mut figures = Figures::new("storm: unique blobs of 1 KiB to 2 MiB, 64 viewers, 64 MiB");
     figures.at_most("wcdn_cache_bytes, the most", held?, MOST, Unit::MiB);
@@ -101,12 +99,4 @@ fn name(viewer: u64, number: u64) -> BlobId {
     bytes[..8].copy_from_slice(&number.to_le_bytes());
     bytes[8..16].copy_from_slice(&viewer.to_le_bytes());
     BlobId::from_bytes(bytes)
-}
-
-/// Memory of the process in MiB: `VmRSS:` now, `VmHWM:` the most there ever was.
-fn resident(edge: &Edge, field: &str) -> anyhow::Result<f64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", edge.pid()))?;
-    let line = status.lines().find_map(|line| line.strip_prefix(field));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    Ok(kib.with_context(|| format!("no {field} of the edge"))? / 1_024.0)
 }

@@ -32,7 +32,7 @@ use wcdn_proto::{BlobId, Change, Events, Position, Purge};
 use wcdn_tests::wan::{Wan, Weather};
 
 /// Regions of the cluster.
-const REGIONS: [&str; 3] = ["us-west", "eu-west", "asia-pacific"];
+pub(super) const REGIONS: [&str; 3] = ["us-west", "eu-west", "asia-pacific"];
 
 /// How long members may take to find each other.
 const ASSEMBLY: Duration = Duration::from_secs(60);
