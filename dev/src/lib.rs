@@ -17,7 +17,7 @@ pub mod cluster;
 pub mod desk;
 mod gossip_place;
 pub mod ports;
-mod process;
+pub mod process;
 pub mod reach;
 pub mod redis;
 pub mod seed;

@@ -27,7 +27,8 @@ struct Args {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     edges_per_region: u16,
     /// Run each edge and the control plane in a process of its own, so that one can be killed and
-    /// started again. Their configurations and logs lie in the folder `processes` of --data.
+    /// started again. Their configurations and logs lie in the folder `processes` of --data. What you
+    /// start again is yours to stop.
     #[arg(long, requires = "data")]
     processes: bool,
     /// Keep blobs, the control plane's store and all keys in this folder; without it they are gone at

@@ -17,7 +17,7 @@ use tokio::{
 
 /// A program that serves.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
     pid: u32,
     /// What starts it again.
@@ -38,8 +38,8 @@ impl Process {
     ///
     /// # Errors
     /// When it is not built, or ends before.
-    pub(crate) async fn start(program: &str, config: &Path, serves: &str) -> anyhow::Result<Self> {
-        let path = beside(program)?;
+    pub async fn start(program: &str, config: &Path, serves: &str) -> anyhow::Result<Self> {
+        let path = find(program)?;
         let log = config.with_extension("log");
         let from = fs::metadata(&log).map_or(0, |log| log.len());
         let file = fs::OpenOptions::new().create(true).append(true).open(&log);
@@ -78,17 +78,17 @@ impl Process {
     }
 
     /// Its number.
-    pub(crate) fn pid(&self) -> u32 {
+    pub fn pid(&self) -> u32 {
         self.pid
     }
 
     /// What starts it again, once it has ended.
-    pub(crate) fn command(&self) -> &str {
+    pub fn command(&self) -> &str {
         &self.command
     }
 
     /// A word of what it said when it began to serve.
-    pub(crate) fn said(&self, key: &str) -> Option<&str> {
+    pub fn said(&self, key: &str) -> Option<&str> {
         self.began[key].as_str()
     }
 
@@ -96,12 +96,12 @@ impl Process {
     ///
     /// # Errors
     /// When the system does not say.
-    pub(crate) async fn ended(&mut self) -> std::io::Result<ExitStatus> {
+    pub async fn ended(&mut self) -> std::io::Result<ExitStatus> {
         self.child.wait().await
     }
 
     /// Asks it to drain and stop; kills it if it does not.
-    pub(crate) async fn stop(mut self) {
+    pub async fn stop(mut self) {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
         let runs = matches!(self.child.try_wait(), Ok(None));
         if let Some(pid) = pid.filter(|_| runs)
@@ -121,9 +121,14 @@ fn says(line: &str, words: &str) -> Option<Value> {
 }
 
 /// Where a program of ours is: beside this one, or, for tests, one folder up.
-fn beside(program: &str) -> anyhow::Result<PathBuf> {
+///
+/// # Errors
+/// When it is not built.
+pub fn find(program: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe().context("cannot tell where this program is")?;
     let found = this.ancestors().skip(1).take(2).map(|folder| folder.join(program));
     let found = found.into_iter().find(|path| path.exists());
-    found.with_context(|| format!("{program} is not beside {}; make build", this.display()))
+    found.with_context(|| {
+        format!("{program} is not beside {}; cargo build --workspace --bins", this.display())
+    })
 }

@@ -13,16 +13,12 @@ use wcdn_proto::Span;
 
 use crate::{Fleet, client::Client, signal::Signal};
 
-/// Where this program of ours is: beside the test that runs.
+/// Where this program of ours is.
 ///
 /// # Panics
 /// When it is not built.
 pub fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a test is a program");
-    let found = test.ancestors().skip(1).take(2).map(|folder| folder.join(name));
-    found.into_iter().find(|path| path.exists()).unwrap_or_else(|| {
-        panic!("{name} is not built; `make test` does it, or cargo build --workspace --bins")
-    })
+    wcdn_dev::process::find(name).expect("it is built")
 }
 
 /// The most memory that a process ever had. Bytes.
