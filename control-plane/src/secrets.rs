@@ -15,7 +15,7 @@ use wcdn_daemon::{
     tls::Certificates,
 };
 use wcdn_gossip::{
-    frame::SigningKey,
+    frame::{IssuerKeys, SigningKey},
     seal::{ClusterKey, ClusterKeys},
 };
 use wcdn_proto::pb::EDGE_TOKEN_CONTEXT;
@@ -31,6 +31,8 @@ use crate::{
 pub struct Secrets {
     /// What signs frames.
     pub(crate) signing: Arc<SigningKey>,
+    /// Whose frames are believed: our own, and those of the other control planes.
+    pub(crate) issuers: IssuerKeys,
     /// What datagrams are sealed with; none before the first start.
     pub(crate) sealing: Option<ClusterKeys>,
     /// What admits edges.
@@ -93,9 +95,12 @@ impl Secrets {
         let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();
         problems.into_result()?;
         let signing = signing.map_or([0; 32], |key| *key.expose());
+        let signing = SigningKey::from_seed(&signing);
+        let others = cluster.issuer_keys.iter().filter_map(|text| text.parse().ok());
         Ok(Self {
+            issuers: IssuerKeys::new(others.chain([signing.public()]).collect()),
             sealing: key.as_ref().map(|key| sealing(key, previous.as_ref())),
-            signing: Arc::new(SigningKey::from_seed(&signing)),
+            signing: Arc::new(signing),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
             fixed_key,
             tls,
