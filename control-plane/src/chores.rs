@@ -9,7 +9,6 @@ use wcdn_proto::pb::admin::v1::Receipt;
 use crate::{
     config,
     desk::Desk,
-    sessions::Why,
     store::{StoreError, jobs::Fence, now_ms, prune::Retention},
     tracker::{State, Swept},
 };
@@ -82,20 +81,6 @@ fn measure(desk: &Desk) {
     for state in [State::Live, State::Unconfirmed, State::Fenced, State::Lost] {
         let count = nodes.iter().filter(|node| node.state == state).count();
         desk.metrics.nodes(state.as_str(), count);
-    }
-}
-
-/// Ends sessions when another log begins, whoever began it, until `shutdown`: edges learn of it when they
-/// open new ones.
-pub(crate) async fn tell_epochs(desk: Arc<Desk>, shutdown: CancellationToken) {
-    let mut heads = desk.log.heads();
-    let mut epoch = heads.borrow_and_update().epoch;
-    while let Some(Ok(())) = shutdown.run_until_cancelled(heads.changed()).await {
-        let present = heads.borrow_and_update().epoch;
-        if present != epoch {
-            epoch = present;
-            desk.sessions.end_all(Why::EpochRaised);
-        }
     }
 }
 

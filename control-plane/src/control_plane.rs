@@ -232,7 +232,6 @@ impl ControlPlane {
             self.services.spawn(self.rest.clone().run_until_cancelled_owned(following));
         }
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
-        self.services.spawn(chores::tell_epochs(Arc::clone(&self.desk), self.rest.clone()));
         let (desk, log) = (Arc::clone(&self.desk), config.log.clone());
         self.jobs.run_as_singleton("prune", move |fence| {
             chores::prune(Arc::clone(&desk), log.clone(), fence)

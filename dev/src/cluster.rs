@@ -1,5 +1,7 @@
 //! Starts the whole system, and stops it.
 
+mod desks;
+
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -10,15 +12,13 @@ use wcdn_node::{Doors, Node, config::OriginSpec};
 use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
+use self::desks::Desks;
 use crate::{
-    desk::{Desk, Place},
+    desk,
     gossip_place::{GossipPlace, listen},
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
-    topology::{
-        AGGREGATORS, CONTROL_PORT, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology,
-        WalrusNetwork,
-    },
+    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
 };
 
 /// A running system.
@@ -26,7 +26,7 @@ use crate::{
 pub struct Cluster {
     pub(crate) topology: Box<Topology>,
     standin: Option<Standin>,
-    desk: Option<Desk>,
+    desks: Desks,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
@@ -68,7 +68,7 @@ pub struct Edge {
 }
 
 impl Cluster {
-    /// Starts the stand-in Walrus if the network is local, then the control plane, then every edge.
+    /// Starts the stand-in Walrus if the network is local, then the control planes, then every edge.
     ///
     /// # Errors
     /// When a port is taken or a part cannot start; what had started is stopped.
@@ -76,7 +76,7 @@ impl Cluster {
         Self::start_among(topology, Vec::new()).await
     }
 
-    /// The same, with the first members of the gossip at these places: the control plane, then the
+    /// The same, with the first members of the gossip at these places: the control planes, then the
     /// edges in their order.
     ///
     /// # Errors
@@ -88,15 +88,13 @@ impl Cluster {
         let mut places = places.into_iter();
         let mut cluster = Self::ground(topology).await?;
         let guard = cluster.walrus_shutdown.clone().drop_guard();
-        if cluster.topology.control_plane {
-            cluster.start_desk(places.next()).await?;
+        for n in cluster.desk_numbers() {
+            cluster.start_desk_at(n, places.next()).await?;
         }
         let edges: Vec<_> = cluster.topology.edges().collect();
         for (n, (region, number, port)) in edges.into_iter().enumerate() {
             let mut config = cluster.edge_config(&region, number)?;
-            if let Some(desk) = &cluster.desk {
-                desk.introduce(&mut config);
-            }
+            desk::introduce(&mut config, &cluster.introductions());
             if let Some(way) = cluster.topology.control_ways.get(n) {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
@@ -108,7 +106,8 @@ impl Cluster {
         Ok(cluster)
     }
 
-    /// What the rest stands on: a folder, a stand-in Walrus if the network is local, and Redis.
+    /// What the rest stands on: a folder, a stand-in Walrus if the network is local, Redis, and PostgreSQL if
+    /// there are several control planes.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -123,46 +122,10 @@ impl Cluster {
         let edge = keyed(topology, &home)?;
         let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
+        let desks = Desks::ground(&topology, &home).await?;
         guard.disarm();
-        let (edges, desk) = (Vec::new(), None);
-        Ok(Self { topology, standin, desk, edges, redis, walrus_shutdown, home })
-    }
-
-    /// Starts the control plane, at the ports where it was before if it was, with what it knew.
-    ///
-    /// # Errors
-    /// When a port is taken, or its folder cannot be used.
-    pub async fn start_desk(&mut self, place: Option<GossipPlace>) -> anyhow::Result<()> {
-        let ports = self.topology.control_ports.unwrap_or(match self.topology.ports {
-            Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
-            Ports::Any => (0, 0),
-        });
-        let (grpc, place) = match place {
-            Some(place) => (listen(ports.0).await?, place),
-            None => GossipPlace::beside(ports.0).await?,
-        };
-        let admin = listen(ports.1).await?;
-        let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
-        self.topology.control_ports = Some((grpc_port, admin_port));
-        let GossipPlace { socket, advertise } = place;
-        let home = self.home.path.join("control-plane");
-        let place = Place { grpc, admin, gossip: socket, advertise, home };
-        let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
-        let desk = Desk::start(place, config, &self.home.cluster_key(), key).await?;
-        self.desk = Some(desk);
-        Ok(())
-    }
-
-    /// Changes the configuration with which the control plane is started next.
-    pub fn reconfigure_desk(&mut self, change: impl FnOnce(&mut wcdn_control_plane::Config)) {
-        change(&mut self.topology.control);
-    }
-
-    /// Stops the control plane, if it runs.
-    pub async fn stop_desk(&mut self) {
-        if let Some(desk) = self.desk.take() {
-            desk.stop().await;
-        }
+        let edges = Vec::new();
+        Ok(Self { topology, standin, desks, edges, redis, walrus_shutdown, home })
     }
 
     /// Drains and stops an edge, and starts it with what it kept on disk, at other ports, after its
@@ -225,11 +188,6 @@ impl Cluster {
         &self.edges
     }
 
-    /// The control plane, if it runs.
-    pub fn desk(&self) -> Option<&Desk> {
-        self.desk.as_ref()
-    }
-
     /// The Redis of each region, if there is any.
     pub fn redis(&self) -> &[RegionRedis] {
         &self.redis
@@ -241,9 +199,7 @@ impl Cluster {
         for edge in self.edges {
             edge.node.join().await;
         }
-        if let Some(desk) = self.desk {
-            desk.stop().await;
-        }
+        self.desks.stop().await;
         self.walrus_shutdown.cancel();
         if let Some(standin) = self.standin {
             standin.join().await;

@@ -26,7 +26,10 @@ struct Args {
     /// Edges in each region.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     edges_per_region: u16,
-    /// Run each edge and the control plane in a process of its own, so that one can be killed and
+    /// Control planes; several share a PostgreSQL database, which must be installed.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    control_planes: u16,
+    /// Run each edge and each control plane in a process of its own, so that one can be killed and
     /// started again. Their configurations and logs lie in the folder `processes` of --data. What you
     /// start again is yours to stop.
     #[arg(long, requires = "data")]
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         let topology = Topology {
             network: args.network,
             edges_per_region: args.edges_per_region,
+            control_planes: args.control_planes,
             data: args.data,
             api_key: args.dev_key,
             visible_after: args.visible_after.duration(),

@@ -27,7 +27,10 @@ pub struct Topology {
     pub max_body: usize,
     /// Whether there is a control plane.
     pub control_plane: bool,
-    /// Its ports for gRPC and for the operator, if they are not to follow from `ports`.
+    /// How many there are, 1 to 5; several share a PostgreSQL database, which is started if
+    /// [`Self::control`] names none.
+    pub control_planes: u16,
+    /// Ports of the first for gRPC and for the operator, if they are not to follow from `ports`.
     pub control_ports: Option<(u16, u16)>,
     /// Where edges reach it, in their order, if something stands in between.
     pub control_ways: Vec<SocketAddr>,
@@ -81,7 +84,8 @@ pub const PUBLISHER_PORT: u16 = 4590;
 /// Aggregators of the stand-in.
 pub const AGGREGATORS: u16 = 3;
 
-/// The control plane's port for the operator; that for gRPC and datagrams is one above.
+/// The control plane's port for the operator; that for gRPC and datagrams is one above, and those of
+/// further ones follow in twos.
 pub const CONTROL_PORT: u16 = 4500;
 
 /// The port of the first region's Redis; those of the others follow in tens.
@@ -103,6 +107,7 @@ impl Default for Topology {
             visible_after: Duration::ZERO,
             max_body: crate::standin::MAX_BODY,
             control_plane: true,
+            control_planes: 1,
             control_ports: None,
             control_ways: Vec::new(),
             control: wcdn_control_plane::Config::default(),

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    sessions::{self, Entered, Question},
+    sessions::{Entered, Question},
     tracker::Registered,
 };
 
@@ -113,7 +113,9 @@ impl Session {
     }
 
     async fn converse(&mut self) -> Result<(), Refusal> {
-        let head = Some(self.desk.log.head().into());
+        let head = *self.heads.borrow_and_update();
+        let epoch = head.epoch;
+        let head = Some(head.into());
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (last_outcome, instance) = (Some(self.last_outcome), self.desk.instance);
         let welcome = edge::Welcome { head, version, last_outcome, instance };
@@ -130,14 +132,17 @@ impl Session {
             tokio::select! {
                 biased;
                 () = self.desk.ending.cancelled() => return Err(Refusal::Draining),
-                why = sessions::ended(&mut self.entered.end) => return Err(why.into()),
+                () = self.entered.superseded.cancelled() => return Err(Refusal::Superseded),
                 Ok(()) = self.pools.changed() => {
                     let pool = self.pools.borrow_and_update().clone();
                     self.send(Down::Origins(pool)).await?;
                 }
                 Ok(()) = moved => {
-                    let head = (*self.heads.borrow_and_update()).into();
-                    self.send(Down::Head(head)).await?;
+                    let head = *self.heads.borrow_and_update();
+                    if head.epoch != epoch {
+                        return Err(Refusal::EpochRaised);
+                    }
+                    self.send(Down::Head(head.into())).await?;
                     next_head = Instant::now() + BETWEEN_HEADS;
                 }
                 Some(question) = self.entered.questions.recv() => self.ask(question).await?,
