@@ -72,6 +72,8 @@ enum Scenario {
     Storm,
     /// How fast a purge is everywhere, and known to be.
     Propagation,
+    /// How fast a purge is acknowledged by two control planes on PostgreSQL.
+    Replicas,
 }
 
 impl Scenario {
@@ -85,6 +87,7 @@ impl Scenario {
             Self::Hedge => claims::hedge::measure,
             Self::Storm => claims::storm::measure,
             Self::Propagation => claims::propagation::measure,
+            Self::Replicas => claims::replicas::measure,
         })
     }
 }

@@ -41,6 +41,8 @@ mod quilts;
 mod ranges;
 #[path = "fleet/region.rs"]
 mod region;
+#[path = "fleet/replicas.rs"]
+mod replicas;
 #[path = "fleet/rotation.rs"]
 mod rotation;
 #[path = "fleet/serving.rs"]

@@ -1,5 +1,7 @@
 //! The store keeps its promises.
 
+mod versions;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;

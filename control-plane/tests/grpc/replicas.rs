@@ -71,7 +71,10 @@ async fn a_change_at_one_is_a_change_at_the_other_with_its_receipt() {
             let receipt = settled(stage, &change).await;
             assert!(receipt.settled && receipt.complete, "{receipt:?}");
             let took = Duration::from_micros(receipt.nodes[0].applied_after_us);
-            assert!(!took.is_zero() && took < began.elapsed() + Duration::from_secs(2), "{n}: {receipt:?}");
+            assert!(
+                !took.is_zero() && took < began.elapsed() + Duration::from_secs(2),
+                "{n}: {receipt:?}"
+            );
         }
     }
 }

@@ -320,7 +320,7 @@ fn what_another_committed_and_did_not_send_is_handed_to_those_who_do_not_confirm
     assert!(answers.iter().any(|it| matches!(it, Action::Send { message: Message::Push(_), .. })));
     issuer.ack(2, 2, ms(2_010));
     assert!(issuer.pass(ms(4_000)).is_empty(), "all have it");
-    let progress = issuer.0.progress(at(1, 2), ms(4_000));
+    let progress = issuer.0.progress(at(1, 2));
     let unknown = Confirmation::Applied { after: None };
     assert!(progress.iter().all(|node| node.state == unknown), "{progress:?}");
 }
