@@ -170,6 +170,13 @@ impl Desk {
         room.map_err(|_| Refusal::Full { what: "replays and snapshots" })
     }
 
+    /// Knows an event that another control plane has committed, if one has.
+    pub(crate) async fn catch_up(&self, upto: Position) {
+        if upto > self.log.head() {
+            self.log.look().await;
+        }
+    }
+
     /// Takes what an edge says it has applied, and a frame that it holds. A frame that was signed by us
     /// and lies beyond the log proves that the file of the store is an older one that was put back by
     /// hand: positions would mean two things. So a new log begins, above that frame.
@@ -184,8 +191,7 @@ impl Desk {
         if applied.max(proven) <= self.log.head() {
             return Ok(());
         }
-        // Another control plane may have committed it a moment ago.
-        self.log.look().await;
+        self.catch_up(applied.max(proven)).await;
         if applied.max(proven) <= self.log.head() {
             return Ok(());
         }

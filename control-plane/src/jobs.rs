@@ -66,8 +66,8 @@ impl Jobs {
         let shutdown = self.shutdown.clone();
         self.tasks.spawn(async move {
             while let Some(turn) = shutdown.run_until_cancelled(jobs.wait_for(job)).await {
-                tracing::info!(job, "job taken");
                 let (fence, until) = turn;
+                tracing::info!(job, "job taken");
                 tokio::select! {
                     biased;
                     () = shutdown.cancelled() => {}
@@ -75,6 +75,7 @@ impl Jobs {
                     () = work(fence) => {}
                 }
                 jobs.leave(fence).await;
+                shutdown.run_until_cancelled(sleep(jobs.timing.renew)).await;
             }
         });
     }

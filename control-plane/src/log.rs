@@ -10,12 +10,12 @@
 mod follow;
 mod keeper;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use tokio::{
     sync::{Notify, mpsc, oneshot, watch},
-    time::Instant,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_gossip::frame::{Frame, SigningKey};
@@ -28,6 +28,9 @@ use crate::{
     state::State,
     store::{Store, StoreError, jobs::Fence, log::Refused, prune::Retention},
 };
+
+/// How long whoever wants to know of others' commits waits for them.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What is told of a commit, before those who asked for it are answered.
 pub(crate) struct News<'a> {
@@ -114,6 +117,7 @@ impl Log {
         let log =
             Self { jobs: sender, head: head_seen, pool: pool_seen, state: Arc::clone(&state) };
         metrics.head(state.read().position());
+        metrics.store_up.set(1);
         let wake = Arc::new(Notify::new());
         if store.is_shared() {
             tasks.spawn(store.clone().listen(Arc::clone(&wake), shutdown.clone()));
@@ -152,12 +156,12 @@ impl Log {
         answered.await.map_err(|_| LogError::Closed)?
     }
 
-    /// Knows what others had committed when it was called, unless the store cannot be read.
+    /// Knows what others had committed when it was called, unless the store cannot be read in time.
     pub(crate) async fn look(&self) {
         let (answer, answered) = oneshot::channel();
         // Whoever asks finds no more than before if there is no room.
         if self.jobs.try_send(Job::Look(answer)).is_ok() {
-            drop(answered.await);
+            drop(timeout(LOOK, answered).await);
         }
     }
 

@@ -47,7 +47,7 @@ enum Command {
         file: PathBuf,
     },
     /// Begin a new epoch, once a PostgreSQL database was brought back with pg_restore, or a standby
-    /// that lagged was promoted, while no control plane runs on it: edges take all they hold as unproven.
+    /// that lagged was promoted: edges take all they hold as unproven. Control planes that run on it follow.
     RaiseEpoch {
         /// The least that it may be: more than the epoch of the log that was lost, should the clock of
         /// this machine be behind.

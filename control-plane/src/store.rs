@@ -76,7 +76,7 @@ pub(crate) struct Store {
 
 /// The end of the log, and what is known of it at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct End {
+pub(crate) struct End {
     head: Position,
     /// By the database's clock: Unix time in milliseconds.
     now_ms: u64,
@@ -221,7 +221,7 @@ impl Store {
     }
 
     /// The same, whichever history this is.
-    async fn lock_log(&self) -> Result<(Tx, End), StoreError> {
+    pub(crate) async fn lock_log(&self) -> Result<(Tx, End), StoreError> {
         let mut tx = self.write().await?;
         let lock = if self.place.is_shared() { LOCK_SERVER } else { LOCK_FILE };
         let end = sqlx::query_as(lock).fetch_one(&mut *tx).await?;

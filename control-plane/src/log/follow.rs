@@ -41,12 +41,20 @@ impl Keeper {
     pub(super) async fn catch_up(&mut self) -> Result<(), StoreError> {
         match self.read_on().await {
             Ok(()) => {
-                (self.is_unsure, self.quiet_until) = (false, None);
+                if self.quiet_until.take().is_some() {
+                    tracing::warn!("the store answers again");
+                }
+                self.is_unsure = false;
+                self.told.metrics.store_up.set(1);
                 Ok(())
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "log cannot be read");
+                // Told once, and not each second.
+                if self.quiet_until.is_none() {
+                    tracing::error!(error = &error as &dyn std::error::Error, "log cannot be read");
+                }
                 self.is_unsure = true;
+                self.told.metrics.store_up.set(0);
                 self.store.look_for_primary().await;
                 self.quiet_until = Some(Instant::now() + QUIET);
                 Err(error)

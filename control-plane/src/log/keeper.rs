@@ -186,7 +186,13 @@ impl Keeper {
                 }
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "log cannot be written");
+                // Of a store that is known not to answer it was told.
+                if self.quiet_until.is_none() {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "log cannot be written"
+                    );
+                }
                 let error = Arc::new(error);
                 for answer in answers {
                     drop(answer.send(Err(LogError::Store(Arc::clone(&error)))));

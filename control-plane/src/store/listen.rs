@@ -58,8 +58,8 @@ impl Store {
 }
 
 async fn hear(server: &Server, teller: u64, wake: &Notify) -> Result<(), sqlx::Error> {
-    let pool: PgPool =
-        PgPoolOptions::new().max_connections(1).connect_lazy_with(server.listener()?);
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(QUIET);
+    let pool: PgPool = pool.connect_lazy_with(server.listener()?);
     let mut listener = PgListener::connect_with(&pool).await?;
     listener.eager_reconnect(false);
     listener.listen(CHANNEL).await?;

@@ -114,3 +114,24 @@ async fn whoever_looks_knows_what_was_committed_before() {
         assert!(other.log.head() >= last);
     }
 }
+
+#[tokio::test]
+async fn one_that_stands_still_in_a_commit_holds_the_others_up_for_a_time_limit_only() {
+    let fresh =
+        On::Postgres.fresh_with(|store| store.statement_timeout = wcdn_proto::Span::secs(1));
+    let fresh = Arc::new(fresh.await);
+    let (one, other) = (replica(Arc::clone(&fresh)).await, replica(fresh).await);
+    one.log.append(purge(1)).await.unwrap();
+    let stuck = other.store.lock_log().await.unwrap();
+    let begun = Instant::now();
+    let mut tries = 0;
+    while one.log.append(purge(2)).await.is_err() {
+        tries += 1;
+        assert!(begun.elapsed() < Duration::from_secs(20), "still after {tries} tries");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Whoever wakes up finds that it has lost its transaction.
+    let (tx, _) = stuck;
+    assert!(tx.commit().await.is_err());
+    agree(&one, &other).await;
+}
