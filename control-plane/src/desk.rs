@@ -170,11 +170,13 @@ impl Desk {
         room.map_err(|_| Refusal::Full { what: "replays and snapshots" })
     }
 
-    /// Knows an event that another control plane has committed, if one has.
-    pub(crate) async fn catch_up(&self, upto: Position) {
+    /// Knows an event that another control plane has committed, if one has; false if it is not known in
+    /// the end.
+    pub(crate) async fn catch_up(&self, upto: Position) -> bool {
         if upto > self.log.head() {
             self.log.look().await;
         }
+        upto <= self.log.head()
     }
 
     /// Takes what an edge says it has applied, and a frame that it holds. A frame that was signed by us
@@ -188,11 +190,7 @@ impl Desk {
     /// [`Refusal::Unproven`], if the edge claims more than there is, and has not proven it.
     pub(crate) async fn believe(&self, applied: Position, proof: Bytes) -> Result<(), Refusal> {
         let proven = self.proven(proof);
-        if applied.max(proven) <= self.log.head() {
-            return Ok(());
-        }
-        self.catch_up(applied.max(proven)).await;
-        if applied.max(proven) <= self.log.head() {
+        if self.catch_up(applied.max(proven)).await {
             return Ok(());
         }
         let mut raised = self.raised.lock().await;

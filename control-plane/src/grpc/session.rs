@@ -37,6 +37,10 @@ const BETWEEN_HEADS: Duration = Duration::from_millis(100);
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
+/// How long a report waits for the log, if it tells of an event that cannot be read here yet: what an
+/// event did is told to a receipt that is there.
+const BEHIND: Duration = Duration::from_secs(3);
+
 /// Outcomes of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
 
@@ -199,9 +203,8 @@ impl Session {
             let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
             return Err(Refusal::invalid("report.outcomes", problem));
         }
-        // What an event did is told to a receipt that is there, also if another control plane wrote it.
         let places = report.outcomes.iter().map(|outcome| Position::from(outcome.position));
-        self.desk.catch_up(places.fold(applied, Position::max)).await;
+        self.catch_up(places.fold(applied, Position::max)).await;
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
@@ -209,5 +212,15 @@ impl Session {
         let mut tracker = self.desk.tracker.lock();
         tracker.reported(node, session, &report, Instant::now());
         Ok(())
+    }
+
+    /// Knows what a report tells of, also if another control plane wrote it, if that is soon.
+    async fn catch_up(&self, last: Position) {
+        if self.desk.catch_up(last).await {
+            return;
+        }
+        let mut heads = self.desk.log.heads();
+        let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
+        drop(self.desk.ending.run_until_cancelled(known).await);
     }
 }

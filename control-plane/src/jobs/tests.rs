@@ -42,7 +42,7 @@ struct Replica {
     store: Store,
     shutdown: CancellationToken,
     tasks: TaskTracker,
-    turns: mpsc::UnboundedReceiver<Fence>,
+    turns: mpsc::Receiver<Fence>,
     /// Of all.
     working: Arc<AtomicUsize>,
 }
@@ -62,12 +62,12 @@ impl Replica {
         let name = "control-plane".parse().unwrap();
         let mut jobs = Jobs::new(store.clone(), &name, tasks.clone(), shutdown.clone());
         jobs.timing = Timing { lease: 8 * SHORT, renew: SHORT, margin: 2 * SHORT };
-        let (told, turns) = mpsc::unbounded_channel();
+        let (told, turns) = mpsc::channel(16);
         let count = Arc::clone(working);
         jobs.run_as_singleton("a", move |fence| {
             assert_eq!(count.fetch_add(1, SeqCst), 0, "somebody works already");
             let working = Working(Arc::clone(&count));
-            told.send(fence).unwrap();
+            told.try_send(fence).unwrap();
             async move {
                 let _working = working;
                 std::future::pending().await

@@ -16,10 +16,18 @@ const DATABASE: &str = "wcdn";
 /// The control planes, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Desks {
-    /// Those that run, and the ports for gRPC and for the operator of those that ever did.
-    all: Vec<(Option<Desk>, Option<(u16, u16)>)>,
+    all: Vec<Seat>,
     /// Where they keep everything, if there are several.
     postgres: Option<Postgres>,
+}
+
+/// The place of a control plane.
+#[derive(Debug, Default)]
+struct Seat {
+    /// It, if it runs.
+    desk: Option<Desk>,
+    /// Its ports for gRPC and for the operator, if it ever ran.
+    ports: Option<(u16, u16)>,
 }
 
 impl Desks {
@@ -41,7 +49,7 @@ impl Desks {
 
     /// Drains and stops all of them, then the database.
     pub(super) async fn stop(self) {
-        for desk in self.all.into_iter().filter_map(|(desk, _)| desk) {
+        for desk in self.all.into_iter().filter_map(|seat| seat.desk) {
             desk.stop().await;
         }
         if let Some(mut postgres) = self.postgres {
@@ -87,13 +95,13 @@ impl Cluster {
         let desk =
             Desk::start(Place { grpc, admin, gossip: socket, advertise }, config, key).await?;
         self.desks.all.resize_with(self.desks.all.len().max(n + 1), Default::default);
-        self.desks.all[n] = (Some(desk), Some(ports));
+        self.desks.all[n] = Seat { desk: Some(desk), ports: Some(ports) };
         Ok(())
     }
 
     fn desk_ports(&self, n: usize) -> anyhow::Result<(u16, u16)> {
-        if let Some((_, Some(ports))) = self.desks.all.get(n) {
-            return Ok(*ports);
+        if let Some(ports) = self.desks.all.get(n).and_then(|seat| seat.ports) {
+            return Ok(ports);
         }
         if let Some(ports) = self.topology.control_ports.filter(|_| n == 0) {
             return Ok(ports);
@@ -136,7 +144,7 @@ impl Cluster {
 
     /// Stops one of several, from 0, if it runs.
     pub async fn stop_desk_at(&mut self, n: usize) {
-        if let Some(desk) = self.desks.all.get_mut(n).and_then(|(desk, _)| desk.take()) {
+        if let Some(desk) = self.desks.all.get_mut(n).and_then(|seat| seat.desk.take()) {
             desk.stop().await;
         }
     }
@@ -148,7 +156,7 @@ impl Cluster {
 
     /// Every control plane that runs.
     pub fn desks(&self) -> impl Iterator<Item = &Desk> {
-        self.desks.all.iter().filter_map(|(desk, _)| desk.as_ref())
+        self.desks.all.iter().filter_map(|seat| seat.desk.as_ref())
     }
 
     /// The database that several control planes share.
