@@ -166,6 +166,11 @@ impl EdgePlane {
         self.members.borrow().clone()
     }
 
+    /// The same whenever it changes.
+    pub fn watch_members(&self) -> watch::Receiver<Members> {
+        self.members.clone()
+    }
+
     /// Says that there is this much, as a session does; it is a reason to ask, not believed.
     pub fn hint(&self, head: Position) {
         self.hint.send_if_modified(|before| {

@@ -45,7 +45,7 @@ fn frames(seq: u64, count: usize) -> Vec<Frame> {
 }
 
 fn member(n: u8, role: Role, is_live: bool) -> Member {
-    Member { node: name(n), region: here(), address: address(n), role, is_live }
+    Member { node: name(n), region: here(), address: address(n), peer: None, role, is_live }
 }
 
 fn standing(n: u8, incarnation: u64, seq: u64) -> Standing {

@@ -77,6 +77,7 @@ impl World {
                 node: name(node),
                 region: region(self.nodes[node].region),
                 address: address(node),
+                peer: None,
                 role: if self.is_issuer(node) { Role::Issuer } else { Role::Edge },
                 is_live: self.nodes[node].is_live,
             })
