@@ -25,6 +25,7 @@ mod node;
 pub mod object;
 pub mod origin;
 pub mod quilt;
+pub mod rendezvous;
 mod secrets;
 mod traces;
 pub mod verify;
