@@ -16,7 +16,7 @@ use crate::{
     desk::{self, Introduction},
     ports,
     process::Process,
-    topology::{CONTROL_PORT, Ports, Topology},
+    topology::{CONTROL_PORT, PEER_PORT, Ports, Topology},
 };
 
 /// A running system.
@@ -127,6 +127,9 @@ impl Apart {
         let name = config.node.id.to_string();
         let (edge, admin) = pair(self.ground.topology.ports, port)?;
         (config.listen.edge, config.listen.admin) = (edge, admin);
+        if self.ground.topology.peers {
+            config.listen.peer = Some(beside(self.ground.topology.ports, port + PEER_PORT)?);
+        }
         config.gossip.listen = Some(admin);
         let desks = self.desks.iter().map(|desk| Introduction {
             grpc: desk.grpc,
@@ -197,12 +200,16 @@ fn keep(
 
 /// Two addresses: one at a documented port, one above it; or both anywhere.
 fn pair(ports: Ports, documented: u16) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let (first, second) = match ports {
-        Ports::Documented => (documented, documented + 1),
-        Ports::Any => (ports::quiet()?, ports::quiet()?),
+    Ok((beside(ports, documented)?, beside(ports, documented + 1)?))
+}
+
+/// An address at a documented port, or anywhere.
+fn beside(ports: Ports, documented: u16) -> anyhow::Result<SocketAddr> {
+    let port = match ports {
+        Ports::Documented => documented,
+        Ports::Any => ports::quiet()?,
     };
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Ok((at(first), at(second)))
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// Writes the configuration of a part, with whole paths: it may be started from anywhere.

@@ -6,16 +6,16 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wcdn_node::{Doors, Node, config::OriginSpec};
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
 use self::desks::Desks;
 use crate::{
     desk,
-    gossip_place::{GossipPlace, listen},
+    edge::{self, Edge, bind},
+    gossip_place::GossipPlace,
     redis::{self, RedisAddress, RedisServer},
     standin::{self, Standin, StandinOptions},
     topology::{AGGREGATORS, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
@@ -50,23 +50,6 @@ pub struct RegionRedis {
     pub server: RedisServer,
 }
 
-/// A running edge of it.
-#[derive(Debug)]
-pub struct Edge {
-    /// Where it stands.
-    pub region: Region,
-    /// `http://…`, for viewers.
-    pub url: String,
-    /// `https://…`, for viewers, where there is a certificate.
-    pub tls_url: Option<String>,
-    /// `http://…`, for the operator.
-    pub admin_url: String,
-    shutdown: CancellationToken,
-    node: Node,
-    /// What it was started with.
-    config: wcdn_node::Config,
-}
-
 impl Cluster {
     /// Starts the stand-in Walrus if the network is local, then the control planes, then every edge.
     ///
@@ -98,8 +81,9 @@ impl Cluster {
             if let Some(way) = cluster.topology.control_ways.get(n) {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
+            config.peer.advertise = cluster.topology.peer_ways.get(n).copied();
             let place = places.next();
-            let edge = start_edge(&cluster.topology, config, port, place).await?;
+            let edge = edge::start(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
         }
         guard.disarm();
@@ -143,7 +127,7 @@ impl Cluster {
         change(&mut config);
         edge.shutdown.cancel();
         edge.node.join().await;
-        self.edges.insert(n, start_edge(&self.topology, config, 0, None).await?);
+        self.edges.insert(n, edge::start(&self.topology, config, 0, None).await?);
         Ok(())
     }
 
@@ -204,18 +188,6 @@ impl Cluster {
         if let Some(standin) = self.standin {
             standin.join().await;
         }
-    }
-}
-
-impl Edge {
-    /// The edge itself.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    /// Tells the edge to drain; [`Cluster::stop`] waits for it.
-    pub fn drain(&self) {
-        self.shutdown.cancel();
     }
 }
 
@@ -292,59 +264,10 @@ async fn start_redis(topology: &Topology, home: &Home) -> anyhow::Result<Vec<Reg
     Ok(servers)
 }
 
-async fn start_edge(
-    topology: &Topology,
-    mut config: wcdn_node::Config,
-    port: u16,
-    place: Option<GossipPlace>,
-) -> anyhow::Result<Edge> {
-    let admin_port = if port == 0 { 0 } else { port + 1 };
-    let place = match place {
-        None if config.control.endpoints.is_empty() => None,
-        None => Some(GossipPlace::bind(on(topology.ports, admin_port)).await?),
-        some => some,
-    };
-    if let Some(GossipPlace { socket, advertise }) = &place {
-        config.gossip.listen = Some(socket.local_addr()?);
-        config.gossip.advertise = Some(*advertise);
-    }
-    let doors = Doors {
-        edge: bind(topology.ports, port).await?,
-        tls: match config.listen.tls {
-            Some(address) => Some(TcpListener::bind(address).await?),
-            None => None,
-        },
-        admin: bind(topology.ports, admin_port).await?,
-        gossip: place.map(|place| place.socket),
-    };
-    let shutdown = CancellationToken::new();
-    let node = wcdn_node::start(config.clone(), doors, shutdown.clone())?;
-    Ok(Edge {
-        region: config.node.region.clone(),
-        url: format!("http://{}", node.edge_addr()),
-        tls_url: node.tls_addr().map(|address| format!("https://{address}")),
-        admin_url: format!("http://{}", node.admin_addr()),
-        shutdown,
-        node,
-        config,
-    })
-}
-
 fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
     let named = urls
         .iter()
         .enumerate()
         .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
     named.collect()
-}
-
-async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {
-    listen(on(ports, documented)).await
-}
-
-fn on(ports: Ports, documented: u16) -> u16 {
-    match ports {
-        Ports::Documented => documented,
-        Ports::Any => 0,
-    }
 }

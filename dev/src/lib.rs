@@ -15,6 +15,7 @@ pub mod apart;
 pub mod banner;
 pub mod cluster;
 pub mod desk;
+mod edge;
 mod gossip_place;
 pub mod ports;
 pub mod process;
@@ -25,6 +26,7 @@ pub mod standin;
 pub mod topology;
 
 pub use apart::Apart;
-pub use cluster::{Cluster, Edge};
+pub use cluster::Cluster;
+pub use edge::Edge;
 pub use gossip_place::GossipPlace;
 pub use topology::{Ports, Topology, WalrusNetwork};

@@ -27,6 +27,11 @@ pub struct Topology {
     pub max_body: usize,
     /// Whether there is a control plane.
     pub control_plane: bool,
+    /// Whether the nodes of a region read through each other; they know of each other by the control
+    /// plane's gossip.
+    pub peers: bool,
+    /// Where edges reach each other, in their order, if something stands in between.
+    pub peer_ways: Vec<SocketAddr>,
     /// How many there are, 1 to 5; several share a PostgreSQL database, which is started if
     /// [`Self::control`] names none.
     pub control_planes: u16,
@@ -91,6 +96,9 @@ pub const CONTROL_PORT: u16 = 4500;
 /// The port of the first region's Redis; those of the others follow in tens.
 pub const REDIS_PORT: u16 = 4610;
 
+/// How far the port of an edge for its peers is above that for viewers.
+pub const PEER_PORT: u16 = 200;
+
 /// Regions, and the port of the first edge in each; its admin port is one above.
 pub const REGIONS: [(&str, u16); 3] =
     [("us-west", 4510), ("eu-west", 4520), ("asia-pacific", 4530)];
@@ -108,6 +116,8 @@ impl Default for Topology {
             max_body: crate::standin::MAX_BODY,
             control_plane: true,
             control_planes: 1,
+            peers: true,
+            peer_ways: Vec::new(),
             control_ports: None,
             control_ways: Vec::new(),
             control: wcdn_control_plane::Config::default(),
@@ -118,14 +128,15 @@ impl Default for Topology {
 }
 
 impl Topology {
-    /// A small Walrus, ids that cost microseconds, free ports, no Redis and no control plane: for
-    /// tests.
+    /// A small Walrus, ids that cost microseconds, free ports, no Redis, no control plane and no reading
+    /// through peers: for tests.
     ///
     /// # Panics
     /// Never: 100 shards are a valid number.
     pub fn for_tests() -> Self {
         let encoding = Encoding::new(100).expect("100 shards make a code");
-        Self { ports: Ports::Any, redis: false, control_plane: false, encoding, ..Self::default() }
+        let (redis, control_plane, peers) = (false, false, false);
+        Self { ports: Ports::Any, redis, control_plane, peers, encoding, ..Self::default() }
     }
 
     /// Every edge: its region, its number in it from 1, and its port.

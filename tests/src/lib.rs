@@ -7,6 +7,7 @@
 //! - [`client`]: requests, and what came back, even if it was cut
 //! - [`dns`]: a name server that says whatever a test makes it say
 //! - [`redis`]: real servers and clusters, and what may befall them
+//! - [`region`]: nodes that read through each other
 //! - [`frames`]: HTTP/2 by hand, for what no client does
 //! - [`nghttp2`]: the HTTP/2 of others
 //! - [`redbot`]: a linter of HTTP
@@ -36,6 +37,7 @@ pub mod operator;
 pub mod program;
 pub mod redbot;
 pub mod redis;
+pub mod region;
 pub mod relay;
 pub mod script;
 pub mod signal;

@@ -66,9 +66,8 @@ async fn members_find_each_other_by_one_seed_and_know_roles_and_addresses() {
         edges.push(node(name, Role::Edge, &[issuer.door.address]).await);
     }
     let addresses: Vec<_> = edges.iter().map(|edge| edge.door.address).collect();
-    let is_whole = |member: &Member| {
-        member.is_live && member.peer.is_some() == (member.role == Role::Edge)
-    };
+    let is_whole =
+        |member: &Member| member.is_live && member.peer.is_some() == (member.role == Role::Edge);
     let all = |members: &[Member]| members.len() == 4 && members.iter().all(is_whole);
     let seen = issuer.sees("all are seen by the issuer", all).await;
     assert_eq!(names(&seen)[0], ("edge-a", Role::Edge, true));

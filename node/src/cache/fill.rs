@@ -6,14 +6,18 @@
 //! told to everybody who waits.
 
 mod assemble;
+mod blame;
 mod course;
+mod draw;
 pub mod error;
+mod giver;
 mod have;
 mod hedge;
 mod reader;
 mod regional;
 mod state;
 mod task;
+mod through;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,7 +35,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, Position};
 use wcdn_walrus::Encoding;
 
 use self::{error::FillError, state::State, task::Task};
@@ -51,6 +55,7 @@ use crate::{
     events::Log,
     metrics::{Metrics, ShedReason},
     origin::Pool,
+    peer::Peers,
     verify::Verifier,
 };
 
@@ -69,6 +74,8 @@ pub struct Means {
     pub pool: Pool,
     /// The tier that is asked first, if there is one.
     pub redis: Option<Redis>,
+    /// The other nodes of the region, if they are asked.
+    pub peers: Option<Peers>,
     /// Who checks them.
     pub verifier: Verifier,
     /// Where it is counted.
@@ -84,6 +91,7 @@ struct Shared {
     cache: Arc<Cache>,
     pool: Pool,
     redis: Option<Redis>,
+    peers: Option<Peers>,
     verifier: Verifier,
     limits: Limits,
     /// The fills that may be joined.
@@ -126,6 +134,21 @@ struct Fill {
     readers: AtomicUsize,
     /// Wakes the task when the last reader left.
     left: Notify,
+    /// Cancelled once a peer asked for it: who is asked asks no other peer in turn, or two nodes that
+    /// take each other for the owner would wait for each other.
+    by_itself: CancellationToken,
+}
+
+/// What is to be had.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    key: Key,
+    /// Bytes of the blob, where they are known.
+    total: Option<u64>,
+    /// Older bytes will not do.
+    least: Position,
+    /// Whether a peer asks.
+    is_peers: bool,
 }
 
 /// How a key that was missed can be had.
@@ -163,12 +186,13 @@ impl Fills {
             recheck: if checks { config.verify.recheck } else { 0.0 },
             fills: config.fetch.max_fills,
         };
-        let Means { cache, pool, redis, verifier, metrics, tasks, shutdown } = means;
+        let Means { cache, pool, redis, peers, verifier, metrics, tasks, shutdown } = means;
         let (table, running) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Shared {
             cache,
             pool,
             redis,
+            peers,
             verifier,
             limits,
             table,
@@ -187,8 +211,16 @@ impl Fills {
     /// [`FillError::Shed`] when too many fills are under way or were begun a moment ago,
     /// [`FillError::Throttled`] when too many are or were by this client.
     pub fn join(&self, key: Key, total: Option<u64>, payer: &Payer) -> Result<Joined, FillError> {
+        self.join_for(&Wish::of_viewer(key, total), payer)
+    }
+
+    fn join_for(&self, wish: &Wish, payer: &Payer) -> Result<Joined, FillError> {
+        let key = wish.key;
         let mut table = self.shared.table.lock();
         if let Some(fill) = table.get(&key) {
+            if wish.is_peers {
+                fill.by_itself.cancel();
+            }
             let reader = Reader::new(Arc::clone(fill));
             return Ok(Joined::Reader { reader, collapsed: true });
         }
@@ -197,7 +229,7 @@ impl Fills {
         if let super::Lookup::Hit(entry) = self.shared.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
-        if self.shared.running.load(Relaxed) >= self.shared.limits.fills {
+        if self.shared.running.load(Relaxed) >= self.shared.limits.fills_for(wish) {
             self.shared.metrics.shed(ShedReason::Fills);
             return Err(FillError::Shed(ShedReason::Fills));
         }
@@ -208,10 +240,14 @@ impl Fills {
             state: watch::Sender::new(State::default()),
             readers: AtomicUsize::new(0),
             left: Notify::new(),
+            by_itself: CancellationToken::new(),
         });
+        if wish.is_peers {
+            fill.by_itself.cancel();
+        }
         let reader = Reader::new(Arc::clone(&fill));
         table.insert(key, Arc::clone(&fill));
-        let task = Task::new(Arc::clone(&self.shared), fill, total, charge);
+        let task = Task::new(Arc::clone(&self.shared), fill, wish, charge);
         let span = tracing::info_span!("fill", blob = %key.id);
         self.shared.tasks.spawn(task.run().instrument(span));
         Ok(Joined::Reader { reader, collapsed: false })
@@ -310,6 +346,19 @@ impl Fills {
     /// The origins.
     pub fn pool(&self) -> &Pool {
         &self.shared.pool
+    }
+}
+
+impl Limits {
+    /// Fills at once: a half is kept for the viewers of this node.
+    fn fills_for(&self, wish: &Wish) -> usize {
+        if wish.is_peers { (self.fills / 2).max(1) } else { self.fills }
+    }
+}
+
+impl Wish {
+    fn of_viewer(key: Key, total: Option<u64>) -> Self {
+        Self { key, total, least: Position::ORIGIN, is_peers: false }
     }
 }
 

@@ -50,6 +50,8 @@ pub enum Tier {
     Memory,
     /// In the region's Redis.
     Redis,
+    /// At another node of the region.
+    Peer,
     /// In a fill that began before.
     Fill,
     /// In the index of a quilt.
@@ -63,6 +65,7 @@ impl Tier {
         match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::Peer => "peer",
             Self::Fill => "fill",
             Self::Index => "index",
             Self::Negative => "negative",

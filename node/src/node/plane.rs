@@ -1,7 +1,7 @@
 //! The event plane of a node: events come by datagram, and how far the log is known is told to those
 //! who serve.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::registry::Registry;
 use tokio::{
@@ -35,13 +35,13 @@ pub(super) fn start(
     registry: &mut Registry,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> io::Result<()> {
-    let advertise = config.gossip.advertise.unwrap_or(socket.local_addr()?);
-    let node = &config.node;
+) -> Option<EdgePlane> {
+    let (node, advertise) = (&config.node, following.view.me().gossip);
     let mut membership =
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
+    membership.peer = following.view.me().peer;
     membership.seeds.clone_from(&config.gossip.seeds);
-    let Some(key) = &secrets.cluster_key else { return Ok(()) };
+    let key = secrets.cluster_key.as_ref()?;
     let seals = |key: &Key| ClusterKey::new(*key.expose());
     let also = secrets.previous_key.as_ref().map(seals);
     let keys = ClusterKeys { current: seals(key), also };
@@ -60,9 +60,9 @@ pub(super) fn start(
         tasks.clone(),
     );
     let _is_first = following.plane.set(plane.clone()).is_ok();
-    let telling = tell(plane, Arc::clone(&following.log));
+    let telling = tell(plane.clone(), Arc::clone(&following.log));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
-    Ok(())
+    Some(plane)
 }
 
 /// Tells the node what the plane knows of the log, and the plane what sessions say.
