@@ -171,7 +171,7 @@ impl EdgeBrain {
             }
             Message::Want { epoch, missing } => self.answer(from, epoch, missing, now, out),
             Message::Lease(lease) => self.renew(&lease),
-            Message::Ack(_) | Message::Poll { .. } => {}
+            Message::Ack(_) | Message::Poll { .. } | Message::Note(_) => {}
         }
     }
 

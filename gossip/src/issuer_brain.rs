@@ -181,7 +181,7 @@ impl IssuerBrain {
             Message::Digest { applied, .. } => self.compare(from, &applied, now, out),
             Message::Want { epoch, missing } => self.answer(from, epoch, missing, now, out),
             Message::Push(frames) => self.receive_frames(frames, now),
-            Message::Lease(_) | Message::Head(_) => {}
+            Message::Lease(_) | Message::Head(_) | Message::Note(_) => {}
         }
     }
 

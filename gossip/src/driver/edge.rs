@@ -1,13 +1,13 @@
 //! The event plane of an edge.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
     net::UdpSocket,
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinError, JoinHandle},
     time::timeout,
 };
@@ -24,10 +24,13 @@ use crate::{
     frame::IssuerKeys,
     member::Role,
     membership::Members,
-    metrics::{CatchUpResult, GossipMetrics},
+    message::Message,
+    metrics::{CatchUpResult, GossipMetrics, Plane},
     positions::Positions,
     ring::RingSize,
+    seal::Rejection,
     seam::{Catchup, CaughtUp, Sink},
+    socket::SealedSocket,
 };
 
 /// How long the log may take to answer. A snapshot is about 10 MB.
@@ -53,6 +56,8 @@ pub struct EdgePlaneSettings {
     pub ring: RingSize,
     /// When it does what.
     pub timing: EdgeTiming,
+    /// Where notes of other edges go; what finds no room is lost.
+    pub notes: Option<mpsc::Sender<Bytes>>,
 }
 
 /// A running plane. Cheap to clone; it ends with its shutdown token.
@@ -61,6 +66,7 @@ pub struct EdgePlane {
     positions: Arc<Positions>,
     members: watch::Receiver<Members>,
     hint: Arc<watch::Sender<Position>>,
+    socket: Arc<SealedSocket>,
 }
 
 struct Driver<S, C> {
@@ -73,6 +79,7 @@ struct Driver<S, C> {
     hint: watch::Receiver<Position>,
     /// The reading of the log under way.
     reading: Option<JoinHandle<Option<CaughtUp>>>,
+    notes: Option<mpsc::Sender<Bytes>>,
     counted: EdgeCounts,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -90,6 +97,7 @@ impl EdgePlaneSettings {
             start: Position::ORIGIN,
             ring: RingSize::default(),
             timing: EdgeTiming::default(),
+            notes: None,
         }
     }
 }
@@ -115,7 +123,9 @@ impl EdgePlane {
             positions: positions.clone(),
             members: wiring.members.clone(),
             hint: hint.clone(),
+            socket: wiring.socket.clone(),
         };
+        let notes = settings.notes.clone();
         let rng = StdRng::from_rng(&mut rand::rng());
         let driver = Driver {
             brain: EdgeBrain::new(settings.brain(), rng, clock::now()),
@@ -125,6 +135,7 @@ impl EdgePlane {
             positions,
             hint: hint.subscribe(),
             reading: None,
+            notes,
             counted: EdgeCounts::default(),
             shutdown,
             tasks: tasks.clone(),
@@ -169,6 +180,12 @@ impl EdgePlane {
     /// The same whenever it changes.
     pub fn watch_members(&self) -> watch::Receiver<Members> {
         self.members.clone()
+    }
+
+    /// Tells the edge at an address something beside events, if that arrives. Longer notes than
+    /// [`MAX_NOTE`](crate::message::MAX_NOTE) do not.
+    pub async fn note(&self, to: SocketAddr, content: Bytes) {
+        self.socket.send(Plane::Event, &Message::Note(content).encode(), to).await;
     }
 
     /// Says that there is this much, as a session does; it is a reason to ask, not believed.
@@ -230,8 +247,12 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                         return;
                     }
                     for datagram in batch.drain(..) {
-                        if let Some((from, message)) = self.wiring.decode(datagram) {
-                            self.take(Input::Received { from, message }).await;
+                        match self.wiring.decode(datagram) {
+                            Some((_, Message::Note(content))) => self.hand_on(content),
+                            Some((from, message)) => {
+                                self.take(Input::Received { from, message }).await;
+                            }
+                            None => {}
                         }
                     }
                 }
@@ -256,6 +277,14 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
             }
         }
         self.publish();
+    }
+
+    fn hand_on(&self, note: Bytes) {
+        if let Some(notes) = &self.notes
+            && notes.try_send(note).is_err()
+        {
+            self.wiring.metrics.reject(Rejection::Overflow);
+        }
     }
 
     fn catch_up(&mut self, after: Position) {

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::UdpSocket,
+    sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,6 +56,9 @@ struct State {
     frames: Vec<Frame>,
 }
 
+/// Notes that wait for whoever they are for.
+pub(crate) const NOTES: usize = 4;
+
 /// What an edge made true.
 #[derive(Default)]
 pub(crate) struct Applied {
@@ -84,6 +88,8 @@ pub(crate) struct Edge {
     pub(crate) real: SocketAddr,
     pub(crate) plane: EdgePlane,
     pub(crate) sink: Arc<Applied>,
+    /// What other edges told it beside events.
+    pub(crate) notes: mpsc::Receiver<Bytes>,
     registry: Registry,
     running: Running,
 }
@@ -273,6 +279,8 @@ impl Edge {
         let keys = IssuerKeys::new(vec![log.key.public()]);
         let mut settings = EdgePlaneSettings::new(plane, keys, start.seq + 1);
         settings.start = start;
+        let (notes_in, notes) = mpsc::channel(NOTES);
+        settings.notes = Some(notes_in);
         let (sink, running) = (Arc::<Applied>::default(), Running::new());
         let mut registry = Registry::with_prefix("wcdn");
         let plane = EdgePlane::start(
@@ -284,7 +292,7 @@ impl Edge {
             running.shutdown.clone(),
             running.tasks.clone(),
         );
-        Self { name, address, real, plane, sink, registry, running }
+        Self { name, address, real, plane, sink, notes, registry, running }
     }
 
     /// The sum of a counter over the series that have these labels.

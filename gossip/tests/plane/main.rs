@@ -7,13 +7,14 @@ mod relay;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use bytes::Bytes;
 use tokio::{net::UdpSocket, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_gossip::{issuer_brain::Heard, receipts::Confirmation};
+use wcdn_gossip::{issuer_brain::Heard, message::MAX_NOTE, receipts::Confirmation};
 use wcdn_proto::Position;
 
 use self::{
-    cluster::{Edge, Issuer, Log, eventually, keys},
+    cluster::{Edge, Issuer, Log, NOTES, eventually, keys},
     relay::Relay,
 };
 
@@ -349,4 +350,27 @@ async fn a_plane_whose_sink_breaks_is_seen_to_be_down() {
     edge.sink.is_broken.store(true, Ordering::Relaxed);
     issuer.commit(1);
     eventually("it is down", || edge.metric("wcdn_gossip_plane_up", &[]) == 0).await;
+}
+
+#[tokio::test]
+async fn edges_tell_each_other_notes_and_nobody_else_makes_anything_of_them() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let seeds = [issuer.address];
+    let from = Edge::start(0, &log, Position::ORIGIN, &seeds, None).await;
+    let mut to = Edge::start(1, &log, Position::ORIGIN, &seeds, None).await;
+    let long = Bytes::from(vec![7; MAX_NOTE]);
+    for note in [Bytes::from_static(b"a"), long.clone()] {
+        from.plane.note(to.address, note.clone()).await;
+        assert_eq!(to.notes.recv().await, Some(note));
+    }
+    from.plane.note(issuer.address, long.clone()).await;
+    // Nobody takes these out: what finds no room is lost, and events are not held up.
+    for _ in 0..NOTES + 3 {
+        from.plane.note(to.address, long.clone()).await;
+    }
+    let lost = || to.metric("wcdn_gossip_rejected_total", &[("reason", "overflow")]);
+    eventually("some are lost", || lost() == 3).await;
+    issuer.commit(1);
+    all_applied(&[from, to], 1).await;
 }
