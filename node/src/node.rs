@@ -29,7 +29,7 @@ use crate::{
     metrics::{self, Metrics},
     object::Objects,
     origin::Pool,
-    peer::{Peers, view::View},
+    peer::view::View,
     quilt::Quilts,
     secrets::Secrets,
     verify::Verifier,
@@ -120,10 +120,9 @@ pub fn start(
     let kept = follow::kept(&config, &metrics).map_err(system("keeping state (node.state_dir)"))?;
     let log = follow::log(&config, kept.as_ref().map(|(_, kept)| kept), &metrics);
     let view = peering::view(&config, &doors).map_err(system("the peer port"))?;
-    let peering = Peering::new(&config, &secrets, &view, &metrics, &work, &cut)
+    let mut peering = Peering::new(&config, &secrets, &view, &log, &metrics, &work, &cut)
         .map_err(system("tls between nodes (cluster.key_file)"))?;
-    let peers = peering.as_ref().map(|peering| peering.peers.clone());
-    let means = (&metrics, &access_log, &log, &peers, view);
+    let means = (&metrics, &access_log, &log, &peering, view);
     let edge = assemble(&config, &secrets, means, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     let edge = Arc::new(edge);
@@ -133,8 +132,7 @@ pub fn start(
         let plane =
             plane::start(&config, &secrets, following, socket, &mut registry, &close, &services);
         if let Some(plane) = plane {
-            let watching = peering::watch(plane, edge.view.clone(), peers);
-            services.spawn(close.clone().run_until_cancelled_owned(watching));
+            peering.follow(plane, &edge.view, &services, &close);
         }
     }
     metrics::register_cache(&mut registry, &edge.cache);
@@ -156,9 +154,7 @@ pub fn start(
         accept(listener, Door::Tls(certificates.server_config(&ALPN).into()));
         services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
     }
-    if let (Some(listener), Some(peering)) = (doors.peer, peering) {
-        peering.serve(&config, &edge, listener, &connections, &refuse, &services);
-    }
+    peering.serve(&config, &edge, doors.peer, &connections, &refuse, &services);
     let (starting, redis) = (health.clone(), edge.fills.redis().cloned());
     let knowing = follow::begin(Arc::clone(&log), config.control.start_grace.duration());
     services.spawn(close.clone().run_until_cancelled_owned(async move {
@@ -203,11 +199,11 @@ pub fn start(
 fn assemble(
     config: &Config,
     secrets: &Secrets,
-    (metrics, access_log, log, peers, view): (
+    (metrics, access_log, log, peering, view): (
         &Arc<Metrics>,
         &AccessLog,
         &Arc<Log>,
-        &Option<Peers>,
+        &Peering,
         View,
     ),
     work: TaskTracker,
@@ -229,7 +225,8 @@ fn assemble(
     let means = Means {
         cache: Arc::clone(&cache),
         redis,
-        peers: peers.clone(),
+        peers: peering.peers.clone(),
+        notes: peering.notes.clone(),
         pool: Pool::new(config.origins(), &http, config.fetch.clone(), metrics),
         verifier: Verifier::start(&config.verify, encoding, metrics)?,
         metrics: Arc::clone(metrics),

@@ -1,7 +1,8 @@
 //! One fill per region: a node reads what it lacks through the node that owns the blob.
 //!
 //! [`View`] knows the nodes; [`ring`] says to which of them a blob belongs; [`client`] asks one of them
-//! and [`server`] answers, over TLS that proves the cluster's key ([`tls`]), as [`wire`] has it.
+//! and [`server`] answers, over TLS that proves the cluster's key ([`tls`]), as [`wire`] has it. What one
+//! region has checked, [`notes`] tell the others.
 //!
 //! What keeps it simple is what it does not promise. A peer is a source as an origin is: one that is
 //! dead, slow, busy, behind, or that breaks off is passed over, and the fill goes on elsewhere, at the
@@ -12,6 +13,7 @@ pub mod attestation;
 pub mod client;
 pub mod error;
 mod link;
+pub mod notes;
 pub mod ring;
 pub(crate) mod server;
 pub(crate) mod tls;

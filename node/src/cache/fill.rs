@@ -55,7 +55,7 @@ use crate::{
     events::Log,
     metrics::{Metrics, ShedReason},
     origin::Pool,
-    peer::Peers,
+    peer::{Peers, notes::Notes},
     verify::Verifier,
 };
 
@@ -76,6 +76,8 @@ pub struct Means {
     pub redis: Option<Redis>,
     /// The other nodes of the region, if they are asked.
     pub peers: Option<Peers>,
+    /// What other regions vouch for, if anybody tells of it.
+    pub notes: Option<Notes>,
     /// Who checks them.
     pub verifier: Verifier,
     /// Where it is counted.
@@ -92,6 +94,7 @@ struct Shared {
     pool: Pool,
     redis: Option<Redis>,
     peers: Option<Peers>,
+    notes: Option<Notes>,
     verifier: Verifier,
     limits: Limits,
     /// The fills that may be joined.
@@ -186,13 +189,14 @@ impl Fills {
             recheck: if checks { config.verify.recheck } else { 0.0 },
             fills: config.fetch.max_fills,
         };
-        let Means { cache, pool, redis, peers, verifier, metrics, tasks, shutdown } = means;
+        let Means { cache, pool, redis, peers, notes, verifier, metrics, tasks, shutdown } = means;
         let (table, running) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Shared {
             cache,
             pool,
             redis,
             peers,
+            notes,
             verifier,
             limits,
             table,
@@ -370,6 +374,15 @@ impl Shared {
             && self.cache.log().positions.has_caught_up()
         {
             redis.offer(key.id, entry);
+        }
+    }
+
+    /// Has other regions told of a check.
+    fn tell(&self, key: Key, entry: &Entry) {
+        if let Some(notes) = &self.notes
+            && key.part == Part::Whole
+        {
+            notes.tell(key.id, entry.record());
         }
     }
 

@@ -27,6 +27,8 @@ pub struct PeerMetrics {
     pub nodes: Gauge,
     /// Checks that were spared because another node vouches for the bytes.
     spared: Family<Whose, Counter>,
+    /// What is told between regions.
+    notes: Family<NoteResult, Counter>,
 }
 
 /// One request.
@@ -39,6 +41,13 @@ struct Outcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct HedgeResult {
     /// `won`, `lost`, or `denied` by the budget.
+    result: &'static str,
+}
+
+/// One attestation that was told.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NoteResult {
+    /// `sent`, `dropped` for lack of room; `kept`, `removed` by an event, `disbelieved`.
     result: &'static str,
 }
 
@@ -81,6 +90,11 @@ impl PeerMetrics {
             "Checks spared because another node vouches for the bytes",
             self.spared.clone(),
         );
+        to.register(
+            "notes",
+            "Attestations sent to other regions, and received from them, by result",
+            self.notes.clone(),
+        );
     }
 
     /// Counts a request to a peer.
@@ -96,6 +110,11 @@ impl PeerMetrics {
     /// Counts an answer to a peer.
     pub fn answered(&self, outcome: &'static str) {
         self.served.get_or_create(&Outcome { outcome }).inc();
+    }
+
+    /// Counts an attestation told between regions.
+    pub fn note(&self, result: &'static str) {
+        self.notes.get_or_create(&NoteResult { result }).inc();
     }
 
     /// Counts a check that was spared by the word of a `peer` or of another `region`.

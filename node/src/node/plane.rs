@@ -3,9 +3,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::{
     net::UdpSocket,
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,13 +22,14 @@ use super::follow::Following;
 use crate::{
     config::Config,
     events::{Log, positions::since_boot},
+    peer::notes::MAX_TO_READ,
     secrets::Secrets,
 };
 
 /// How often the lease is looked at: it is renewed each second.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Starts the plane; it runs until `shutdown`.
+/// Starts the plane; it runs until `shutdown`. With it, what other edges tell beside events.
 pub(super) fn start(
     config: &Config,
     secrets: &Secrets,
@@ -35,7 +38,7 @@ pub(super) fn start(
     registry: &mut Registry,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> Option<EdgePlane> {
+) -> Option<(EdgePlane, mpsc::Receiver<Bytes>)> {
     let (node, advertise) = (&config.node, following.view.me().gossip);
     let mut membership =
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
@@ -50,6 +53,8 @@ pub(super) fn start(
     settings.is_strict = config.cluster.strict;
     settings.lease = config.cluster.lease.duration();
     settings.start = following.log.positions.applied();
+    let (notes, heard) = mpsc::channel(MAX_TO_READ);
+    settings.notes = Some(notes);
     let plane = EdgePlane::start(
         settings,
         socket,
@@ -62,7 +67,7 @@ pub(super) fn start(
     let _is_first = following.plane.set(plane.clone()).is_ok();
     let telling = tell(plane.clone(), Arc::clone(&following.log));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
-    Some(plane)
+    Some((plane, heard))
 }
 
 /// Tells the node what the plane knows of the log, and the plane what sessions say.

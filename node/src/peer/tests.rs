@@ -4,3 +4,4 @@ mod answering;
 mod asking;
 mod lying;
 mod scene;
+mod told;

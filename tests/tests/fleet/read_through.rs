@@ -3,8 +3,9 @@
 use futures_util::future::join_all;
 use http::StatusCode;
 use serde_json::json;
+use wcdn_proto::ByteSize;
 use wcdn_tests::{
-    bytes, eventually,
+    Fleet, bytes, eventually,
     operator::assert_nothing_older,
     redis::Redis,
     region::{NODES, get, in_region, owners, peered},
@@ -13,16 +14,31 @@ use wcdn_tests::{
 
 const MATCHES: &str = "result=\"match\"";
 
-#[tokio::test]
+/// What came of requests to peers, node by node.
+async fn outcomes(fleet: &Fleet) -> String {
+    let mut lines = String::new();
+    for edge in fleet.cluster.edges() {
+        let page = fleet.client.get(&format!("{}/metrics", edge.admin_url)).await.body;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        for line in page.lines().filter(|line| line.starts_with("wcdn_peer_requests_total")) {
+            lines.push('\n');
+            lines.push_str(line);
+        }
+    }
+    lines
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_hundred_viewers_at_nine_nodes_cost_three_fetches() {
     let fleet = peered(|_| {}).await;
-    for (seed, length) in [(1, 1_500_000), (2, 50_000)] {
+    for (seed, length) in [(1, 1_100_000), (2, 50_000)] {
         let id = fleet.store(bytes(seed, length)).await;
         fleet.fault_all(json!({"latency_ms": 300})).await;
         let viewers = (0..300).map(|n| get(&fleet, n % 9, &id, seed, length));
         join_all(viewers).await;
         fleet.fault_all(json!({})).await;
-        assert_eq!(fleet.fetches(&id).await, 3, "of {length} bytes");
+        let fetches = fleet.fetches(&id).await;
+        assert_eq!(fetches, 3, "of {length} bytes: {}", outcomes(&fleet).await);
     }
 }
 
@@ -149,5 +165,59 @@ async fn a_block_while_nodes_read_through_each_other_ends_it_everywhere() {
     for edge in 0..NODES {
         let reply = fleet.client.get(&fleet.edge(edge, &format!("/cdn/{id}"))).await;
         assert_eq!(reply.status, StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS);
+    }
+}
+
+#[tokio::test]
+async fn a_blob_is_checked_once_in_the_whole_network() {
+    let fleet = peered(|_| {}).await;
+    let (seed, length) = (10, 1_500_000);
+    let id = fleet.store(bytes(seed, length)).await;
+    let third = owners(&id)[2];
+    get(&fleet, third, &id, seed, length).await;
+    eventually("two nodes of each other region know of the check", || async {
+        let mut told = 0.0;
+        for edge in NODES..3 * NODES {
+            told += fleet.metric_of(edge, "wcdn_notes_total", "result=\"kept\"").await;
+        }
+        told == 4.0
+    })
+    .await;
+    for edge in NODES..3 * NODES {
+        let reply = get(&fleet, edge, &id, seed, length).await;
+        let again = get(&fleet, edge, &id, seed, length).await;
+        assert_eq!(again.header("x-source"), "memory", "after {reply:?}");
+        assert!(again.header("cache-status").ends_with("detail=attested"), "{again:?}");
+        assert_eq!(again.header("cache-control"), "public, max-age=31536000, immutable");
+    }
+    let (mut checks, mut spared) = (0.0, 0.0);
+    for edge in 0..3 * NODES {
+        checks += fleet.metric_of(edge, "wcdn_verifications_total", "").await;
+        spared += fleet.metric_of(edge, "wcdn_checks_spared_total", "by=\"region\"").await;
+    }
+    assert_eq!((checks, spared, fleet.fetches(&id).await), (1.0, 2.0, 3));
+}
+
+#[tokio::test]
+async fn slices_of_a_large_blob_are_fetched_once_in_a_region() {
+    let fleet = peered(|topology| {
+        topology.edge.cache.memory = ByteSize::mib(64);
+        topology.edge.fetch.slice = ByteSize::new(64 << 10);
+        topology.max_body = 64 << 20;
+    })
+    .await;
+    // Larger than an eighth of the memory.
+    let (seed, length) = (11, 9 << 20);
+    let id = fleet.store(bytes(seed, length)).await;
+    get(&fleet, 0, &id, seed, length).await;
+    let fetched = fleet.fetches(&id).await;
+    for edge in 1..NODES {
+        get(&fleet, edge, &id, seed, length).await;
+    }
+    assert_eq!(fleet.fetches(&id).await, fetched, "the second and the third ask no origin");
+    // Three nodes have shared the fetching.
+    for edge in 0..NODES {
+        let slices = fleet.metric_of(edge, "wcdn_origin_bytes_total", "").await;
+        assert!((1.0..9_000_000.0).contains(&slices), "{edge}: {slices}");
     }
 }

@@ -238,6 +238,7 @@ impl Task {
                     shared.metrics.false_attestations.inc();
                     giver.inspect(|giver| giver.lied(&key.id));
                     shared.cache.remove(&key);
+                    shared.notes.iter().for_each(|notes| notes.forget(&key.id));
                     if let Some(redis) = &shared.redis {
                         let _removed = redis.remove(&key.id).await;
                     }

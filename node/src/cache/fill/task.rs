@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::HeaderValue;
 use tokio::time::Instant;
-use wcdn_proto::{BlobId, Position};
+use wcdn_proto::Position;
 
 use super::{
     Fill, Shared, Wish,
@@ -206,7 +206,7 @@ impl Task {
         let mut suspects = Vec::new();
         loop {
             let assembly = self.assemble(&mut route, &mut course).await?;
-            match self.judge(id, assembly).await? {
+            match self.judge(assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);
                     // The others broke off, which is not forgiven because one went on.
@@ -241,29 +241,34 @@ impl Task {
     }
 
     /// Checks an assembled body, unless another node did, and makes an entry of it.
-    async fn judge(&self, id: BlobId, assembly: Assembly) -> Result<Judged, FillError> {
+    async fn judge(&self, assembly: Assembly) -> Result<Judged, FillError> {
         let Assembly { sources, digest, held, total, attested } = assembly;
         let slices = self.fill.state.borrow().slices.clone();
-        if self.is_vouched_for(attested, total, &digest) {
-            let entry = Arc::new(self.entry(Level::Attested, total, digest, slices, held));
-            self.recheck_sometimes(&entry, sources.last().map(|source| source.giver.clone()));
-            return Ok(Judged::Kept(entry, sources));
-        }
         let verdict = match self.fill.key.part {
-            Part::Whole => self.shared.verifier.check(id, slices.clone()).await,
-            _ => Verdict::Skipped,
+            Part::Whole if self.is_vouched_for(attested, total, &digest) => None,
+            Part::Whole => self.check(total, &digest, slices.clone()).await,
+            _ => Some(Verdict::Skipped),
         };
         let level = match &verdict {
-            Verdict::Match => Level::Full,
-            Verdict::Mismatch => return Ok(Judged::Wrong(sources)),
-            Verdict::Busy if self.shared.limits.strict => {
+            None => Level::Attested,
+            Some(Verdict::Match) => Level::Full,
+            Some(Verdict::Mismatch) => return Ok(Judged::Wrong(sources)),
+            Some(Verdict::Busy) if self.shared.limits.strict => {
                 return Err(FillError::Shed(ShedReason::Verify));
             }
-            Verdict::Skipped | Verdict::Late(_) | Verdict::Busy => Level::Origin,
+            Some(Verdict::Skipped | Verdict::Late(_) | Verdict::Busy) => Level::Origin,
         };
         let entry = Arc::new(self.entry(level, total, digest, slices, held));
-        if let Verdict::Late(finding) = verdict {
-            self.check_later(finding, Arc::clone(&entry), sources.clone());
+        match verdict {
+            None => {
+                let giver = sources.last().map(|source| source.giver.clone());
+                self.recheck_sometimes(&entry, giver);
+            }
+            Some(Verdict::Match) => self.shared.tell(self.fill.key, &entry),
+            Some(Verdict::Late(finding)) => {
+                self.check_later(finding, Arc::clone(&entry), sources.clone());
+            }
+            Some(_) => {}
         }
         Ok(Judged::Kept(entry, sources))
     }
@@ -317,6 +322,7 @@ impl Task {
                     let entry = Arc::new(entry.verified(validator::etag(&key.id)));
                     shared.cache.admit(key, Arc::clone(&entry));
                     shared.share(key, &entry);
+                    shared.tell(key, &entry);
                 }
                 Ok(false) => {
                     shared.cache.remove(&key);

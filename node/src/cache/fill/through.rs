@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
 
+use bytes::Bytes;
 use tokio::time::{Instant, timeout};
 use wcdn_proto::{ContentId, Position};
 
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     cache::{
-        entry::{Level, Part},
+        entry::Level,
         negative::{self, Absence},
     },
     edge::response::Source,
@@ -26,6 +27,7 @@ use crate::{
         error::PeerError,
         wire::{Ask, Refusal},
     },
+    verify::Verdict,
 };
 
 /// The peers that one fill may still ask.
@@ -232,14 +234,33 @@ impl Task {
                 && log.admits(&self.fill.key.id, token, Tier::Peer)
         };
         let limits = &self.shared.limits;
-        if self.fill.key.part != Part::Whole
-            || !limits.checks
-            || !attested.is_some_and(|it| is_it(&it))
-        {
+        if !limits.checks || !attested.is_some_and(|it| is_it(&it)) {
             return false;
         }
         self.shared.metrics.peer.spared("peer");
         true
+    }
+
+    /// Checks a body, unless another region vouches for it before that is done: then `None`.
+    pub(super) async fn check(
+        &self,
+        total: u64,
+        digest: &blake3::Hash,
+        slices: Vec<Bytes>,
+    ) -> Option<Verdict> {
+        let id = self.fill.key.id;
+        let checking = self.shared.verifier.check(id, slices);
+        let Some(notes) = self.shared.notes.as_ref().filter(|_| self.shared.limits.checks) else {
+            return Some(checking.await);
+        };
+        tokio::select! {
+            biased;
+            () = notes.vouched(&id, total, digest) => {
+                self.shared.metrics.peer.spared("region");
+                None
+            }
+            verdict = checking => Some(verdict),
+        }
     }
 
     /// What a peer vouches for at the end of a body, if its tag is right.

@@ -190,6 +190,7 @@ impl Scene {
             pool: Pool::new(vec![origin], &http, config.fetch.clone(), &metrics),
             redis: redis.clone(),
             peers: None,
+            notes: None,
             verifier: Verifier::start(&config.verify, encoding, &metrics).unwrap(),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
