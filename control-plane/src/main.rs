@@ -7,7 +7,7 @@ use wcdn_control_plane::{ApiKey, Config, Doors, Secrets, StartError, commands, s
 use wcdn_daemon::{
     Failure, Signals,
     args::{Common, HasCommon},
-    config,
+    config, probe,
 };
 
 #[global_allocator]
@@ -23,6 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     common: Common,
+    /// Ask the control plane that runs with this configuration whether it is ready; exit with 0 if it is.
+    #[arg(long, conflicts_with = "check_config")]
+    probe: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -68,6 +71,7 @@ fn main() -> ExitCode {
         config.check()?;
         match args.command {
             _ if args.common.check_config => Ok(Secrets::check(&config)?),
+            _ if args.probe => probe::ready(config.listen.admin).await.map_err(Failure::other),
             Some(command) => perform(command, &config).await,
             None => serve(config, signals).await,
         }
