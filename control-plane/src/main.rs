@@ -57,6 +57,8 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         least: u64,
     },
+    /// Print the public key of cluster.signing_key_file: what edges need in gossip.issuer_keys.
+    IssuerKey,
 }
 
 impl HasCommon for Args {
@@ -99,6 +101,7 @@ async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
             let key = commands::create_key(store, &name).await.map_err(Failure::other)?;
             println!("{}", key.expose());
         }
+        Command::IssuerKey => println!("{}", Secrets::issuer_key(config)?),
         Command::Backup { file } => {
             commands::backup(store, &file).await.map_err(Failure::other)?;
             println!("copied {} to {}", store.path.display(), file.display());

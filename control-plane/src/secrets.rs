@@ -15,7 +15,7 @@ use wcdn_daemon::{
     tls::Certificates,
 };
 use wcdn_gossip::{
-    frame::{IssuerKeys, SigningKey},
+    frame::{IssuerKey, IssuerKeys, SigningKey},
     seal::{ClusterKey, ClusterKeys},
 };
 use wcdn_proto::pb::EDGE_TOKEN_CONTEXT;
@@ -56,6 +56,19 @@ impl Secrets {
     /// [`Problems`] names each key and file, and the remedy.
     pub fn check(config: &Config) -> Result<(), Problems> {
         Self::read(config, false).map(drop)
+    }
+
+    /// The public key of what signs frames.
+    ///
+    /// # Errors
+    /// [`Problems`] names the file and the remedy.
+    pub fn issuer_key(config: &Config) -> Result<IssuerKey, Problems> {
+        let mut problems = Problems::default();
+        let key = Key::read(&config.cluster.signing_key_file);
+        match each(&mut problems, "cluster.signing_key_file", key) {
+            Some(key) => Ok(SigningKey::from_seed(key.expose()).public()),
+            None => Err(problems),
+        }
     }
 
     /// Reads the files that the configuration names, and makes those that it allows to be made.

@@ -108,6 +108,22 @@ async fn a_copy_can_be_made_while_it_serves_and_brought_back_when_it_does_not() 
 }
 
 #[tokio::test]
+async fn it_tells_its_public_key_and_whether_it_is_ready() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, _, told) = said(&home, &["issuer-key"]).await;
+    assert!(code == 2 && told.contains("cluster.signing_key_file is of no use: "), "{told}");
+    let mut child = program(home.path()).spawn().unwrap();
+    let logged = serving(&mut child).await;
+    let (code, key, _) = said(&home, &["issuer-key"]).await;
+    assert!(code == 0 && key.trim().len() == 64 && logged.contains(key.trim()), "{key} {logged}");
+    let admin = logged.split("\"admin\":\"").nth(1).unwrap().split('"').next().unwrap();
+    let probe = || program(home.path()).env("WCDN_LISTEN__ADMIN", admin).arg("--probe").output();
+    assert!(probe().await.unwrap().status.success());
+    stopped(child).await;
+    assert_eq!(probe().await.unwrap().status.code(), Some(1));
+}
+
+#[tokio::test]
 async fn a_check_finds_what_is_wrong_and_makes_nothing() {
     let home = tempfile::tempdir().unwrap();
     assert_eq!(said(&home, &["--check-config"]).await.0, 0);
