@@ -2,7 +2,7 @@
 
 mod desks;
 
-use std::path::PathBuf;
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::Context;
 use tempfile::TempDir;
@@ -14,11 +14,12 @@ use wcdn_walrus::BaseUrl;
 use self::desks::Desks;
 use crate::{
     desk,
-    edge::{self, Edge, bind},
+    edge::{self, Edge},
     gossip_place::GossipPlace,
     redis::{self, RedisAddress, RedisServer},
-    standin::{self, Standin, StandinOptions},
-    topology::{AGGREGATORS, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
+    standin::Standin,
+    topology::{Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
+    walrus,
 };
 
 /// A running system.
@@ -100,7 +101,10 @@ impl Cluster {
         let walrus_shutdown = CancellationToken::new();
         let guard = walrus_shutdown.clone().drop_guard();
         let standin = match topology.network {
-            WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
+            WalrusNetwork::Local => Some(
+                walrus::start(topology, Ipv4Addr::LOCALHOST.into(), walrus_shutdown.clone())
+                    .await?,
+            ),
             WalrusNetwork::Public(_) => None,
         };
         let edge = keyed(topology, &home)?;
@@ -189,27 +193,6 @@ impl Cluster {
             standin.join().await;
         }
     }
-}
-
-async fn start_standin(
-    topology: &Topology,
-    shutdown: CancellationToken,
-) -> anyhow::Result<Standin> {
-    let publisher = bind(topology.ports, PUBLISHER_PORT).await?;
-    let mut aggregators = Vec::new();
-    for n in 1..=AGGREGATORS {
-        aggregators.push(bind(topology.ports, PUBLISHER_PORT + n).await?);
-    }
-    let options = StandinOptions {
-        encoding: topology.encoding,
-        publisher,
-        aggregators,
-        dir: topology.data.as_ref().map(|data| data.join("walrus")),
-        visible_after: topology.visible_after,
-        max_body: topology.max_body,
-        max_quilt_body: standin::MAX_QUILT_BODY,
-    };
-    Standin::start(options, shutdown).await.context("cannot start the stand-in Walrus")
 }
 
 impl Home {

@@ -2,6 +2,7 @@
 //! it, and for tests.
 //!
 //! - [`standin`]: a Walrus that behaves like the real one, quirks included
+//! - [`walrus`]: one for a system, or alone
 //! - [`topology`]: how many of what, and on which ports
 //! - [`redis`]: a `redis-server` for each region
 //! - [`desk`]: the control plane
@@ -24,6 +25,7 @@ pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;
+pub mod walrus;
 
 pub use apart::Apart;
 pub use cluster::Cluster;
