@@ -20,12 +20,14 @@
 //! - [`storm`]: purges without a pause, whatever befalls the control plane
 //! - [`relay`]: a way over TCP that can be cut
 //! - [`far`]: a system whose nodes are far from each other, and may be cut off
+//! - [`deploy`]: what lies in the folder `deploy`, as others read it
 //! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
 
 pub mod buf;
 pub mod client;
 pub mod control_plane;
+pub mod deploy;
 pub mod dns;
 mod eventually;
 pub mod far;
