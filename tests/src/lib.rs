@@ -20,6 +20,7 @@
 //! - [`storm`]: purges without a pause, whatever befalls the control plane
 //! - [`relay`]: a way over TCP that can be cut
 //! - [`far`]: a system whose nodes are far from each other, and may be cut off
+//! - [`lab`]: processes in network namespaces, and regions that are cut off
 //! - [`deploy`]: what lies in the folder `deploy`, as others read it
 //! - [`wan`]: a network that takes time, loses and cuts
 //! - [`eventually`]: the only waiting there is
@@ -34,6 +35,7 @@ pub mod far;
 mod fleet;
 pub mod frames;
 pub mod grpc_peer;
+pub mod lab;
 pub mod nghttp2;
 pub mod operator;
 pub mod program;

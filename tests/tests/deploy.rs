@@ -1,4 +1,4 @@
-//! What is shipped besides the programs: images, a compose file and units.
+//! What is shipped besides the programs: images, a compose file, units, and the lab.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
@@ -8,5 +8,7 @@ mod compose;
 mod configs;
 #[path = "deploy/images.rs"]
 mod images;
+#[path = "deploy/lab.rs"]
+mod lab;
 #[path = "deploy/units.rs"]
 mod units;
