@@ -80,6 +80,8 @@ struct Driver<S, C> {
     /// The reading of the log under way.
     reading: Option<JoinHandle<Option<CaughtUp>>>,
     notes: Option<mpsc::Sender<Bytes>>,
+    /// The writing under way of what was blocked; `None` from it if the process leaves.
+    keeping: Option<JoinHandle<Option<()>>>,
     counted: EdgeCounts,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -136,6 +138,7 @@ impl EdgePlane {
             hint: hint.subscribe(),
             reading: None,
             notes,
+            keeping: None,
             counted: EdgeCounts::default(),
             shutdown,
             tasks: tasks.clone(),
@@ -229,6 +232,17 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                     self.reading = None;
                     self.take(Input::CaughtUp(self.result(read))).await;
                 }
+                kept = finished(&mut self.keeping) => {
+                    self.keeping = None;
+                    match kept {
+                        Ok(Some(())) => self.take(Input::Kept).await,
+                        Ok(None) => {}
+                        Err(error) => {
+                            error!(%error, "keeping what is blocked failed");
+                            return;
+                        }
+                    }
+                }
                 Ok(()) = members.changed() => {
                     let members = members.borrow_and_update().to_vec();
                     self.take(Input::Members(members)).await;
@@ -272,7 +286,8 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
         for action in if is_tick { brain.handle(input, now) } else { brain.take_in(input, now) } {
             match action {
                 Action::Send { to, message } => self.wiring.send(to, &message).await,
-                Action::Apply(frame) => self.sink.apply(frame.events()).await,
+                Action::Apply(frame) => self.sink.apply(frame.events()),
+                Action::Keep => self.keep(),
                 Action::CatchUp { after } => self.catch_up(after),
             }
         }
@@ -285,6 +300,12 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
         {
             self.wiring.metrics.reject(Rejection::Overflow);
         }
+    }
+
+    fn keep(&mut self) {
+        let (sink, shutdown) = (self.sink.clone(), self.shutdown.clone());
+        self.keeping =
+            Some(self.tasks.spawn(async move { shutdown.run_until_cancelled(sink.keep()).await }));
     }
 
     fn catch_up(&mut self, after: Position) {
@@ -335,12 +356,10 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
 }
 
 /// # Cancel safety
-/// Safe: the reading goes on.
-async fn finished(
-    reading: &mut Option<JoinHandle<Option<CaughtUp>>>,
-) -> Result<Option<CaughtUp>, JoinError> {
-    match reading {
-        Some(reading) => reading.await,
+/// Safe: the task goes on.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
         None => pending().await,
     }
 }

@@ -240,21 +240,27 @@ async fn an_idle_cluster_says_little() {
 }
 
 #[tokio::test]
-async fn a_position_is_told_only_after_the_sink_has_made_it_true() {
+async fn a_disk_that_hangs_holds_up_the_position_of_a_block_and_no_event() {
     let log = Log::new(EPOCH);
     let issuer = Issuer::start(&log, &[], None).await;
     let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
-    eventually("the issuer knows it", || issuer.plane.members().len() == 2).await;
-    let sink = edge.sink.clone();
-    let gate = sink.gate.lock().await;
     issuer.commit(1);
-    eventually("it is being applied", || sink.begun.load(Ordering::Relaxed) == 1).await;
-    assert_eq!(edge.plane.applied(), at(0));
-    let progress = issuer.plane.progress(at(1));
-    assert!(!matches!(progress[0].state, Confirmation::Applied { .. }), "{progress:?}");
-    drop(gate);
-    all_applied(std::slice::from_ref(&edge), 1).await;
     receipt_is_complete(&issuer, 1, 1).await;
+    let sink = edge.sink.clone();
+    let hung = sink.disk.lock().await;
+    issuer.block();
+    issuer.commit(5);
+    eventually("all is applied on sight", || sink.seqs().contains(&7)).await;
+    assert_eq!(edge.plane.applied(), at(1));
+    let progress = issuer.plane.progress(at(2));
+    assert!(!matches!(progress[0].state, Confirmation::Applied { .. }), "{progress:?}");
+    issuer.block();
+    issuer.commit(1);
+    eventually("so is what comes after", || sink.seqs().contains(&9)).await;
+    assert_eq!(edge.plane.applied(), at(1));
+    drop(hung);
+    all_applied(std::slice::from_ref(&edge), 9).await;
+    receipt_is_complete(&issuer, 9, 1).await;
 }
 
 #[tokio::test]

@@ -53,7 +53,7 @@ async fn request(scene: &Scene, want: Want, begun: impl FnOnce()) -> u64 {
 
 async fn purge(scene: &Scene) {
     let change = Change::Purge(Purge::Ids(vec![id(7), id_of(0)]));
-    scene.applier.apply(&events(at(1, 1), vec![change])).await;
+    scene.applier.apply(&events(at(1, 1), vec![change]));
 }
 
 /// Purges after so many turns; whether the request had begun by then.
@@ -203,7 +203,7 @@ async fn a_purge_of_everything_tells_what_was_looked_for_and_claims_no_more() {
     let url = server.url.clone();
     let told = async |scene: &Scene, seq| {
         let purge = Change::Purge(Purge::All);
-        scene.applier.apply(&events(at(1, seq), vec![purge])).await;
+        scene.applier.apply(&events(at(1, seq), vec![purge]));
         let mut last = scene.outcomes.watch();
         let waiting = timeout(PATIENCE, last.wait_for(|last| *last == seq)).await;
         drop(waiting.expect("it is told").unwrap());
