@@ -23,7 +23,7 @@ use crate::{
     log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Plane},
-    secrets::Secrets,
+    secrets::{Secrets, ServerTls},
     store::{Claim, Place, Store, StoreError},
     tracker::Tracker,
 };
@@ -82,6 +82,9 @@ const FIXED_KEY: &str = "fixed";
 /// Changes whose receipts go on growing after a restart: of the last ten minutes.
 const REOPEN_MS: u64 = 10 * 60 * 1_000;
 const MAX_REOPENED: u32 = 16_384;
+
+/// How often the files of the certificate are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
 
 /// How long the store may take to end; what was acknowledged is on the disk already.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -220,7 +223,7 @@ impl ControlPlane {
         &self,
         config: &Config,
         (grpc, admin): (TcpListener, TcpListener),
-        tls: Option<tonic::transport::ServerTlsConfig>,
+        tls: Option<ServerTls>,
         registry: Registry,
         shutdown: CancellationToken,
     ) {
@@ -236,6 +239,9 @@ impl ControlPlane {
         self.jobs.run_as_singleton("prune", move |fence| {
             chores::prune(Arc::clone(&desk), log.clone(), fence)
         });
+        if let Some(ServerTls { certificates, .. }) = tls.clone() {
+            self.services.spawn(certificates.keep_fresh(CERTIFICATES_EVERY, self.close.clone()));
+        }
         self.serving.spawn(serve(Arc::clone(&self.desk), grpc, tls, self.refuse.clone()));
         let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
         let delay = self.limits.drain_delay.duration();
@@ -304,7 +310,7 @@ impl ControlPlane {
 async fn serve(
     desk: Arc<Desk>,
     listener: TcpListener,
-    tls: Option<tonic::transport::ServerTlsConfig>,
+    tls: Option<ServerTls>,
     refuse: CancellationToken,
 ) {
     if let Err(error) = grpc::serve(desk, listener, tls, refuse).await {

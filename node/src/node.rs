@@ -151,7 +151,7 @@ pub fn start(
     };
     accept(doors.edge, Door::Plain);
     if let (Some(listener), Some(certificates)) = (doors.tls, &certificates) {
-        accept(listener, Door::Tls(certificates.server_config(&ALPN).into()));
+        accept(listener, Door::Tls(certificates.server_config(&ALPN, None).into()));
         services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
     }
     peering.serve(&config, &edge, doors.peer, &connections, &refuse, &services);
