@@ -70,7 +70,8 @@ pub(super) fn encrypted(
             let (stream, place) = accepted?;
             let handshake = timeout(HANDSHAKE, acceptor.accept(stream)).await;
             let stream = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            let stream = stream.inspect_err(|error| tracing::debug!(%error, "no TLS on gRPC port"))?;
+            let stream =
+                stream.inspect_err(|error| tracing::debug!(%error, "no TLS on gRPC port"))?;
             Ok(Admitted::new(stream, place, &cut))
         }
     });

@@ -51,7 +51,7 @@ async fn request(scene: &Scene, want: Want, begun: impl FnOnce()) -> u64 {
     }
 }
 
-async fn purge(scene: &Scene) {
+fn purge(scene: &Scene) {
     let change = Change::Purge(Purge::Ids(vec![id(7), id_of(0)]));
     scene.applier.apply(&events(at(1, 1), vec![change]));
 }
@@ -74,7 +74,7 @@ async fn purge_after(turns: u32, scene: &Scene, origin: &Origin, want: Want) -> 
         }
         // The commit, and then the event.
         origin.version.store(u64::from(!scene.fills.checks()), SeqCst);
-        purge(scene).await;
+        purge(scene);
         is_purged.set(true);
         let had_begun = has_begun.get();
         let sent = request(scene, want, || {}).await;
