@@ -80,5 +80,7 @@ async fn edges_come_by_certificate_and_operators_by_key_over_the_same_port() {
     let foreign = trusting().identity(Identity::from_pem(certificate, key));
     let foreign = connect(&stage, foreign);
     let refused = EdgeServiceClient::new(foreign).get_snapshot(GetSnapshotRequest {}).await;
-    assert_eq!(refused.unwrap_err().code(), Code::Unavailable, "it is not even heard");
+    // The connection ends before the client takes it for open, or after.
+    let code = refused.unwrap_err().code();
+    assert!(matches!(code, Code::Unavailable | Code::Unknown), "it is not even heard: {code}");
 }

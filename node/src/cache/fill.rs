@@ -13,6 +13,7 @@ pub mod error;
 mod giver;
 mod have;
 mod hedge;
+mod limits;
 mod reader;
 mod regional;
 mod state;
@@ -38,7 +39,7 @@ use tracing::Instrument as _;
 use wcdn_proto::{BlobId, Position};
 use wcdn_walrus::Encoding;
 
-use self::{error::FillError, state::State, task::Task};
+use self::{error::FillError, limits::Limits, state::State, task::Task};
 pub use self::{
     have::{Had, Want},
     reader::{Reader, Ready},
@@ -50,7 +51,7 @@ use super::{
     redis::Redis,
 };
 use crate::{
-    config::{Config, Mode},
+    config::Config,
     edge::clients::{Charge, Payer, Refusal},
     events::Log,
     metrics::{Metrics, ShedReason},
@@ -106,27 +107,6 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// The sizes that decide how a blob is fetched.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Up to here nothing leaves before the check.
-    hold: u64,
-    /// Up to here a blob is held as a whole.
-    whole: u64,
-    /// No blob is longer than this.
-    encodable: u64,
-    /// Larger ones come in slices of this.
-    slice: u64,
-    /// Whether the end of a response waits for the check.
-    checks: bool,
-    /// Whether what cannot be checked is refused.
-    strict: bool,
-    /// The share of blobs attested by others that are checked again.
-    recheck: f64,
-    /// Fills at once.
-    fills: usize,
-}
-
 /// One fill. Its task writes the state; readers wait on it.
 #[derive(Debug)]
 struct Fill {
@@ -168,27 +148,13 @@ pub enum Joined {
     },
 }
 
-/// Share of the memory budget that one blob may take: half of what entries leave to fills.
-const WHOLE_SHARE: u64 = 8;
-
 /// How long a client that has too many fills under way is told to wait: one of them soon ends.
 const CLIENT_BUSY: Duration = Duration::from_millis(50);
 
 impl Fills {
     /// No fills yet.
     pub fn new(config: &Config, encoding: Encoding, means: Means) -> Self {
-        let checks = config.verify.mode != Mode::Off;
-        let share = config.cache.memory.bytes() / WHOLE_SHARE;
-        let limits = Limits {
-            hold: if checks { config.verify.hold.bytes() } else { 0 },
-            whole: if checks { share.min(config.verify.max.bytes()) } else { share },
-            encodable: encoding.max_blob_len(),
-            slice: config.fetch.slice.bytes(),
-            checks,
-            strict: config.verify.mode == Mode::Strict,
-            recheck: if checks { config.verify.recheck } else { 0.0 },
-            fills: config.fetch.max_fills,
-        };
+        let limits = Limits::of(config, encoding);
         let Means { cache, pool, redis, peers, notes, verifier, metrics, tasks, shutdown } = means;
         let (table, running) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Shared {
@@ -350,13 +316,6 @@ impl Fills {
     /// The origins.
     pub fn pool(&self) -> &Pool {
         &self.shared.pool
-    }
-}
-
-impl Limits {
-    /// Fills at once: a half is kept for the viewers of this node.
-    fn fills_for(&self, wish: &Wish) -> usize {
-        if wish.is_peers { (self.fills / 2).max(1) } else { self.fills }
     }
 }
 

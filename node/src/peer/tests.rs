@@ -3,5 +3,6 @@
 mod answering;
 mod asking;
 mod lying;
+mod origin;
 mod scene;
 mod told;

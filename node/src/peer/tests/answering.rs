@@ -10,7 +10,10 @@ use tokio_util::{
 };
 use wcdn_proto::{BlobId, ContentId};
 
-use super::scene::{FakePeer, KEY, Origin, PATIENCE, Reply, Scene, at, blob};
+use super::{
+    origin::Origin,
+    scene::{FakePeer, KEY, PATIENCE, Reply, Scene, at, blob},
+};
 use crate::{
     cache::{
         entry::{Key, Level, Part},

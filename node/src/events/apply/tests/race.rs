@@ -111,7 +111,7 @@ async fn sweep(want: Want, redis: Option<&str>, checks: bool) {
 /// Another node of the region, which applied the purge, and then looks into Redis.
 async fn neighbour_is_not_served_old_bytes(turns: u32, parts: &Parts<'_>) {
     let neighbour = Scene::of(parts).await;
-    purge(&neighbour).await;
+    purge(&neighbour);
     assert_eq!(request(&neighbour, Want::Whole, || {}).await, 1, "from Redis, {turns} turns");
     let redis = neighbour.fills.redis().unwrap();
     assert!(redis.record(&id(7)).await.is_none_or(|record| record.token >= at(1, 1)));
