@@ -21,6 +21,7 @@ build: cargo-is-here ## build the programs into target/release
 
 test: cargo-is-here ## install what tests need, and run all of them
 	@scripts/install test
+	$(CARGO) build --locked --workspace --bins
 	$(CARGO) test --locked --workspace
 	$(CARGO) test --locked -p wcdn-daemon --features otlp --test otlp
 

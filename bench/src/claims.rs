@@ -5,6 +5,8 @@ pub(crate) mod hedge;
 pub(crate) mod herd;
 pub(crate) mod propagation;
 pub(crate) mod redis;
+pub(crate) mod region;
+pub(crate) mod replicas;
 pub(crate) mod storm;
 
 use crate::figures::Figures;

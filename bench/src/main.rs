@@ -70,8 +70,12 @@ enum Scenario {
     Hedge,
     /// Memory while blobs come as fast as they can.
     Storm,
+    /// Reading through the owner of a region, and three hundred viewers of one cold blob at nine nodes.
+    Region,
     /// How fast a purge is everywhere, and known to be.
     Propagation,
+    /// How fast a purge is acknowledged by two control planes on PostgreSQL.
+    Replicas,
 }
 
 impl Scenario {
@@ -84,7 +88,9 @@ impl Scenario {
             Self::FirstByte => claims::first_byte::measure,
             Self::Hedge => claims::hedge::measure,
             Self::Storm => claims::storm::measure,
+            Self::Region => claims::region::measure,
             Self::Propagation => claims::propagation::measure,
+            Self::Replicas => claims::replicas::measure,
         })
     }
 }

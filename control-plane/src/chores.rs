@@ -9,7 +9,7 @@ use wcdn_proto::pb::admin::v1::Receipt;
 use crate::{
     config,
     desk::Desk,
-    store::{StoreError, now_ms, prune::Retention},
+    store::{StoreError, jobs::Fence, now_ms, prune::Retention},
     tracker::{State, Swept},
 };
 
@@ -49,7 +49,7 @@ async fn remember(desk: &Desk, swept: &Swept) {
     if swept.lost.is_empty() && swept.registered.is_empty() {
         return;
     }
-    let kept = desk.store.remember(&swept.registered, &swept.lost).await;
+    let kept = desk.store.in_time(desk.store.remember(&swept.registered, &swept.lost)).await;
     if kept.is_err() {
         desk.tracker.lock().unkept(&swept.registered);
     }
@@ -57,7 +57,7 @@ async fn remember(desk: &Desk, swept: &Swept) {
 }
 
 async fn keep(desk: &Desk, receipts: &[Receipt]) {
-    let kept = desk.store.keep_receipts(receipts).await;
+    let kept = desk.store.in_time(desk.store.keep_receipts(receipts)).await;
     // What could not be kept stays in memory, and is tried again.
     if kept.is_ok() {
         desk.tracker.lock().kept(receipts);
@@ -84,24 +84,25 @@ fn measure(desk: &Desk) {
     }
 }
 
-/// Forgets old frames and changes, until `shutdown`.
-pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, shutdown: CancellationToken) {
+/// Forgets old frames and changes, from time to time.
+pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, fence: Fence) {
     let mut round = interval(PRUNE);
     round.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    while shutdown.run_until_cancelled(round.tick()).await.is_some() {
+    loop {
+        round.tick().await;
         let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);
         let before_ms = now_ms().saturating_sub(age);
         match desk.store.beyond(log.max_frames).await {
-            Ok(upto) => forget(&desk, Retention { before_ms, upto }).await,
+            Ok(upto) => forget(&desk, Retention { before_ms, upto }, fence).await,
             Err(error) => report(Err(error)),
         }
-        report(desk.store.prune_changes(before_ms).await);
+        report(desk.store.prune_changes(before_ms, fence).await);
     }
 }
 
 /// A few at a time, so that changes get their turn.
-async fn forget(desk: &Desk, retention: Retention) {
-    while let Ok(count @ 1..) = desk.log.prune(retention).await {
+async fn forget(desk: &Desk, retention: Retention, fence: Fence) {
+    while let Ok(count @ 1..) = desk.log.prune(retention, fence).await {
         desk.metrics.pruned_frames.inc_by(count);
     }
 }

@@ -10,7 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
-use wcdn_gossip::frame::{IssuerKey, IssuerKeys};
+use wcdn_gossip::frame::IssuerKey;
 
 use crate::{
     api_key::ApiKey,
@@ -19,11 +19,12 @@ use crate::{
     desk::{Desk, Parts},
     doors::Doors,
     grpc,
+    jobs::Jobs,
     log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Plane},
-    secrets::Secrets,
-    store::{Claim, Place, Store, StoreError, now_ms},
+    secrets::{Secrets, ServerTls},
+    store::{Claim, Place, Store, StoreError},
     tracker::Tracker,
 };
 
@@ -43,6 +44,8 @@ pub struct ControlPlane {
     services: TaskTracker,
     /// The log.
     writing: TaskTracker,
+    /// What only one control plane does.
+    jobs: Jobs,
     /// No more calls.
     refuse: CancellationToken,
     /// No more chores.
@@ -80,6 +83,9 @@ const FIXED_KEY: &str = "fixed";
 const REOPEN_MS: u64 = 10 * 60 * 1_000;
 const MAX_REOPENED: u32 = 16_384;
 
+/// How often the files of the certificate are looked at.
+const CERTIFICATES_EVERY: Duration = Duration::from_secs(10);
+
 /// How long the store may take to end; what was acknowledged is on the disk already.
 const CLOSE: Duration = Duration::from_secs(5);
 
@@ -113,7 +119,8 @@ pub async fn start(
     let plane = match (doors.gossip, secrets.sealing) {
         (Some(socket), Some(keys)) => {
             let (signing, store) = (Arc::clone(&secrets.signing), store.clone());
-            let parts = plane::Parts { config: &config, socket, keys, signing, store };
+            let issuers = secrets.issuers.clone();
+            let parts = plane::Parts { config: &config, socket, keys, signing, issuers, store };
             let registry = registry.sub_registry_with_prefix("wcdn");
             let plane = Plane::start(parts, registry, &close, &services);
             Some(plane.map_err(system("the event plane"))?)
@@ -131,6 +138,8 @@ pub async fn start(
     )
     .await?;
     let issuer = secrets.signing.public();
+    let rest = CancellationToken::new();
+    let jobs = Jobs::new(store.clone(), &config.gossip.node, services.clone(), rest.clone());
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
@@ -138,7 +147,7 @@ pub async fn start(
         log,
         tracker,
         tokens: secrets.tokens,
-        issuer: IssuerKeys::new(vec![issuer]),
+        issuers: secrets.issuers,
         limits: config.limits.clone(),
         metrics,
         leaving: shutdown.clone(),
@@ -155,7 +164,8 @@ pub async fn start(
         services,
         writing,
         refuse: CancellationToken::new(),
-        rest: CancellationToken::new(),
+        rest,
+        jobs,
         close,
         _claim: claim,
     };
@@ -182,7 +192,8 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
 
 /// Knows the nodes of the last run, and waits for them in receipts that were not settled.
 async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> {
-    let (head, now, now_ms) = (store.head().await?, Instant::now(), now_ms());
+    let now = Instant::now();
+    let (head, now_ms) = store.head_and_time().await?;
     let mut tracker = Tracker::new(config.receipts.windows(), head, store.nodes().await?, now);
     for change in store.unsettled(now_ms.saturating_sub(REOPEN_MS), MAX_REOPENED).await? {
         let age = Duration::from_millis(now_ms.saturating_sub(change.committed_at_ms));
@@ -198,8 +209,11 @@ fn tell(tracker: &Arc<Mutex<Tracker>>, plane: Option<Plane>) -> Tell {
     Box::new(move |news| {
         // Before the frames leave: whoever confirms them must find them open.
         tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
-        if let Some(plane) = plane.as_ref().filter(|_| !news.frames.is_empty()) {
-            plane.push(news.frames);
+        let plane = plane.as_ref().filter(|_| !news.frames.is_empty());
+        match plane {
+            Some(plane) if news.is_own => plane.push(news.frames),
+            Some(plane) => plane.learn(news.frames),
+            None => {}
         }
     })
 }
@@ -209,7 +223,7 @@ impl ControlPlane {
         &self,
         config: &Config,
         (grpc, admin): (TcpListener, TcpListener),
-        tls: Option<tonic::transport::ServerTlsConfig>,
+        tls: Option<ServerTls>,
         registry: Registry,
         shutdown: CancellationToken,
     ) {
@@ -221,8 +235,13 @@ impl ControlPlane {
             self.services.spawn(self.rest.clone().run_until_cancelled_owned(following));
         }
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
-        let prune = chores::prune(Arc::clone(&self.desk), config.log.clone(), self.rest.clone());
-        self.services.spawn(prune);
+        let (desk, log) = (Arc::clone(&self.desk), config.log.clone());
+        self.jobs.run_as_singleton("prune", move |fence| {
+            chores::prune(Arc::clone(&desk), log.clone(), fence)
+        });
+        if let Some(ServerTls { certificates, .. }) = tls.clone() {
+            self.services.spawn(certificates.keep_fresh(CERTIFICATES_EVERY, self.close.clone()));
+        }
         self.serving.spawn(serve(Arc::clone(&self.desk), grpc, tls, self.refuse.clone()));
         let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
         let delay = self.limits.drain_delay.duration();
@@ -291,7 +310,7 @@ impl ControlPlane {
 async fn serve(
     desk: Arc<Desk>,
     listener: TcpListener,
-    tls: Option<tonic::transport::ServerTlsConfig>,
+    tls: Option<ServerTls>,
     refuse: CancellationToken,
 ) {
     if let Err(error) = grpc::serve(desk, listener, tls, refuse).await {

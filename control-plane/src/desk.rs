@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     plane::Plane,
     secrets::ClusterTokens,
-    sessions::{Sessions, Why},
+    sessions::Sessions,
     store::{Store, keys::StoredKey},
     tracker::{Registered, Tracker},
 };
@@ -49,8 +49,8 @@ pub(crate) struct Desk {
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
-    /// Of this control plane: what it signed, it wrote.
-    issuer: IssuerKeys,
+    /// Of the control planes of this cluster: what they signed, they wrote.
+    issuers: IssuerKeys,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     /// Streams and sessions.
@@ -85,7 +85,7 @@ pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) tokens: ClusterTokens,
-    pub(crate) issuer: IssuerKeys,
+    pub(crate) issuers: IssuerKeys,
     pub(crate) pepper: Pepper,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
@@ -95,7 +95,7 @@ pub(crate) struct Parts {
 
 impl Desk {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, log, tracker, tokens, issuer, pepper, limits, metrics, leaving, plane } =
+        let Parts { store, log, tracker, tokens, issuers, pepper, limits, metrics, leaving, plane } =
             parts;
         Self {
             instance: rand::random_range(1..=u64::MAX),
@@ -104,7 +104,7 @@ impl Desk {
             tracker,
             sessions: Sessions::new(limits.max_sessions),
             tokens,
-            issuer,
+            issuers,
             metrics,
             tasks: TaskTracker::new(),
             leaving,
@@ -170,7 +170,16 @@ impl Desk {
         room.map_err(|_| Refusal::Full { what: "replays and snapshots" })
     }
 
-    /// Takes what an edge says it has applied, and a frame that it holds. A frame that was signed here
+    /// Knows an event that another control plane has committed, if one has; false if it is not known in
+    /// the end.
+    pub(crate) async fn catch_up(&self, upto: Position) -> bool {
+        if upto > self.log.head() {
+            self.log.look().await;
+        }
+        upto <= self.log.head()
+    }
+
+    /// Takes what an edge says it has applied, and a frame that it holds. A frame that was signed by us
     /// and lies beyond the log proves that the file of the store is an older one that was put back by
     /// hand: positions would mean two things. So a new log begins, above that frame.
     ///
@@ -181,7 +190,7 @@ impl Desk {
     /// [`Refusal::Unproven`], if the edge claims more than there is, and has not proven it.
     pub(crate) async fn believe(&self, applied: Position, proof: Bytes) -> Result<(), Refusal> {
         let proven = self.proven(proof);
-        if applied.max(proven) <= self.log.head() {
+        if self.catch_up(applied.max(proven)).await {
             return Ok(());
         }
         let mut raised = self.raised.lock().await;
@@ -212,19 +221,18 @@ impl Desk {
         );
         let begun = self.log.raise_epoch(proven.epoch.saturating_add(1)).await?;
         *raised = Some(Instant::now());
-        self.sessions.end_all(Why::EpochRaised);
         match applied <= begun {
             true => Ok(()),
             false => Err(Refusal::Unproven { applied, head: begun }),
         }
     }
 
-    /// How far a log reached that was written here, by a frame of it. Most frames are old ones, and
+    /// How far a log reached that was written by us, by a frame of it. Most frames are old ones, and
     /// need no look at their signature.
     fn proven(&self, frame: Bytes) -> Position {
         match Frame::peek(&frame) {
             Ok((_, last)) if last > self.log.head() => {
-                Frame::open(frame, &self.issuer).map_or(Position::ORIGIN, |frame| frame.last())
+                Frame::open(frame, &self.issuers).map_or(Position::ORIGIN, |frame| frame.last())
             }
             Ok(_) | Err(_) => Position::ORIGIN,
         }

@@ -20,7 +20,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, ServerTlsConfig};
+use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tower::layer::layer_fn;
 use wcdn_proto::pb::{
@@ -29,7 +29,7 @@ use wcdn_proto::pb::{
 };
 
 use self::{admin::Admin, edge::Edge, gate::Gate};
-use crate::desk::Desk;
+use crate::{desk::Desk, secrets::ServerTls};
 
 /// After how much silence a peer is pinged, and how long it may take to answer.
 ///
@@ -38,9 +38,6 @@ use crate::desk::Desk;
 /// by it: what a node lacks counts from the commit, whether or not it has a session.
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// From connecting to the end of the TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Bytes of the head of a call.
 const MAX_HEAD: u32 = 16 << 10;
@@ -51,11 +48,11 @@ const MAX_EDGE: usize = 1 << 20;
 /// Serves until `refuse`, then finishes what runs, unless its connection is cut before.
 ///
 /// # Errors
-/// If the certificate cannot be used.
+/// If the library does not go on.
 pub(crate) async fn serve(
     desk: Arc<Desk>,
     listener: TcpListener,
-    tls: Option<ServerTlsConfig>,
+    tls: Option<ServerTls>,
     refuse: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let limits = &desk.limits;
@@ -71,11 +68,7 @@ pub(crate) async fn serve(
         .http2_max_header_list_size(MAX_HEAD)
         .max_concurrent_streams(limits.max_streams)
         .timeout(limits.call_timeout.duration());
-    if let Some(tls) = tls {
-        server = server.tls_config(tls.timeout(HANDSHAKE))?;
-    }
     let room = Arc::new(Semaphore::new(limits.max_connections));
-    let incoming = incoming::accept(listener, room, desk.cut.clone());
     let router = server
         .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
         .add_service(edge.max_decoding_message_size(MAX_EDGE).max_encoding_message_size(most))
@@ -83,7 +76,17 @@ pub(crate) async fn serve(
         .add_service(reflection().build_v1().expect("the descriptors are those of this build"))
         .add_service(reflection().build_v1alpha().expect("they are the same"));
     desk.tasks.spawn(tell_health(health, desk.leaving.clone()));
-    router.serve_with_incoming_shutdown(incoming, refuse.cancelled_owned()).await
+    let (cut, refused) = (desk.cut.clone(), refuse.cancelled_owned());
+    match tls {
+        None => {
+            let incoming = incoming::plain(listener, room, cut);
+            router.serve_with_incoming_shutdown(incoming, refused).await
+        }
+        Some(tls) => {
+            let incoming = incoming::encrypted(listener, room, cut, &tls);
+            router.serve_with_incoming_shutdown(incoming, refused).await
+        }
+    }
 }
 
 fn reflection<'a>() -> tonic_reflection::server::Builder<'a> {

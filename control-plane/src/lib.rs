@@ -3,7 +3,9 @@
 //! A change goes `grpc` → `log` → `store`, and what became of it comes back to `tracker`:
 //!
 //! - `grpc`: who may call, what calls mean, the sessions of edges
-//! - `log`: one task that commits what many ask for, and tells of it
+//! - `log`: one task that commits what many ask for, reads what other control planes commit, and tells of
+//!   both
+//! - `jobs`: what only one of several control planes does
 //! - `store`: the SQLite file or PostgreSQL database, and what is done with copies of it
 //! - `plane`: frames to nodes at once, and their confirmations
 //! - `state`: what the log amounts to, for edges that begin
@@ -21,6 +23,7 @@ mod control_plane;
 mod desk;
 mod doors;
 mod grpc;
+mod jobs;
 mod log;
 mod metrics;
 mod plane;

@@ -3,34 +3,34 @@
 //! While a transaction is being written, requests gather; the next one takes all of them, up to
 //! [`MAX_EVENTS`]. So a lone request waits for nobody, and under load a hundred share one write to the
 //! disk. What was committed is true in memory, and told to everybody, before anybody gets an answer.
+//!
+//! Other control planes may write to the same store. What they committed is read as it is heard of, and
+//! before own changes that come after it, so that memory and everybody who is told see one order.
 
-use std::{collections::VecDeque, fmt, sync::Arc, time::Duration};
+mod follow;
+mod keeper;
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use parking_lot::RwLock;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Notify, mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_gossip::frame::{Frame, SigningKey};
 use wcdn_proto::{Position, pb::edge::v1::OriginPool};
 
+use self::keeper::Keeper;
 use crate::{
     change::{Recorded, Request},
     metrics::Metrics,
     state::State,
-    store::{
-        Store, StoreError,
-        log::{Committed, Refused},
-        prune::Retention,
-    },
+    store::{Store, StoreError, jobs::Fence, log::Refused, prune::Retention},
 };
 
-/// Events of one transaction, unless one request alone has more.
-const MAX_EVENTS: usize = 2_000;
-
-/// How long the store may take to be read again after a write that failed.
-const REFOLD: Duration = Duration::from_secs(60);
+/// How long whoever wants to know of others' commits waits for them.
+const LOOK: Duration = Duration::from_secs(3);
 
 /// What is told of a commit, before those who asked for it are answered.
 pub(crate) struct News<'a> {
@@ -40,8 +40,10 @@ pub(crate) struct News<'a> {
     pub(crate) frames: &'a [Frame],
     /// New changes, in order.
     pub(crate) changes: &'a [Recorded],
-    /// When they were committed.
+    /// When they were committed, or before that.
     pub(crate) since: Instant,
+    /// Whether they were committed here: others send what they committed themselves.
+    pub(crate) is_own: bool,
 }
 
 /// Who is told of a commit; it must not block. A higher epoch without frames is told too.
@@ -77,31 +79,14 @@ pub(crate) enum LogError {
 enum Job {
     Append(Waiting),
     Raise(u64, oneshot::Sender<Result<Position, LogError>>),
-    Prune(Retention, oneshot::Sender<Result<u64, LogError>>),
+    Prune(Retention, Fence, oneshot::Sender<Result<u64, LogError>>),
+    Look(oneshot::Sender<()>),
 }
 
 #[derive(Debug)]
 struct Waiting {
     request: Request,
     answer: oneshot::Sender<Result<Recorded, LogError>>,
-}
-
-/// The task that owns the log.
-struct Keeper {
-    store: Store,
-    key: Arc<SigningKey>,
-    jobs: mpsc::Receiver<Job>,
-    /// Taken from `jobs`, but not done yet: what could not share the last transaction.
-    kept: VecDeque<Job>,
-    head: watch::Sender<Position>,
-    pool: watch::Sender<OriginPool>,
-    state: Arc<RwLock<State>>,
-    tell: Tell,
-    metrics: Arc<Metrics>,
-    /// Ids that may be withheld.
-    max_blocks: usize,
-    /// A write failed, and what it did is not known: nothing is written until it is.
-    is_unsure: bool,
 }
 
 /// How much a log takes.
@@ -131,21 +116,14 @@ impl Log {
         let (sender, jobs) = mpsc::channel(room.max_waiting);
         let log =
             Self { jobs: sender, head: head_seen, pool: pool_seen, state: Arc::clone(&state) };
-        let keeper = Keeper {
-            store,
-            key,
-            jobs,
-            kept: VecDeque::new(),
-            head,
-            pool,
-            state,
-            tell,
-            metrics,
-            max_blocks: room.max_blocks,
-            is_unsure: false,
-        };
-        keeper.metrics.head(keeper.state.read().position());
-        tasks.spawn(keeper.run(shutdown));
+        metrics.head(state.read().position());
+        metrics.store_up.set(1);
+        let wake = Arc::new(Notify::new());
+        if store.is_shared() {
+            tasks.spawn(store.clone().listen(Arc::clone(&wake), shutdown.clone()));
+        }
+        let told = keeper::Told { head, pool, state, tell, metrics };
+        tasks.spawn(Keeper::new(store, key, jobs, wake, told, room.max_blocks).run(shutdown));
         Ok(log)
     }
 
@@ -172,10 +150,19 @@ impl Log {
     }
 
     /// Forgets some old frames. Says how many.
-    pub(crate) async fn prune(&self, retention: Retention) -> Result<u64, LogError> {
+    pub(crate) async fn prune(&self, retention: Retention, fence: Fence) -> Result<u64, LogError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Prune(retention, answer)).await.map_err(|_| LogError::Closed)?;
+        self.jobs.send(Job::Prune(retention, fence, answer)).await.map_err(|_| LogError::Closed)?;
         answered.await.map_err(|_| LogError::Closed)?
+    }
+
+    /// Knows what others had committed when it was called, unless the store cannot be read in time.
+    pub(crate) async fn look(&self) {
+        let (answer, answered) = oneshot::channel();
+        // Whoever asks finds no more than before if there is no room.
+        if self.jobs.try_send(Job::Look(answer)).is_ok() {
+            drop(timeout(LOOK, answered).await);
+        }
     }
 
     /// The last event.
@@ -197,185 +184,6 @@ impl Log {
     pub(crate) fn state(&self) -> &RwLock<State> {
         &self.state
     }
-}
-
-impl Keeper {
-    async fn run(mut self, shutdown: CancellationToken) {
-        while let Some(job) = self.next(&shutdown).await {
-            match job {
-                Job::Append(first) => {
-                    let batch = self.gather(first);
-                    self.append(batch).await;
-                }
-                Job::Raise(least, answer) => {
-                    let raised = self.raise(least).await;
-                    drop(answer.send(raised));
-                }
-                Job::Prune(retention, answer) => {
-                    let pruned = match self.be_sure().await {
-                        Ok(()) => self.store.prune(retention).await,
-                        Err(error) => Err(error),
-                    };
-                    drop(answer.send(pruned.map_err(failed)));
-                }
-            }
-        }
-    }
-
-    /// The next thing to do; at shutdown what waits still is.
-    async fn next(&mut self, shutdown: &CancellationToken) -> Option<Job> {
-        if let Some(job) = self.kept.pop_front() {
-            return Some(job);
-        }
-        tokio::select! {
-            biased;
-            job = self.jobs.recv() => job,
-            () = shutdown.cancelled() => {
-                self.jobs.close();
-                self.jobs.recv().await
-            }
-        }
-    }
-
-    /// What waits, as far as it fits one transaction.
-    fn gather(&mut self, first: Waiting) -> Vec<Waiting> {
-        let mut events = first.request.asked.events();
-        let mut batch = vec![first];
-        while events < MAX_EVENTS {
-            match self.jobs.try_recv() {
-                Ok(Job::Append(next)) if events + next.request.asked.events() <= MAX_EVENTS => {
-                    events += next.request.asked.events();
-                    batch.push(next);
-                }
-                Ok(other) => {
-                    self.kept.push_back(other);
-                    break;
-                }
-                Err(_) => break,
-            }
-        }
-        batch
-    }
-
-    async fn append(&mut self, batch: Vec<Waiting>) {
-        let (requests, answers): (Vec<_>, Vec<_>) =
-            batch.into_iter().map(|waiting| (waiting.request, waiting.answer)).unzip();
-        let was_sure = !self.is_unsure;
-        match self.commit(requests).await {
-            Ok(outcomes) => {
-                for (answer, outcome) in answers.into_iter().zip(outcomes) {
-                    drop(answer.send(outcome.map_err(LogError::Refused)));
-                }
-            }
-            Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "log cannot be written");
-                let error = Arc::new(error);
-                for answer in answers {
-                    drop(answer.send(Err(LogError::Store(Arc::clone(&error)))));
-                }
-                if was_sure {
-                    // What fails now is tried again before the next change.
-                    drop(self.be_sure().await);
-                }
-            }
-        }
-    }
-
-    async fn commit(
-        &mut self,
-        requests: Vec<Request>,
-    ) -> Result<Vec<Result<Recorded, Refused>>, StoreError> {
-        self.be_sure().await?;
-        let begun = Instant::now();
-        self.is_unsure = true;
-        let committed = self.store.append(&self.key, self.max_blocks, requests).await?;
-        self.metrics.committed(begun.elapsed(), &committed);
-        Ok(self.publish(committed).await)
-    }
-
-    /// Makes what was committed true here, and tells of it.
-    async fn publish(&mut self, committed: Committed) -> Vec<Result<Recorded, Refused>> {
-        let since = Instant::now();
-        let Committed { head, frames, outcomes, new, pool } = committed;
-        let applied = {
-            let mut state = self.state.write();
-            frames.iter().try_for_each(|frame| state.apply(frame.events()))
-        };
-        if let Err(gap) = applied {
-            tracing::error!(error = &gap as &dyn std::error::Error, "another wrote to the log");
-            drop(self.be_sure().await);
-            return outcomes;
-        }
-        self.is_unsure = false;
-        if let Some(pool) = pool {
-            self.pool.send_replace(pool);
-        }
-        if !new.is_empty() {
-            self.told(&News { head, frames: &frames, changes: &new, since });
-        }
-        outcomes
-    }
-
-    fn told(&self, news: &News<'_>) {
-        (self.tell)(news);
-        self.metrics.frames(news.frames.len());
-        self.metrics.head(news.head);
-        self.head.send_replace(news.head);
-    }
-
-    async fn raise(&mut self, least: u64) -> Result<Position, LogError> {
-        self.be_sure().await.map_err(failed)?;
-        self.is_unsure = true;
-        let head = match self.store.raise_epoch(least).await {
-            Ok(head) => head,
-            Err(error) => {
-                drop(self.be_sure().await);
-                return Err(failed(error));
-            }
-        };
-        self.is_unsure = false;
-        self.state.write().begin_epoch(head.epoch);
-        self.told(&News { head, frames: &[], changes: &[], since: Instant::now() });
-        Ok(head)
-    }
-
-    /// A write that failed may have been done all the same: what the store says is true, all of it.
-    async fn be_sure(&mut self) -> Result<(), StoreError> {
-        if !self.is_unsure {
-            return Ok(());
-        }
-        let reading = async { Ok((self.store.fold().await?, self.store.pool().await?)) };
-        let (folded, pool) = match timeout(REFOLD, reading).await {
-            Ok(Ok(read)) => read,
-            Ok(Err(error)) => return Err(unreadable(error)),
-            Err(_) => return Err(unreadable(StoreError::Overdue)),
-        };
-        let (head, before) = (folded.position(), self.state.read().position());
-        if head < before {
-            // Edges have more: positions would mean two things.
-            return Err(unreadable(StoreError::Damaged { what: "log, which was longer before" }));
-        }
-        *self.state.write() = folded;
-        self.pool.send_if_modified(|present| {
-            let is_other = *present != pool;
-            *present = pool;
-            is_other
-        });
-        self.is_unsure = false;
-        if head > before {
-            self.told(&News { head, frames: &[], changes: &[], since: Instant::now() });
-        }
-        Ok(())
-    }
-}
-
-fn failed(error: StoreError) -> LogError {
-    LogError::Store(Arc::new(error))
-}
-
-fn unreadable(error: StoreError) -> StoreError {
-    tracing::error!(error = &error as &dyn std::error::Error, "log cannot be read");
-    error
 }
 
 impl fmt::Debug for News<'_> {

@@ -7,7 +7,7 @@ use wcdn_control_plane::{ApiKey, Config, Doors, Secrets, StartError, commands, s
 use wcdn_daemon::{
     Failure, Signals,
     args::{Common, HasCommon},
-    config,
+    config, probe,
 };
 
 #[global_allocator]
@@ -23,6 +23,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     common: Common,
+    /// Ask the control plane that runs with this configuration whether it is ready; exit with 0 if it is.
+    #[arg(long, conflicts_with = "check_config")]
+    probe: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -47,13 +50,15 @@ enum Command {
         file: PathBuf,
     },
     /// Begin a new epoch, once a PostgreSQL database was brought back with pg_restore, or a standby
-    /// that lagged was promoted, while no control plane runs on it: edges take all they hold as unproven.
+    /// that lagged was promoted: edges take all they hold as unproven. Control planes that run on it follow.
     RaiseEpoch {
         /// The least that it may be: more than the epoch of the log that was lost, should the clock of
         /// this machine be behind.
         #[arg(long, default_value_t = 0)]
         least: u64,
     },
+    /// Print the public key of cluster.signing_key_file: what edges need in gossip.issuer_keys.
+    IssuerKey,
 }
 
 impl HasCommon for Args {
@@ -68,6 +73,7 @@ fn main() -> ExitCode {
         config.check()?;
         match args.command {
             _ if args.common.check_config => Ok(Secrets::check(&config)?),
+            _ if args.probe => probe::ready(config.listen.admin).await.map_err(Failure::other),
             Some(command) => perform(command, &config).await,
             None => serve(config, signals).await,
         }
@@ -95,6 +101,7 @@ async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
             let key = commands::create_key(store, &name).await.map_err(Failure::other)?;
             println!("{}", key.expose());
         }
+        Command::IssuerKey => println!("{}", Secrets::issuer_key(config)?),
         Command::Backup { file } => {
             commands::backup(store, &file).await.map_err(Failure::other)?;
             println!("copied {} to {}", store.path.display(), file.display());

@@ -22,6 +22,8 @@ pub(crate) struct Metrics {
     commit_seconds: Histogram,
     epoch: Gauge<u64, AtomicU64>,
     seq: Gauge<u64, AtomicU64>,
+    /// Whether the store answered when it was last read.
+    pub(crate) store_up: Gauge,
     nodes: Family<NodeState, Gauge>,
     /// Sessions of edges that are open.
     pub(crate) sessions: Gauge,
@@ -61,6 +63,7 @@ impl Metrics {
             commit_seconds: Histogram::new(COMMIT_BUCKETS),
             epoch: Gauge::default(),
             seq: Gauge::default(),
+            store_up: Gauge::default(),
             nodes: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
@@ -81,6 +84,8 @@ impl Metrics {
         registry.register_with_unit("commit", help, Unit::Seconds, commit);
         registry.register("log_epoch", "Epoch of the log", self.epoch.clone());
         registry.register("log_seq", "Last event of the log", self.seq.clone());
+        let help = "Whether the store answered when it was last read";
+        registry.register("store_up", help, self.store_up.clone());
         registry.register("nodes", "Nodes, by state", self.nodes.clone());
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";

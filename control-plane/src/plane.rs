@@ -13,7 +13,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_gossip::{
     driver::{IssuerPlane, IssuerPlaneSettings, PlaneSettings},
-    frame::{Frame, SigningKey},
+    frame::{Frame, IssuerKeys, SigningKey},
     issuer_brain::Heard,
     membership::{CLUSTER, MembershipSettings},
     seal::ClusterKeys,
@@ -41,6 +41,8 @@ pub(crate) struct Parts<'a> {
     pub(crate) socket: UdpSocket,
     pub(crate) keys: ClusterKeys,
     pub(crate) signing: Arc<SigningKey>,
+    /// Of all control planes.
+    pub(crate) issuers: IssuerKeys,
     pub(crate) store: Store,
 }
 
@@ -54,13 +56,14 @@ impl Plane {
         shutdown: &CancellationToken,
         tasks: &TaskTracker,
     ) -> std::io::Result<Self> {
-        let Parts { config, socket, keys, signing, store } = parts;
+        let Parts { config, socket, keys, signing, issuers, store } = parts;
         let advertise = advertised(config, socket.local_addr()?);
         let (node, region) = (config.gossip.node.clone(), config.gossip.region.clone());
         let mut membership = MembershipSettings::new(CLUSTER, node, region, advertise);
         membership.seeds.clone_from(&config.gossip.seeds);
         let plane = PlaneSettings { membership, keys };
-        let settings = IssuerPlaneSettings::new(plane, signing);
+        let mut settings = IssuerPlaneSettings::new(plane, signing);
+        settings.issuer_keys = issuers;
         let head = Arc::new(StoredHead(store));
         let (stop, running) = (shutdown.clone(), tasks.clone());
         let plane = IssuerPlane::start(settings, socket, head, registry, stop, running);
@@ -70,6 +73,11 @@ impl Plane {
     /// Sends frames, in the order of the log.
     pub(crate) fn push(&self, frames: &[Frame]) {
         self.0.publish(frames.to_vec());
+    }
+
+    /// Learns of frames that others have committed and send: it sends those that nodes then ask for.
+    pub(crate) fn learn(&self, frames: &[Frame]) {
+        self.0.learn(frames.to_vec());
     }
 
     /// Tells it what a node reports in its session.

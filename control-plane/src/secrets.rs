@@ -8,14 +8,13 @@ use std::{
     sync::Arc,
 };
 
-use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use wcdn_daemon::{
     config::Problems,
     secret::{Key, Secret},
-    tls::Certificates,
+    tls::{Certificates, ClientAuthorities},
 };
 use wcdn_gossip::{
-    frame::SigningKey,
+    frame::{IssuerKey, IssuerKeys, SigningKey},
     seal::{ClusterKey, ClusterKeys},
 };
 use wcdn_proto::pb::EDGE_TOKEN_CONTEXT;
@@ -31,6 +30,8 @@ use crate::{
 pub struct Secrets {
     /// What signs frames.
     pub(crate) signing: Arc<SigningKey>,
+    /// Whose frames are believed: our own, and those of the other control planes.
+    pub(crate) issuers: IssuerKeys,
     /// What datagrams are sealed with; none before the first start.
     pub(crate) sealing: Option<ClusterKeys>,
     /// What admits edges.
@@ -38,14 +39,20 @@ pub struct Secrets {
     /// An API key of the operator's choice.
     pub(crate) fixed_key: Option<ApiKey>,
     /// What is shown to whoever connects.
-    pub(crate) tls: Option<ServerTlsConfig>,
+    pub(crate) tls: Option<ServerTls>,
+}
+
+/// How connections are encrypted.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerTls {
+    /// What is shown; read again when it changes.
+    pub(crate) certificates: Certificates,
+    /// Whose certificates admit edges.
+    pub(crate) clients: Option<ClientAuthorities>,
 }
 
 /// The tokens that admit edges: that of the key in use, and of the other one while keys are changed.
 pub(crate) struct ClusterTokens(Vec<blake3::Hash>);
-
-/// PEM files are a few KiB; a file that is not is the wrong one.
-const MAX_PEM: u64 = 1 << 20;
 
 impl Secrets {
     /// Reads the files that the configuration names, without making any.
@@ -54,6 +61,19 @@ impl Secrets {
     /// [`Problems`] names each key and file, and the remedy.
     pub fn check(config: &Config) -> Result<(), Problems> {
         Self::read(config, false).map(drop)
+    }
+
+    /// The public key of what signs frames.
+    ///
+    /// # Errors
+    /// [`Problems`] names the file and the remedy.
+    pub fn issuer_key(config: &Config) -> Result<IssuerKey, Problems> {
+        let mut problems = Problems::default();
+        let key = Key::read(&config.cluster.signing_key_file);
+        match each(&mut problems, "cluster.signing_key_file", key) {
+            Some(key) => Ok(SigningKey::from_seed(key.expose()).public()),
+            None => Err(problems),
+        }
     }
 
     /// Reads the files that the configuration names, and makes those that it allows to be made.
@@ -90,12 +110,15 @@ impl Secrets {
         let _ = password.and_then(|read| each(&mut problems, "store.password_file", read));
         let fixed = config.keys.fixed_key_file.as_deref().map(fixed_key);
         let fixed_key = fixed.and_then(|read| each(&mut problems, "keys.fixed_key_file", read));
-        let tls = each(&mut problems, "tls.certificate", server_tls(&config.tls)).flatten();
+        let tls = server_tls(&config.tls, &mut problems);
         problems.into_result()?;
         let signing = signing.map_or([0; 32], |key| *key.expose());
+        let signing = SigningKey::from_seed(&signing);
+        let others = cluster.issuer_keys.iter().filter_map(|text| text.parse().ok());
         Ok(Self {
+            issuers: IssuerKeys::new(others.chain([signing.public()]).collect()),
             sealing: key.as_ref().map(|key| sealing(key, previous.as_ref())),
-            signing: Arc::new(SigningKey::from_seed(&signing)),
+            signing: Arc::new(signing),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
             fixed_key,
             tls,
@@ -132,18 +155,10 @@ fn sealing(key: &Key, previous: Option<&Key>) -> ClusterKeys {
 enum FileError {
     #[error("cannot write {}", path.display())]
     Write { path: PathBuf, cause: std::io::Error },
-    #[error("cannot read {}", path.display())]
-    Read {
-        path: PathBuf,
-        #[source]
-        cause: std::io::Error,
-    },
     #[error("{} holds no API key: it must be one line of 16 to 256 visible characters, and one that begins with wcdn_ must be whole", path.display())]
     NoApiKey { path: PathBuf },
     #[error(transparent)]
     Secret(#[from] wcdn_daemon::secret::SecretError),
-    #[error(transparent)]
-    Tls(#[from] wcdn_daemon::tls::TlsError),
 }
 
 fn each<T, E: std::error::Error>(
@@ -177,23 +192,11 @@ fn fixed_key(path: &Path) -> Result<ApiKey, FileError> {
     ApiKey::fixed(text.expose()).map_err(|_| FileError::NoApiKey { path: path.to_owned() })
 }
 
-fn server_tls(tls: &Tls) -> Result<Option<ServerTlsConfig>, FileError> {
-    let (Some(certificate), Some(key)) = (&tls.certificate, &tls.key) else { return Ok(None) };
-    // It names what is wrong with the pair better than the library, which finds it out later.
-    Certificates::load(certificate, key)?;
-    let identity = Identity::from_pem(pem(certificate)?, pem(key)?);
-    let config = ServerTlsConfig::new().identity(identity);
-    let Some(client_ca) = &tls.client_ca else { return Ok(Some(config)) };
+fn server_tls(tls: &Tls, problems: &mut Problems) -> Option<ServerTls> {
+    let (certificate, key) = tls.certificate.as_deref().zip(tls.key.as_deref())?;
+    let certificates = each(problems, "tls.certificate", Certificates::load(certificate, key));
     // Operators have API keys instead.
-    let authorities = Certificate::from_pem(pem(client_ca)?);
-    Ok(Some(config.client_ca_root(authorities).client_auth_optional(true)))
-}
-
-fn pem(path: &Path) -> Result<Vec<u8>, FileError> {
-    let failed = |cause| FileError::Read { path: path.to_owned(), cause };
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > MAX_PEM {
-        return Err(failed(std::io::Error::other("it is too large for PEM")));
-    }
-    std::fs::read(path).map_err(failed)
+    let clients = tls.client_ca.as_deref().map(ClientAuthorities::load);
+    let clients = clients.and_then(|read| each(problems, "tls.client_ca", read));
+    Some(ServerTls { certificates: certificates?, clients })
 }

@@ -11,9 +11,10 @@ use std::{
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::timeout,
 };
+use tokio_util::sync::{CancellationToken, DropGuard};
 use wcdn_proto::{ContentId, NodeId, pb::edge::v1::Holding};
 
 use crate::{grpc::error::Refusal, tracker::Registered};
@@ -35,16 +36,8 @@ struct Handle {
     number: u64,
     incarnation: u64,
     questions: mpsc::Sender<Question>,
-    end: watch::Sender<Option<Why>>,
-}
-
-/// Why a session must end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
-    /// The node has opened another one.
-    Superseded,
-    /// There is a new log.
-    EpochRaised,
+    /// Another handle takes its place: the session ends.
+    _present: DropGuard,
 }
 
 /// A question to a node.
@@ -63,8 +56,8 @@ pub(crate) struct Entered {
     pub(crate) number: u64,
     /// To be sent.
     pub(crate) questions: mpsc::Receiver<Question>,
-    /// See [`ended`].
-    pub(crate) end: watch::Receiver<Option<Why>>,
+    /// The node has opened another one.
+    pub(crate) superseded: CancellationToken,
     node: NodeId,
     open: Arc<Mutex<HashMap<NodeId, Handle>>>,
     _place: OwnedSemaphorePermit,
@@ -104,26 +97,18 @@ impl Sessions {
         }
         let number = self.next.fetch_add(1, Relaxed);
         let (sender, questions) = mpsc::channel(WAITING);
-        let (end, ended) = watch::channel(None);
-        let handle = Handle { number, incarnation: who.incarnation, questions: sender, end };
-        if let Some(earlier) = open.insert(who.node.clone(), handle) {
-            earlier.end.send_replace(Some(Why::Superseded));
-        }
+        let superseded = CancellationToken::new();
+        let _present = superseded.clone().drop_guard();
+        let handle = Handle { number, incarnation: who.incarnation, questions: sender, _present };
+        open.insert(who.node.clone(), handle);
         Ok(Entered {
             number,
             questions,
-            end: ended,
+            superseded,
             node: who.node.clone(),
             open: Arc::clone(&self.open),
             _place: place,
         })
-    }
-
-    /// Ends every session: nodes open new ones.
-    pub(crate) fn end_all(&self, why: Why) {
-        for handle in self.open.lock().values() {
-            handle.end.send_replace(Some(why));
-        }
     }
 
     /// Asks a node what it holds of an id.
@@ -144,31 +129,11 @@ impl Sessions {
     }
 }
 
-/// Why a session must end, once it must.
-///
-/// # Cancel safety
-/// Nothing is lost.
-pub(crate) async fn ended(end: &mut watch::Receiver<Option<Why>>) -> Why {
-    match end.wait_for(Option::is_some).await {
-        Ok(why) => why.unwrap_or(Why::Superseded),
-        Err(_) => Why::Superseded,
-    }
-}
-
 impl Drop for Entered {
     fn drop(&mut self) {
         let mut open = self.open.lock();
         if open.get(&self.node).is_some_and(|handle| handle.number == self.number) {
             open.remove(&self.node);
-        }
-    }
-}
-
-impl From<Why> for Refusal {
-    fn from(why: Why) -> Self {
-        match why {
-            Why::Superseded => Self::Superseded,
-            Why::EpochRaised => Self::EpochRaised,
         }
     }
 }

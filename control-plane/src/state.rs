@@ -94,12 +94,6 @@ impl State {
     pub(crate) fn restore_blocks(&mut self, blocks: impl IntoIterator<Item = ContentId>) {
         self.blocks = blocks.into_iter().collect();
     }
-
-    /// A new log begins: nothing was removed in it yet; what is withheld stays so.
-    pub(crate) fn begin_epoch(&mut self, epoch: u64) {
-        let blocks = std::mem::take(&mut self.blocks);
-        *self = Self { blocks, ..Self::new(Position { epoch, seq: 0 }, 0) };
-    }
 }
 
 impl std::fmt::Debug for State {

@@ -12,7 +12,10 @@
 pub(crate) mod backup;
 pub(crate) mod changes;
 mod claim;
+pub(crate) mod follow;
+pub(crate) mod jobs;
 pub(crate) mod keys;
+mod listen;
 pub(crate) mod log;
 pub(crate) mod nodes;
 mod place;
@@ -26,10 +29,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use sqlx::{Any, AnyPool, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, Transaction};
+use tokio::time::timeout;
 use wcdn_daemon::secret::SecretError;
 use wcdn_proto::Position;
 
+use self::place::Pools;
 pub(crate) use self::{
     claim::{Claim, create_folder},
     place::Place,
@@ -38,6 +43,24 @@ pub(crate) use self::{
 /// A transaction on either database.
 pub(crate) type Tx = Transaction<'static, Any>;
 
+/// Takes the lock of the log's head, and says where the log ends, the time by the database's clock, and
+/// which history of the database the log belongs to, and which one this is.
+const LOCK_FILE: &str = "UPDATE head SET seq = seq WHERE one = 1 RETURNING epoch, seq, \
+    CAST(unixepoch('subsec') * 1000 AS BIGINT), COALESCE(lineage, ''), ''";
+const LOCK_SERVER: &str = "UPDATE head SET seq = seq WHERE one = 1 RETURNING epoch, seq, \
+    CAST(unixepoch('subsec') * 1000 AS BIGINT), COALESCE(lineage, ''), \
+    substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || \
+    CAST(CAST(CAST('head' AS regclass) AS oid) AS TEXT) || ' ' || \
+    (SELECT CAST(system_identifier AS TEXT) FROM pg_control_system())";
+
+/// The same without the lock.
+const LOOK_FILE: &str = "SELECT epoch, seq, CAST(unixepoch('subsec') * 1000 AS BIGINT), \
+    COALESCE(lineage, ''), '' FROM head";
+const LOOK_SERVER: &str = "SELECT epoch, seq, CAST(unixepoch('subsec') * 1000 AS BIGINT), \
+    COALESCE(lineage, ''), substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || ' ' || \
+    CAST(CAST(CAST('head' AS regclass) AS oid) AS TEXT) || ' ' || \
+    (SELECT CAST(system_identifier AS TEXT) FROM pg_control_system()) FROM head";
+
 /// Rows of one statement; SQLite takes 32,766 values, PostgreSQL 65,535.
 const ROWS: usize = 1_000;
 
@@ -45,8 +68,22 @@ const ROWS: usize = 1_000;
 #[derive(Debug, Clone)]
 pub(crate) struct Store {
     place: Place,
+    /// By which others know whose commit it was.
+    teller: u64,
     writer: AnyPool,
     readers: AnyPool,
+}
+
+/// The end of the log, and what is known of it at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct End {
+    head: Position,
+    /// By the database's clock: Unix time in milliseconds.
+    now_ms: u64,
+    /// The history of the database that the log belongs to; empty if it was never noted.
+    lineage: String,
+    /// The one that this is.
+    present: String,
 }
 
 /// Why a store cannot be opened, read or written.
@@ -106,6 +143,15 @@ pub enum StoreError {
         /// What is damaged.
         what: &'static str,
     },
+    /// The database was brought back, or another server was promoted: it may lack what was acknowledged.
+    #[error("the database is another one than before; a new log must begin")]
+    Replaced,
+    /// Another control plane has taken over what only one may do.
+    #[error("another control plane does {job} by now")]
+    Superseded {
+        /// What.
+        job: &'static str,
+    },
     /// It took too long.
     #[error("the store did not answer in time")]
     Overdue,
@@ -114,19 +160,21 @@ pub enum StoreError {
 impl Store {
     /// Connects to a store, or creates it, and brings its tables up to date.
     pub(crate) async fn open(place: &Place) -> Result<Self, StoreError> {
-        let pools = place.open().await?;
-        let store = Self { place: place.clone(), writer: pools.writer, readers: pools.readers };
+        let Pools { writer, readers } = place.open().await?;
+        let store = Self { place: place.clone(), teller: rand::random(), writer, readers };
         store.begin_log().await?;
         Ok(store)
     }
 
-    /// Gives a new store its epoch and its secrets.
+    /// Gives a new store its epoch and its secrets, and one that was brought back a new epoch.
     async fn begin_log(&self) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
-        sqlx::query("INSERT INTO head (one, epoch, seq) VALUES (1, $1, 0) ON CONFLICT DO NOTHING")
-            .bind(sql(now_ms()))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "INSERT INTO head (one, epoch, seq) \
+             VALUES (1, CAST(unixepoch('subsec') * 1000 AS BIGINT), 0) ON CONFLICT DO NOTHING",
+        )
+        .execute(&mut *tx)
+        .await?;
         sqlx::query(
             "INSERT INTO checkpoint (one, seq, floor_seq) VALUES (1, 0, 0) ON CONFLICT DO NOTHING",
         )
@@ -134,11 +182,25 @@ impl Store {
         .await?;
         keys::begin(&mut tx).await?;
         tx.commit().await?;
-        Ok(())
+        match self.write_log().await {
+            Err(StoreError::Replaced) => {
+                let head = self.raise_if_replaced(Position::ORIGIN).await?;
+                tracing::warn!(epoch = head.epoch, "the store was brought back: a new log begins");
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok((mut tx, end)) => {
+                sqlx::query("UPDATE head SET lineage = $1")
+                    .bind(end.present)
+                    .execute(&mut *tx)
+                    .await?;
+                Ok(tx.commit().await?)
+            }
+        }
     }
 
     /// Begins a transaction that writes anything but the log.
-    async fn write(&self) -> Result<Tx, sqlx::Error> {
+    pub(crate) async fn write(&self) -> Result<Tx, sqlx::Error> {
         self.writer
             .begin_with(match self.place {
                 Place::File(_) => "BEGIN IMMEDIATE",
@@ -149,14 +211,29 @@ impl Store {
 
     /// Begins a transaction that writes the log; until it ends nobody else does. Says where the log
     /// ends.
-    async fn write_log(&self) -> Result<(Tx, Position), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], if the log belongs to another history of the database.
+    async fn write_log(&self) -> Result<(Tx, End), StoreError> {
+        let (tx, end) = self.lock_log().await?;
+        end.check()?;
+        Ok((tx, end))
+    }
+
+    /// The same, whichever history this is.
+    pub(crate) async fn lock_log(&self) -> Result<(Tx, End), StoreError> {
         let mut tx = self.write().await?;
-        // A lock on the row, in words that both know.
-        let (epoch, seq): (i64, i64) =
-            sqlx::query_as("UPDATE head SET seq = seq WHERE one = 1 RETURNING epoch, seq")
-                .fetch_one(&mut *tx)
-                .await?;
-        Ok((tx, Position { epoch: number(epoch), seq: number(seq) }))
+        let lock = if self.place.is_shared() { LOCK_SERVER } else { LOCK_FILE };
+        let end = sqlx::query_as(lock).fetch_one(&mut *tx).await?;
+        Ok((tx, End::of(end)))
+    }
+
+    /// Where the log ends.
+    async fn look_at_end(&self, connection: &mut AnyConnection) -> Result<End, StoreError> {
+        let look = if self.place.is_shared() { LOOK_SERVER } else { LOOK_FILE };
+        let end = End::of(sqlx::query_as(look).fetch_one(connection).await?);
+        end.check()?;
+        Ok(end)
     }
 
     /// Begins a transaction whose reads all see the store as it is at one moment.
@@ -169,10 +246,43 @@ impl Store {
             .await
     }
 
+    /// Whether others may write it at the same time.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.place.is_shared()
+    }
+
+    /// Does this, unless it takes longer than a transaction may.
+    pub(crate) async fn in_time<T>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        timeout(self.place.patience(), work).await.unwrap_or(Err(StoreError::Overdue))
+    }
+
+    /// Looks for the primary, if it may be one of several servers.
+    pub(crate) async fn look_for_primary(&self) {
+        let Place::Server(server) = &self.place else { return };
+        if let Err(error) = server.look([&self.writer, &self.readers]).await {
+            tracing::warn!(store = %self.place, %error, "no server of the store can be written");
+        }
+    }
+
     /// Ends every connection; what was committed is there.
     pub(crate) async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+    }
+}
+
+impl End {
+    fn of((epoch, seq, now_ms, lineage, present): (i64, i64, i64, String, String)) -> Self {
+        let head = Position { epoch: number(epoch), seq: number(seq) };
+        Self { head, now_ms: number(now_ms), lineage, present }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let is_same = self.lineage.is_empty() || self.lineage == self.present;
+        if is_same { Ok(()) } else { Err(StoreError::Replaced) }
     }
 }
 

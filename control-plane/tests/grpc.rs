@@ -12,6 +12,8 @@ mod log;
 mod plane;
 #[path = "grpc/receipts.rs"]
 mod receipts;
+#[path = "grpc/replicas.rs"]
+mod replicas;
 #[path = "grpc/stage.rs"]
 mod stage;
 #[path = "grpc/tls.rs"]

@@ -13,6 +13,7 @@ pub mod health;
 pub mod listen;
 mod logs;
 mod panics;
+pub mod probe;
 mod run;
 pub mod secret;
 mod signals;

@@ -1,5 +1,6 @@
 //! Certificates that can be exchanged while a server runs.
 
+mod clients;
 mod expiry;
 mod pair;
 
@@ -26,6 +27,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use clients::ClientAuthorities;
 use pair::{Files, Pair};
 
 /// A certificate with its intermediates and its key, as they lie in two files. Clones share it.
@@ -113,16 +115,24 @@ impl Certificates {
     }
 
     /// A configuration that serves TLS 1.2 and 1.3 with whatever certificate is current when a
-    /// handshake begins, and speaks these protocols, the preferred one first.
+    /// handshake begins, and speaks these protocols, the preferred one first. Whoever shows a
+    /// certificate must show one of `clients`; nobody must, and nobody is asked for one without them.
     ///
     /// Sessions resume for up to twelve hours by tickets; their keys rotate every six, and are not
     /// written anywhere. Nothing is accepted before a handshake ends (no 0-RTT).
-    pub fn server_config(&self, alpn: &[&'static [u8]]) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.shared.provider))
+    pub fn server_config(
+        &self,
+        alpn: &[&'static [u8]],
+        clients: Option<&ClientAuthorities>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&self.shared.provider))
             .with_protocol_versions(&[&TLS13, &TLS12])
-            .expect("the provider has cipher suites for both versions")
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(Resolver(self.clone())));
+            .expect("the provider has cipher suites for both versions");
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::new(Resolver(self.clone())));
         config.alpn_protocols = alpn.iter().map(|&protocol| protocol.to_owned()).collect();
         config.ticketer = Arc::clone(&self.shared.tickets);
         Arc::new(config)

@@ -1,4 +1,4 @@
-//! The system with each edge, and the control plane, in a process of its own: any of them can be
+//! The system with each edge, and each control plane, in a process of its own: any of them can be
 //! killed, and started again by hand.
 
 use std::{
@@ -13,30 +13,34 @@ use wcdn_proto::Region;
 
 use crate::{
     cluster::Cluster,
-    desk, ports,
+    desk::{self, Introduction},
+    ports,
     process::Process,
-    topology::{CONTROL_PORT, Ports, Topology},
+    topology::{CONTROL_PORT, PEER_PORT, Ports, Topology},
 };
 
 /// A running system.
 #[derive(Debug)]
 pub struct Apart {
     ground: Cluster,
-    desk: DeskPart,
+    desks: Vec<DeskPart>,
     edges: Vec<EdgePart>,
     processes: TaskTracker,
     shutdown: CancellationToken,
 }
 
-/// Its control plane.
+/// A control plane of it.
 #[derive(Debug)]
 pub struct DeskPart {
+    /// Its name.
+    pub name: String,
     /// Where operators and edges are served.
     pub grpc: SocketAddr,
     /// Where the operator looks.
     pub admin: SocketAddr,
     /// What calls need.
     pub key: String,
+    issuer_key: String,
     /// Its process.
     pub run: Run,
 }
@@ -66,7 +70,7 @@ pub struct Run {
 }
 
 impl Apart {
-    /// Starts the stand-in Walrus and each Redis as ever, then the control plane, then every edge, each
+    /// Starts the stand-in Walrus and each server as ever, then the control planes, then every edge, each
     /// with a configuration file and a log in the folder `processes`.
     ///
     /// # Errors
@@ -76,23 +80,40 @@ impl Apart {
         let place = ground.home.path.join("processes");
         std::fs::create_dir_all(&place)
             .with_context(|| format!("cannot make {}", place.display()))?;
-        let (admin, grpc) = pair(topology.ports, CONTROL_PORT)?;
-        let (config, key) = desk_config(&ground, grpc, admin)?;
-        let file = write(&place, "control-plane", &config)?;
-        let process = Process::start("wcdn-control-plane", &file, "control plane serves").await?;
-        let issuer = process.said("issuer_key").context("a control plane without a key")?;
-        let issuer = issuer.to_owned();
         let (processes, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let run = keep("control plane", process, &processes, &shutdown);
-        let desk = DeskPart { grpc, admin, key, run };
-        let mut apart = Self { ground, desk, edges: Vec::new(), processes, shutdown };
+        let desks = Vec::new();
+        let mut apart = Self { ground, desks, edges: Vec::new(), processes, shutdown };
         let guard = apart.shutdown.clone().drop_guard();
+        for n in apart.ground.desk_numbers() {
+            let desk = apart.start_desk(&place, n).await?;
+            apart.desks.push(desk);
+        }
         for (region, number, port) in topology.edges() {
-            let edge = apart.start_edge(&place, region, number, port, &issuer).await?;
+            let edge = apart.start_edge(&place, region, number, port).await?;
             apart.edges.push(edge);
         }
         guard.disarm();
         Ok(apart)
+    }
+
+    async fn start_desk(&self, place: &Path, n: usize) -> anyhow::Result<DeskPart> {
+        let documented = CONTROL_PORT + 2 * u16::try_from(n)?;
+        let (admin, grpc) = pair(self.ground.topology.ports, documented)?;
+        let (mut config, role) = self.ground.desk_role(n)?;
+        let key = role.furnish(&mut config)?;
+        (config.listen.grpc, config.listen.admin) = (grpc, admin);
+        config.listen.gossip = Some(grpc);
+        config.gossip.seeds = self.desks.iter().map(|desk| desk.grpc.to_string()).collect();
+        let (file, name) = match n {
+            0 => ("control-plane".to_owned(), "control plane".to_owned()),
+            n => (format!("control-plane-{}", n + 1), format!("control plane {}", n + 1)),
+        };
+        let file = write(place, &file, &config)?;
+        let process = Process::start("wcdn-control-plane", &file, "control plane serves").await?;
+        let issuer_key = process.said("issuer_key").context("a control plane without a key")?;
+        let issuer_key = issuer_key.to_owned();
+        let run = keep(&name, process, &self.processes, &self.shutdown);
+        Ok(DeskPart { name, grpc, admin, key, issuer_key, run })
     }
 
     async fn start_edge(
@@ -101,14 +122,21 @@ impl Apart {
         region: Region,
         number: u16,
         port: u16,
-        issuer: &str,
     ) -> anyhow::Result<EdgePart> {
         let mut config = self.ground.edge_config(&region, number)?;
         let name = config.node.id.to_string();
         let (edge, admin) = pair(self.ground.topology.ports, port)?;
         (config.listen.edge, config.listen.admin) = (edge, admin);
+        if self.ground.topology.peers {
+            config.listen.peer = Some(beside(self.ground.topology.ports, port + PEER_PORT)?);
+        }
         config.gossip.listen = Some(admin);
-        desk::introduce(&mut config, self.desk.grpc, self.desk.grpc, issuer.to_owned());
+        let desks = self.desks.iter().map(|desk| Introduction {
+            grpc: desk.grpc,
+            gossip: desk.grpc,
+            issuer_key: desk.issuer_key.clone(),
+        });
+        desk::introduce(&mut config, &desks.collect::<Vec<_>>());
         let file = write(place, &name, &config)?;
         let process = Process::start("wcdn-node", &file, "edge serves").await?;
         let run = keep(&name, process, &self.processes, &self.shutdown);
@@ -121,9 +149,17 @@ impl Apart {
         &self.ground
     }
 
-    /// The control plane.
+    /// The first control plane.
+    ///
+    /// # Panics
+    /// When it was started without any.
     pub fn desk(&self) -> &DeskPart {
-        &self.desk
+        self.desks.first().expect("a control plane")
+    }
+
+    /// Every control plane.
+    pub fn desks(&self) -> &[DeskPart] {
+        &self.desks
     }
 
     /// Every edge, region by region.
@@ -164,27 +200,16 @@ fn keep(
 
 /// Two addresses: one at a documented port, one above it; or both anywhere.
 fn pair(ports: Ports, documented: u16) -> anyhow::Result<(SocketAddr, SocketAddr)> {
-    let (first, second) = match ports {
-        Ports::Documented => (documented, documented + 1),
-        Ports::Any => (ports::quiet()?, ports::quiet()?),
-    };
-    let at = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    Ok((at(first), at(second)))
+    Ok((beside(ports, documented)?, beside(ports, documented + 1)?))
 }
 
-fn desk_config(
-    ground: &Cluster,
-    grpc: SocketAddr,
-    admin: SocketAddr,
-) -> anyhow::Result<(wcdn_control_plane::Config, String)> {
-    let (topology, home) = (&ground.topology, &ground.home);
-    let mut config = topology.control.clone();
-    let folder = home.path.join("control-plane");
-    let key = topology.api_key.as_deref();
-    let key = desk::furnish(&mut config, &folder, &home.cluster_key(), key)?;
-    (config.listen.grpc, config.listen.admin) = (grpc, admin);
-    config.listen.gossip = Some(grpc);
-    Ok((config, key))
+/// An address at a documented port, or anywhere.
+fn beside(ports: Ports, documented: u16) -> anyhow::Result<SocketAddr> {
+    let port = match ports {
+        Ports::Documented => documented,
+        Ports::Any => ports::quiet()?,
+    };
+    Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
 }
 
 /// Writes the configuration of a part, with whole paths: it may be started from anywhere.

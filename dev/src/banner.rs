@@ -10,7 +10,7 @@ pub struct Banner<'a> {
     /// What it all stands on.
     ground: &'a Cluster,
     edges: Vec<Edge<'a>>,
-    desk: Option<Desk<'a>>,
+    desks: Vec<Desk<'a>>,
 }
 
 #[derive(Debug)]
@@ -38,13 +38,13 @@ impl<'a> Banner<'a> {
             admin_url: &edge.admin_url,
             run: None,
         });
-        let desk = cluster.desk().map(|desk| Desk {
+        let desks = cluster.desks().map(|desk| Desk {
             grpc: desk.grpc.to_string(),
             admin: desk.admin.to_string(),
             key: &desk.key,
             run: None,
         });
-        Self { ground: cluster, edges: edges.collect(), desk }
+        Self { ground: cluster, edges: edges.collect(), desks: desks.collect() }
     }
 
     /// Of a system in many.
@@ -55,14 +55,13 @@ impl<'a> Banner<'a> {
             admin_url: &edge.admin_url,
             run: Some(&edge.run),
         });
-        let desk = apart.desk();
-        let desk = Desk {
+        let desks = apart.desks().iter().map(|desk| Desk {
             grpc: desk.grpc.to_string(),
             admin: desk.admin.to_string(),
             key: &desk.key,
             run: Some(&desk.run),
-        };
-        Self { ground: apart.ground(), edges: edges.collect(), desk: Some(desk) }
+        });
+        Self { ground: apart.ground(), edges: edges.collect(), desks: desks.collect() }
     }
 
     /// The table of URLs, and commands that work when pasted.
@@ -89,11 +88,18 @@ impl<'a> Banner<'a> {
             let note = format!("admin {}{}", edge.admin_url, process(edge.run));
             row(edge.region, edge.url.to_owned(), note);
         }
-        if let Some(desk) = &self.desk {
+        for (n, desk) in self.desks.iter().enumerate() {
+            let name =
+                if n == 0 { "control plane".into() } else { format!("control plane {}", n + 1) };
             let note = format!("gRPC, with reflection{}", process(desk.run));
-            row("control plane", format!("http://{}", desk.grpc), note);
+            row(&name, format!("http://{}", desk.grpc), note);
             row("", format!("http://{}", desk.admin), "its /livez /readyz /metrics".into());
+        }
+        if let Some(desk) = self.desks.first() {
             row("API key", desk.key.to_owned(), String::new());
+        }
+        if let Some(postgres) = self.ground.postgres() {
+            row("postgres", postgres.url("wcdn"), "what the control planes share".into());
         }
         for own in self.ground.redis() {
             row("redis", own.server.url(), redis(own.region.as_str(), &own.server));
@@ -142,7 +148,7 @@ impl<'a> Banner<'a> {
                 ("what an edge counts", format!("curl {}/metrics", first.admin_url)),
             ]);
         }
-        if let Some(desk) = &self.desk {
+        if let Some(desk) = self.desks.first() {
             let wcdn = format!(
                 "WCDN_ENDPOINT=http://{} WCDN_API_KEY={} target/release/wcdn",
                 desk.grpc, desk.key

@@ -1,24 +1,25 @@
 //! Starts the whole system, and stops it.
 
-use std::path::PathBuf;
+mod desks;
+
+use std::{net::Ipv4Addr, path::PathBuf};
 
 use anyhow::Context;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use wcdn_node::{Doors, Node, config::OriginSpec};
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::{Region, Span};
 use wcdn_walrus::BaseUrl;
 
+use self::desks::Desks;
 use crate::{
-    desk::{Desk, Place},
-    gossip_place::{GossipPlace, listen},
+    desk,
+    edge::{self, Edge},
+    gossip_place::GossipPlace,
     redis::{self, RedisAddress, RedisServer},
-    standin::{self, Standin, StandinOptions},
-    topology::{
-        AGGREGATORS, CONTROL_PORT, PUBLISHER_PORT, Ports, REDIS_PORT, REGIONS, Topology,
-        WalrusNetwork,
-    },
+    standin::Standin,
+    topology::{Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
+    walrus,
 };
 
 /// A running system.
@@ -26,7 +27,7 @@ use crate::{
 pub struct Cluster {
     pub(crate) topology: Box<Topology>,
     standin: Option<Standin>,
-    desk: Option<Desk>,
+    desks: Desks,
     edges: Vec<Edge>,
     redis: Vec<RegionRedis>,
     walrus_shutdown: CancellationToken,
@@ -50,25 +51,8 @@ pub struct RegionRedis {
     pub server: RedisServer,
 }
 
-/// A running edge of it.
-#[derive(Debug)]
-pub struct Edge {
-    /// Where it stands.
-    pub region: Region,
-    /// `http://…`, for viewers.
-    pub url: String,
-    /// `https://…`, for viewers, where there is a certificate.
-    pub tls_url: Option<String>,
-    /// `http://…`, for the operator.
-    pub admin_url: String,
-    shutdown: CancellationToken,
-    node: Node,
-    /// What it was started with.
-    config: wcdn_node::Config,
-}
-
 impl Cluster {
-    /// Starts the stand-in Walrus if the network is local, then the control plane, then every edge.
+    /// Starts the stand-in Walrus if the network is local, then the control planes, then every edge.
     ///
     /// # Errors
     /// When a port is taken or a part cannot start; what had started is stopped.
@@ -76,7 +60,7 @@ impl Cluster {
         Self::start_among(topology, Vec::new()).await
     }
 
-    /// The same, with the first members of the gossip at these places: the control plane, then the
+    /// The same, with the first members of the gossip at these places: the control planes, then the
     /// edges in their order.
     ///
     /// # Errors
@@ -88,27 +72,27 @@ impl Cluster {
         let mut places = places.into_iter();
         let mut cluster = Self::ground(topology).await?;
         let guard = cluster.walrus_shutdown.clone().drop_guard();
-        if cluster.topology.control_plane {
-            cluster.start_desk(places.next()).await?;
+        for n in cluster.desk_numbers() {
+            cluster.start_desk_at(n, places.next()).await?;
         }
         let edges: Vec<_> = cluster.topology.edges().collect();
         for (n, (region, number, port)) in edges.into_iter().enumerate() {
             let mut config = cluster.edge_config(&region, number)?;
-            if let Some(desk) = &cluster.desk {
-                desk.introduce(&mut config);
-            }
+            desk::introduce(&mut config, &cluster.introductions());
             if let Some(way) = cluster.topology.control_ways.get(n) {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
+            config.peer.advertise = cluster.topology.peer_ways.get(n).copied();
             let place = places.next();
-            let edge = start_edge(&cluster.topology, config, port, place).await?;
+            let edge = edge::start(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
         }
         guard.disarm();
         Ok(cluster)
     }
 
-    /// What the rest stands on: a folder, a stand-in Walrus if the network is local, and Redis.
+    /// What the rest stands on: a folder, a stand-in Walrus if the network is local, Redis, and PostgreSQL if
+    /// there are several control planes.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -117,52 +101,19 @@ impl Cluster {
         let walrus_shutdown = CancellationToken::new();
         let guard = walrus_shutdown.clone().drop_guard();
         let standin = match topology.network {
-            WalrusNetwork::Local => Some(start_standin(topology, walrus_shutdown.clone()).await?),
+            WalrusNetwork::Local => Some(
+                walrus::start(topology, Ipv4Addr::LOCALHOST.into(), walrus_shutdown.clone())
+                    .await?,
+            ),
             WalrusNetwork::Public(_) => None,
         };
         let edge = keyed(topology, &home)?;
         let topology = Box::new(Topology { edge, ..topology.clone() });
         let redis = start_redis(&topology, &home).await?;
+        let desks = Desks::ground(&topology, &home).await?;
         guard.disarm();
-        let (edges, desk) = (Vec::new(), None);
-        Ok(Self { topology, standin, desk, edges, redis, walrus_shutdown, home })
-    }
-
-    /// Starts the control plane, at the ports where it was before if it was, with what it knew.
-    ///
-    /// # Errors
-    /// When a port is taken, or its folder cannot be used.
-    pub async fn start_desk(&mut self, place: Option<GossipPlace>) -> anyhow::Result<()> {
-        let ports = self.topology.control_ports.unwrap_or(match self.topology.ports {
-            Ports::Documented => (CONTROL_PORT + 1, CONTROL_PORT),
-            Ports::Any => (0, 0),
-        });
-        let (grpc, place) = match place {
-            Some(place) => (listen(ports.0).await?, place),
-            None => GossipPlace::beside(ports.0).await?,
-        };
-        let admin = listen(ports.1).await?;
-        let (grpc_port, admin_port) = (grpc.local_addr()?.port(), admin.local_addr()?.port());
-        self.topology.control_ports = Some((grpc_port, admin_port));
-        let GossipPlace { socket, advertise } = place;
-        let home = self.home.path.join("control-plane");
-        let place = Place { grpc, admin, gossip: socket, advertise, home };
-        let (config, key) = (self.topology.control.clone(), self.topology.api_key.as_deref());
-        let desk = Desk::start(place, config, &self.home.cluster_key(), key).await?;
-        self.desk = Some(desk);
-        Ok(())
-    }
-
-    /// Changes the configuration with which the control plane is started next.
-    pub fn reconfigure_desk(&mut self, change: impl FnOnce(&mut wcdn_control_plane::Config)) {
-        change(&mut self.topology.control);
-    }
-
-    /// Stops the control plane, if it runs.
-    pub async fn stop_desk(&mut self) {
-        if let Some(desk) = self.desk.take() {
-            desk.stop().await;
-        }
+        let edges = Vec::new();
+        Ok(Self { topology, standin, desks, edges, redis, walrus_shutdown, home })
     }
 
     /// Drains and stops an edge, and starts it with what it kept on disk, at other ports, after its
@@ -180,7 +131,7 @@ impl Cluster {
         change(&mut config);
         edge.shutdown.cancel();
         edge.node.join().await;
-        self.edges.insert(n, start_edge(&self.topology, config, 0, None).await?);
+        self.edges.insert(n, edge::start(&self.topology, config, 0, None).await?);
         Ok(())
     }
 
@@ -225,11 +176,6 @@ impl Cluster {
         &self.edges
     }
 
-    /// The control plane, if it runs.
-    pub fn desk(&self) -> Option<&Desk> {
-        self.desk.as_ref()
-    }
-
     /// The Redis of each region, if there is any.
     pub fn redis(&self) -> &[RegionRedis] {
         &self.redis
@@ -241,47 +187,12 @@ impl Cluster {
         for edge in self.edges {
             edge.node.join().await;
         }
-        if let Some(desk) = self.desk {
-            desk.stop().await;
-        }
+        self.desks.stop().await;
         self.walrus_shutdown.cancel();
         if let Some(standin) = self.standin {
             standin.join().await;
         }
     }
-}
-
-impl Edge {
-    /// The edge itself.
-    pub fn node(&self) -> &Node {
-        &self.node
-    }
-
-    /// Tells the edge to drain; [`Cluster::stop`] waits for it.
-    pub fn drain(&self) {
-        self.shutdown.cancel();
-    }
-}
-
-async fn start_standin(
-    topology: &Topology,
-    shutdown: CancellationToken,
-) -> anyhow::Result<Standin> {
-    let publisher = bind(topology.ports, PUBLISHER_PORT).await?;
-    let mut aggregators = Vec::new();
-    for n in 1..=AGGREGATORS {
-        aggregators.push(bind(topology.ports, PUBLISHER_PORT + n).await?);
-    }
-    let options = StandinOptions {
-        encoding: topology.encoding,
-        publisher,
-        aggregators,
-        dir: topology.data.as_ref().map(|data| data.join("walrus")),
-        visible_after: topology.visible_after,
-        max_body: topology.max_body,
-        max_quilt_body: standin::MAX_QUILT_BODY,
-    };
-    Standin::start(options, shutdown).await.context("cannot start the stand-in Walrus")
 }
 
 impl Home {
@@ -336,59 +247,10 @@ async fn start_redis(topology: &Topology, home: &Home) -> anyhow::Result<Vec<Reg
     Ok(servers)
 }
 
-async fn start_edge(
-    topology: &Topology,
-    mut config: wcdn_node::Config,
-    port: u16,
-    place: Option<GossipPlace>,
-) -> anyhow::Result<Edge> {
-    let admin_port = if port == 0 { 0 } else { port + 1 };
-    let place = match place {
-        None if config.control.endpoints.is_empty() => None,
-        None => Some(GossipPlace::bind(on(topology.ports, admin_port)).await?),
-        some => some,
-    };
-    if let Some(GossipPlace { socket, advertise }) = &place {
-        config.gossip.listen = Some(socket.local_addr()?);
-        config.gossip.advertise = Some(*advertise);
-    }
-    let doors = Doors {
-        edge: bind(topology.ports, port).await?,
-        tls: match config.listen.tls {
-            Some(address) => Some(TcpListener::bind(address).await?),
-            None => None,
-        },
-        admin: bind(topology.ports, admin_port).await?,
-        gossip: place.map(|place| place.socket),
-    };
-    let shutdown = CancellationToken::new();
-    let node = wcdn_node::start(config.clone(), doors, shutdown.clone())?;
-    Ok(Edge {
-        region: config.node.region.clone(),
-        url: format!("http://{}", node.edge_addr()),
-        tls_url: node.tls_addr().map(|address| format!("https://{address}")),
-        admin_url: format!("http://{}", node.admin_addr()),
-        shutdown,
-        node,
-        config,
-    })
-}
-
 fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
     let named = urls
         .iter()
         .enumerate()
         .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
     named.collect()
-}
-
-async fn bind(ports: Ports, documented: u16) -> anyhow::Result<TcpListener> {
-    listen(on(ports, documented)).await
-}
-
-fn on(ports: Ports, documented: u16) -> u16 {
-    match ports {
-        Ports::Documented => documented,
-        Ports::Any => 0,
-    }
 }

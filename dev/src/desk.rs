@@ -1,6 +1,7 @@
-//! The control plane of the whole, and what its edges need to know of it.
+//! A control plane of the whole, and what its edges need to know of it.
 
 use std::{
+    collections::BTreeSet,
     fs::OpenOptions,
     io::Write as _,
     net::SocketAddr,
@@ -29,7 +30,7 @@ pub struct Desk {
     plane: ControlPlane,
 }
 
-/// Where a control plane listens, and where it keeps what it knows.
+/// Where a control plane listens.
 #[derive(Debug)]
 pub struct Place {
     /// gRPC.
@@ -40,22 +41,34 @@ pub struct Place {
     pub gossip: UdpSocket,
     /// Where edges reach the latter.
     pub advertise: SocketAddr,
-    /// The folder of its store and keys.
-    pub home: PathBuf,
+}
+
+/// What makes a control plane one of a system's.
+#[derive(Debug)]
+pub(crate) struct Role {
+    /// Its folder.
+    pub(crate) home: PathBuf,
+    /// That of the first one, with the secrets that all share.
+    pub(crate) first: PathBuf,
+    pub(crate) cluster_key: PathBuf,
+    /// The API key that is to be valid; one is made and kept if not given.
+    pub(crate) key: Option<String>,
+}
+
+/// What an edge needs to know of a control plane.
+#[derive(Debug, Clone)]
+pub(crate) struct Introduction {
+    pub(crate) grpc: SocketAddr,
+    pub(crate) gossip: SocketAddr,
+    pub(crate) issuer_key: String,
 }
 
 impl Desk {
-    /// Starts it; `key` is the API key that is to be valid, else one is made and kept in the folder.
+    /// Starts it; `key` is the API key that its configuration makes valid.
     ///
     /// # Errors
-    /// When the folder cannot be written, or the store cannot be read.
-    pub async fn start(
-        place: Place,
-        mut config: Config,
-        cluster_key: &Path,
-        key: Option<&str>,
-    ) -> anyhow::Result<Self> {
-        let key = furnish(&mut config, &place.home, cluster_key, key)?;
+    /// When the store cannot be read.
+    pub async fn start(place: Place, mut config: Config, key: String) -> anyhow::Result<Self> {
         config.gossip.advertise = Some(place.advertise);
         let (grpc, gossip) = (place.grpc.local_addr()?, place.advertise);
         let admin = place.admin.local_addr()?;
@@ -65,9 +78,14 @@ impl Desk {
         Ok(Self { grpc, admin, gossip, key, shutdown, plane })
     }
 
-    /// What an edge's configuration must say to follow it.
+    /// What an edge's configuration must say to follow it, and no other.
     pub fn introduce(&self, edge: &mut wcdn_node::Config) {
-        introduce(edge, self.grpc, self.gossip, self.plane.issuer_key().to_string());
+        introduce(edge, &[self.introduction()]);
+    }
+
+    pub(crate) fn introduction(&self) -> Introduction {
+        let issuer_key = self.plane.issuer_key().to_string();
+        Introduction { grpc: self.grpc, gossip: self.gossip, issuer_key }
     }
 
     /// Drains and stops it.
@@ -77,41 +95,40 @@ impl Desk {
     }
 }
 
-/// Says in an edge's configuration where its control plane is, unless it knows, and by which key that
-/// signs.
-pub(crate) fn introduce(
-    edge: &mut wcdn_node::Config,
-    grpc: SocketAddr,
-    gossip: SocketAddr,
-    issuer_key: String,
-) {
-    if edge.control.endpoints.is_empty() {
-        edge.control.endpoints = vec![format!("http://{grpc}")];
+/// Says in an edge's configuration where its control planes are, unless it knows, and by which keys they
+/// sign.
+pub(crate) fn introduce(edge: &mut wcdn_node::Config, desks: &[Introduction]) {
+    if desks.is_empty() {
+        return;
     }
-    edge.gossip.seeds = vec![gossip.to_string()];
-    edge.gossip.issuer_keys = vec![issuer_key];
+    if edge.control.endpoints.is_empty() {
+        edge.control.endpoints = desks.iter().map(|desk| format!("http://{}", desk.grpc)).collect();
+    }
+    edge.gossip.seeds = desks.iter().map(|desk| desk.gossip.to_string()).collect();
+    let keys: BTreeSet<_> = desks.iter().map(|desk| desk.issuer_key.clone()).collect();
+    edge.gossip.issuer_keys = keys.into_iter().collect();
 }
 
-/// Makes the folder of a control plane, and says in its configuration what lies there. Returns the API
-/// key that it will take.
-///
-/// # Errors
-/// When the folder cannot be written.
-pub(crate) fn furnish(
-    config: &mut Config,
-    home: &Path,
-    cluster_key: &Path,
-    key: Option<&str>,
-) -> anyhow::Result<String> {
-    std::fs::create_dir_all(home).with_context(|| format!("cannot make {}", home.display()))?;
-    let key_file = home.join("api.key");
-    let key = api_key(&key_file, key)?;
-    config.store.path = home.join("control-plane.db");
-    config.cluster.key_file = cluster_key.to_owned();
-    config.cluster.signing_key_file = home.join("signing.key");
-    config.keys.fixed_key_file = Some(key_file);
-    config.limits.drain_delay = Span::secs(0);
-    Ok(key)
+impl Role {
+    /// Makes the folder of a control plane, and says in its configuration what lies there, and what lies
+    /// with the first one. Returns the API key that it will take.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub(crate) fn furnish(&self, config: &mut Config) -> anyhow::Result<String> {
+        for folder in [&self.home, &self.first] {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        let key_file = self.first.join("api.key");
+        let key = api_key(&key_file, self.key.as_deref())?;
+        config.store.path = self.home.join("control-plane.db");
+        config.cluster.key_file.clone_from(&self.cluster_key);
+        config.cluster.signing_key_file = self.first.join("signing.key");
+        config.keys.fixed_key_file = Some(key_file);
+        config.limits.drain_delay = Span::secs(0);
+        Ok(key)
+    }
 }
 
 /// The key that is given, or the one that the folder has, or a new one.

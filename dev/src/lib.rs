@@ -2,6 +2,7 @@
 //! it, and for tests.
 //!
 //! - [`standin`]: a Walrus that behaves like the real one, quirks included
+//! - [`walrus`]: one for a system, or alone
 //! - [`topology`]: how many of what, and on which ports
 //! - [`redis`]: a `redis-server` for each region
 //! - [`desk`]: the control plane
@@ -15,6 +16,7 @@ pub mod apart;
 pub mod banner;
 pub mod cluster;
 pub mod desk;
+mod edge;
 mod gossip_place;
 pub mod ports;
 pub mod process;
@@ -23,8 +25,10 @@ pub mod redis;
 pub mod seed;
 pub mod standin;
 pub mod topology;
+pub mod walrus;
 
 pub use apart::Apart;
-pub use cluster::{Cluster, Edge};
+pub use cluster::Cluster;
+pub use edge::Edge;
 pub use gossip_place::GossipPlace;
 pub use topology::{Ports, Topology, WalrusNetwork};

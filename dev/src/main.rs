@@ -1,13 +1,13 @@
 //! `wcdn-dev`: the whole system, in one process or in many.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::IpAddr, path::PathBuf, process::ExitCode};
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use wcdn_daemon::{
     Signals,
     args::{Common, HasCommon},
 };
-use wcdn_dev::{Apart, Cluster, Topology, WalrusNetwork, banner::Banner, reach, seed};
+use wcdn_dev::{Apart, Cluster, Topology, WalrusNetwork, banner::Banner, reach, seed, walrus};
 use wcdn_proto::Span;
 
 #[global_allocator]
@@ -26,7 +26,10 @@ struct Args {
     /// Edges in each region.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
     edges_per_region: u16,
-    /// Run each edge and the control plane in a process of its own, so that one can be killed and
+    /// Control planes; several share a PostgreSQL database, which must be installed.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=5))]
+    control_planes: u16,
+    /// Run each edge and each control plane in a process of its own, so that one can be killed and
     /// started again. Their configurations and logs lie in the folder `processes` of --data. What you
     /// start again is yours to stop.
     #[arg(long, requires = "data")]
@@ -41,6 +44,19 @@ struct Args {
     /// The API key of the control plane; one is made if there is none.
     #[arg(env = "WCDN_DEV_KEY", hide_env_values = true, long = "dev-key", hide = true)]
     dev_key: Option<String>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// What is run if not all.
+#[derive(Debug, Subcommand)]
+enum Part {
+    /// Run the stand-in Walrus alone: for edges elsewhere to fill from.
+    Walrus {
+        /// Listen here: the publisher on port 4590, aggregators on those above.
+        #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+        address: IpAddr,
+    },
 }
 
 impl HasCommon for Args {
@@ -62,6 +78,7 @@ fn main() -> ExitCode {
         let topology = Topology {
             network: args.network,
             edges_per_region: args.edges_per_region,
+            control_planes: args.control_planes,
             data: args.data,
             api_key: args.dev_key,
             visible_after: args.visible_after.duration(),
@@ -70,6 +87,12 @@ fn main() -> ExitCode {
         };
         topology.edge.check()?;
         if args.common.check_config {
+            return Ok(());
+        }
+        if let Some(Part::Walrus { address }) = args.part {
+            let standin = walrus::start(&topology, address, shutdown).await?;
+            tracing::info!(publisher = %standin.publisher_url, "stand-in Walrus serves");
+            standin.join().await;
             return Ok(());
         }
         if let WalrusNetwork::Public(network) = topology.network {

@@ -27,7 +27,15 @@ pub struct Topology {
     pub max_body: usize,
     /// Whether there is a control plane.
     pub control_plane: bool,
-    /// Its ports for gRPC and for the operator, if they are not to follow from `ports`.
+    /// Whether the nodes of a region read through each other; they know of each other by the control
+    /// plane's gossip.
+    pub peers: bool,
+    /// Where edges reach each other, in their order, if something stands in between.
+    pub peer_ways: Vec<SocketAddr>,
+    /// How many there are, 1 to 5; several share a PostgreSQL database, which is started if
+    /// [`Self::control`] names none.
+    pub control_planes: u16,
+    /// Ports of the first for gRPC and for the operator, if they are not to follow from `ports`.
     pub control_ports: Option<(u16, u16)>,
     /// Where edges reach it, in their order, if something stands in between.
     pub control_ways: Vec<SocketAddr>,
@@ -81,11 +89,15 @@ pub const PUBLISHER_PORT: u16 = 4590;
 /// Aggregators of the stand-in.
 pub const AGGREGATORS: u16 = 3;
 
-/// The control plane's port for the operator; that for gRPC and datagrams is one above.
+/// The control plane's port for the operator; that for gRPC and datagrams is one above, and those of
+/// further ones follow in twos.
 pub const CONTROL_PORT: u16 = 4500;
 
 /// The port of the first region's Redis; those of the others follow in tens.
 pub const REDIS_PORT: u16 = 4610;
+
+/// How far the port of an edge for its peers is above that for viewers.
+pub const PEER_PORT: u16 = 200;
 
 /// Regions, and the port of the first edge in each; its admin port is one above.
 pub const REGIONS: [(&str, u16); 3] =
@@ -103,6 +115,9 @@ impl Default for Topology {
             visible_after: Duration::ZERO,
             max_body: crate::standin::MAX_BODY,
             control_plane: true,
+            control_planes: 1,
+            peers: true,
+            peer_ways: Vec::new(),
             control_ports: None,
             control_ways: Vec::new(),
             control: wcdn_control_plane::Config::default(),
@@ -113,14 +128,15 @@ impl Default for Topology {
 }
 
 impl Topology {
-    /// A small Walrus, ids that cost microseconds, free ports, no Redis and no control plane: for
-    /// tests.
+    /// A small Walrus, ids that cost microseconds, free ports, no Redis, no control plane and no reading
+    /// through peers: for tests.
     ///
     /// # Panics
     /// Never: 100 shards are a valid number.
     pub fn for_tests() -> Self {
         let encoding = Encoding::new(100).expect("100 shards make a code");
-        Self { ports: Ports::Any, redis: false, control_plane: false, encoding, ..Self::default() }
+        let (redis, control_plane, peers) = (false, false, false);
+        Self { ports: Ports::Any, redis, control_plane, peers, encoding, ..Self::default() }
     }
 
     /// Every edge: its region, its number in it from 1, and its port.

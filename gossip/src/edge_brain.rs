@@ -1,15 +1,15 @@
 //! What an edge does in the event plane, as a pure state machine.
 //!
-//! Whoever drives it carries out the actions of each call in their order, waiting for every
-//! [`Action::Apply`] to end before the next action, and only then publishes [`EdgeBrain::applied`],
-//! [`EdgeBrain::known`] and [`EdgeBrain::confirmed`]: they hold once the actions are done. It calls
+//! Whoever drives it carries out the actions of each call in their order, and only then publishes
+//! [`EdgeBrain::applied`], [`EdgeBrain::known`] and [`EdgeBrain::confirmed`]: they hold once the actions
+//! are done. [`Action::Keep`] and [`Action::CatchUp`] are only begun, and answered by an input. It calls
 //! again at [`EdgeBrain::deadline`] with [`Input::Tick`].
 
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use rand::{RngExt as _, rngs::StdRng};
-use wcdn_proto::Position;
+use wcdn_proto::{Change, Position};
 
 use crate::{
     bucket::Bucket,
@@ -24,6 +24,7 @@ use crate::{
 
 mod asking;
 mod catching;
+mod keeping;
 mod leases;
 mod progress;
 mod words;
@@ -89,7 +90,7 @@ impl EdgeBrain {
         }
     }
 
-    /// Every event up to here is applied.
+    /// Every event up to here is applied, and what it blocked is kept.
     pub fn applied(&self) -> Position {
         self.progress.applied()
     }
@@ -144,7 +145,14 @@ impl EdgeBrain {
             Input::Members(members) => self.meet(members),
             Input::Hint(position) => self.progress.hint(position),
             Input::CaughtUp(result) => self.caught_up(result, now, &mut actions),
+            Input::Kept => {
+                self.progress.kept();
+                self.is_ack_due = true;
+            }
             Input::Tick => {}
+        }
+        if self.progress.begin_keeping() {
+            actions.push(Action::Keep);
         }
         self.catching.watch(&self.progress, now);
         self.leases.settle(self.progress.applied());
@@ -171,7 +179,7 @@ impl EdgeBrain {
             }
             Message::Want { epoch, missing } => self.answer(from, epoch, missing, now, out),
             Message::Lease(lease) => self.renew(&lease),
-            Message::Ack(_) | Message::Poll { .. } => {}
+            Message::Ack(_) | Message::Poll { .. } | Message::Note(_) => {}
         }
     }
 
@@ -209,7 +217,7 @@ impl EdgeBrain {
             return false;
         };
         self.progress.vouch(frame.last());
-        self.progress.apply(range);
+        self.progress.apply(range, must_be_kept(&frame));
         self.ring.insert(&frame);
         if self.newest.as_ref().is_none_or(|(position, _)| *position < frame.last()) {
             self.newest = Some((frame.last(), Bytes::copy_from_slice(frame.encoded())));
@@ -297,7 +305,7 @@ impl EdgeBrain {
     }
 
     fn caught_up(&mut self, result: Option<CaughtUp>, now: Time, out: &mut Vec<Action>) {
-        let before = self.progress.applied();
+        let before = self.progress.reached();
         match result {
             None => return self.catching.failed(now, &mut self.rng),
             Some(CaughtUp::Snapshot(position)) => self.progress.rebase(position),
@@ -309,7 +317,7 @@ impl EdgeBrain {
                 self.take_frame(encoded, out);
             }),
         }
-        if self.progress.applied() > before {
+        if self.progress.reached() > before {
             self.is_ack_due = true;
             self.catching.advanced(now);
         } else {
@@ -322,6 +330,12 @@ impl EdgeBrain {
     fn may_answer(&mut self, to: SocketAddr, now: Time) -> bool {
         self.peers.iter().any(|peer| peer.address == to) || self.strangers.take(1, now)
     }
+}
+
+/// What is withheld is withheld after a crash, too. What was removed need not be kept: a node that
+/// starts believes nothing that it held before.
+fn must_be_kept(frame: &Frame) -> bool {
+    frame.events().iter().any(|(_, change)| matches!(change, Change::Block(_) | Change::Unblock(_)))
 }
 
 #[cfg(test)]

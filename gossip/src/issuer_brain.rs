@@ -122,6 +122,12 @@ impl IssuerBrain {
         let mut actions = Vec::new();
         match input {
             Input::Publish(frames) => frames.iter().for_each(|frame| self.publish(frame, now)),
+            Input::Learn(frames) => {
+                for frame in frames {
+                    self.ring.insert(&frame);
+                    self.learn(frame.last(), now);
+                }
+            }
             Input::Received { from, message } => self.receive(from, message, now, &mut actions),
             Input::Members(members) => self.meet(members, now),
             Input::HeadRead { to, nonce, head } => self.lease(to, nonce, head, now, &mut actions),
@@ -175,7 +181,7 @@ impl IssuerBrain {
             Message::Digest { applied, .. } => self.compare(from, &applied, now, out),
             Message::Want { epoch, missing } => self.answer(from, epoch, missing, now, out),
             Message::Push(frames) => self.receive_frames(frames, now),
-            Message::Lease(_) | Message::Head(_) => {}
+            Message::Lease(_) | Message::Head(_) | Message::Note(_) => {}
         }
     }
 

@@ -13,6 +13,8 @@ pub struct Member {
     pub region: Region,
     /// Where its datagrams go.
     pub address: SocketAddr,
+    /// Where nodes of its region ask it for blobs; `None` if it is not to be asked.
+    pub peer: Option<SocketAddr>,
     /// What it does.
     pub role: Role,
     /// Whether it was heard lately. One that was not stays a member until it is forgotten: after a

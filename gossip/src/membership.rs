@@ -78,6 +78,8 @@ pub struct MembershipSettings {
     pub region: Region,
     /// Where others reach its socket.
     pub advertise: SocketAddr,
+    /// Where nodes of its region ask it for blobs, if they are to.
+    pub peer: Option<SocketAddr>,
     /// Members to ask first, as `host:port`; all addresses of a name count, and names are looked up
     /// again each minute. Two in each region suffice.
     pub seeds: Vec<String>,
@@ -90,7 +92,8 @@ impl MembershipSettings {
     /// Of a node that asks nobody first, with a round each second.
     pub fn new(cluster: &str, node: NodeId, region: Region, advertise: SocketAddr) -> Self {
         let (cluster, seeds) = (cluster.to_owned(), Vec::new());
-        Self { cluster, node, region, advertise, seeds, interval: Duration::from_secs(1) }
+        let interval = Duration::from_secs(1);
+        Self { cluster, node, region, advertise, peer: None, seeds, interval }
     }
 }
 
@@ -167,7 +170,7 @@ impl Membership {
             extra_liveness_predicate: None,
             protocol_version: ProtocolVersion::V1,
         };
-        let facts = facts::of(&self.settings.region, self.role, &self.positions);
+        let facts = facts::of(&self.settings, self.role, &self.positions);
         let handle = spawn_chitchat(config, facts, &self.transport).await;
         let handle = handle.map_err(|error| io::Error::other(format!("{error:#}")))?;
         info!(%node, generation, "membership started");
@@ -207,7 +210,7 @@ impl Membership {
 
     fn look(&self, chitchat: &mut Chitchat) -> (Vec<Member>, Position) {
         let own = chitchat.self_node_state();
-        for (key, value) in facts::of(&self.settings.region, self.role, &self.positions) {
+        for (key, value) in facts::of(&self.settings, self.role, &self.positions) {
             own.set(key, value);
         }
         self.look_for_namesake(chitchat);

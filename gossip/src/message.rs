@@ -29,6 +29,9 @@ pub const MAX_TOLD: usize = 32;
 /// would be waited for without end.
 const MAX_LEASE: Time = Time::from_secs(600);
 
+/// The most bytes of a note.
+pub const MAX_NOTE: usize = 1_100;
+
 /// Bytes that a frame costs in a message beyond its own: a tag and a length.
 const FRAME_COST: usize = 3;
 
@@ -67,6 +70,8 @@ pub enum Message {
     Lease(Lease),
     /// A reminder that there is this much; a hint.
     Head(Position),
+    /// What one edge tells another beside events.
+    Note(Bytes),
 }
 
 /// Who a node is, and what it has applied.
@@ -133,6 +138,12 @@ pub enum InvalidMessage {
     /// Ranges are empty, out of order, overlapping, or too many.
     #[error("these are no ranges of seqs")]
     Ranges,
+    /// A note is empty or longer than notes are.
+    #[error("a note has 1 to {MAX_NOTE} bytes, not {length}")]
+    Note {
+        /// Bytes given.
+        length: usize,
+    },
     /// A frame in it is empty or longer than frames are.
     #[error("a frame has 1 to {MAX_FRAME} bytes, not {length}")]
     Frame {
@@ -190,6 +201,7 @@ impl Message {
                 key_hint: lease.key_hint.clone(),
             }),
             Self::Head(head) => Kind::Head(gossip::Head { head: Some((*head).into()) }),
+            Self::Note(content) => Kind::Note(gossip::Note { content: content.clone() }),
         };
         gossip::Message { kind: Some(kind) }.encode_to_vec()
     }
@@ -223,6 +235,10 @@ impl Message {
                 key_hint: lease.key_hint,
             }),
             Kind::Head(head) => Self::Head(from_wire(head.head)?),
+            Kind::Note(gossip::Note { content }) => match content.len() {
+                1..=MAX_NOTE => Self::Note(content),
+                length => return Err(InvalidMessage::Note { length }),
+            },
         })
     }
 }

@@ -103,6 +103,27 @@ impl Ranges {
         })
     }
 
+    /// The set without these.
+    pub fn without(&self, holes: impl IntoIterator<Item = SeqRange>) -> Self {
+        let mut holes: Vec<SeqRange> = holes.into_iter().collect();
+        holes.sort_by_key(|hole| hole.first);
+        let prefix = (self.upto > 0).then_some(SeqRange { first: 1, last: self.upto });
+        let mut rest = Self::default();
+        for SeqRange { first, last } in prefix.into_iter().chain(self.above()) {
+            let mut next = first;
+            for hole in holes.iter().filter(|hole| hole.first <= last && hole.last >= first) {
+                if next < hole.first {
+                    rest.insert(SeqRange { first: next, last: hole.first - 1 });
+                }
+                next = next.max(hole.last.saturating_add(1));
+            }
+            if next <= last {
+                rest.insert(SeqRange { first: next, last });
+            }
+        }
+        rest
+    }
+
     /// How many are missing up to `head`.
     pub fn lacking(&self, head: u64) -> u64 {
         self.missing(head).map(|hole| hole.count()).sum()
@@ -122,6 +143,7 @@ mod tests {
         fn ranges_hold_what_a_set_holds(
             inserts in proptest::collection::vec((1..60_u64, 0..6_u64), 0..30),
             start in 0..5_u64,
+            holes in proptest::collection::vec((1..60_u64, 0..6_u64), 0..6),
             head in 0..80_u64,
         ) {
             let mut ranges = Ranges::new(start);
@@ -137,6 +159,12 @@ mod tests {
             let expected: Vec<u64> = (1..=head).filter(|seq| !model.contains(seq)).collect();
             prop_assert_eq!(ranges.lacking(head), expected.len() as u64);
             prop_assert_eq!(missing, expected);
+            let left = ranges.without(holes.iter().map(|&(first, more)| SeqRange { first, last: first + more }));
+            let is_hole = |seq: u64| holes.iter().any(|&(first, more)| (first..=first + more).contains(&seq));
+            for seq in 1..80 {
+                let expected = model.contains(&seq) && !is_hole(seq);
+                prop_assert_eq!(left.covers(SeqRange { first: seq, last: seq }), expected, "{}", seq);
+            }
             for first in 1..66 {
                 for last in first..first + 4 {
                     let all = (first..=last).all(|seq| model.contains(&seq));

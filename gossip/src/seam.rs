@@ -7,12 +7,22 @@ use wcdn_proto::{Events, Position};
 
 /// Where events become true: the edge.
 pub trait Sink: Send + Sync + 'static {
-    /// Makes the events true here, and returns when they are: a response that begins afterwards
-    /// holds nothing that they removed, and what they blocked stays blocked through a crash.
+    /// Makes the events true here: a response that begins afterwards holds nothing that they removed,
+    /// and nothing that they blocked.
     ///
     /// Frames come out of order and more than once. The first of a higher epoch makes everything
     /// that was fetched under a lower one unproven; those of a lower epoch are not given.
-    fn apply(&self, events: &Events) -> impl Future<Output = ()> + Send;
+    fn apply(&self, events: &Events);
+
+    /// Returns once whatever was blocked or unblocked by events that were applied before this call is
+    /// so through a crash, too. Until then their positions are not told to anybody, and everything
+    /// else goes on. One that keeps nothing has nothing to do.
+    ///
+    /// # Cancel safety
+    /// It is dropped at shutdown.
+    fn keep(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }
 
 /// How an edge gets what it missed: from the control plane's log.

@@ -15,14 +15,14 @@ pub mod scrub;
 
 use std::sync::Arc;
 
-use wcdn_proto::{BlobId, Position};
+use wcdn_proto::BlobId;
 
 use self::{
     budget::Budget,
     entry::{Entry, Key},
     indexes::Indexes,
     memory::Memory,
-    negative::{Absence, Negative},
+    negative::{Absence, Negative, Refusal},
 };
 use crate::{config, events::Log, metrics::events::Tier};
 
@@ -73,12 +73,16 @@ impl Cache {
             }
             self.memory.remove(key);
         }
-        match self.negative.get(&key.id) {
-            Some((absence, token)) if self.log.admits(&key.id, token, Tier::Negative) => {
-                Lookup::Refused(absence)
-            }
-            _ => Lookup::Miss,
+        match self.refused(&key.id) {
+            Some(refusal) => Lookup::Refused(refusal.absence),
+            None => Lookup::Miss,
         }
+    }
+
+    /// What origins said of this id a moment ago, if they refused it and no event removed that since.
+    pub fn refused(&self, id: &BlobId) -> Option<Refusal> {
+        let refusal = self.negative.get(id)?;
+        self.log.admits(id, refusal.token, Tier::Negative).then_some(refusal)
     }
 
     /// Keeps an entry that is not removed; the engine may decide that others are worth more.
@@ -141,9 +145,9 @@ impl Cache {
         &self.log
     }
 
-    /// Remembers for a moment that origins refused this id, asked when `token` was known.
-    pub fn refuse(&self, id: BlobId, absence: Absence, token: Position) {
-        self.negative.insert(id, absence, token);
+    /// Remembers for a moment that origins refused this id.
+    pub fn refuse(&self, id: BlobId, refusal: Refusal) {
+        self.negative.insert(id, refusal);
     }
 
     /// Takes `bytes` of the budget, evicting entries if it must.

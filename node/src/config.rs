@@ -6,6 +6,7 @@ mod control;
 mod dns;
 mod fetch;
 mod limits;
+mod peer;
 mod place;
 mod proxy;
 mod redis;
@@ -24,6 +25,7 @@ pub use self::{
     dns::Dns,
     fetch::Fetch,
     limits::Limits,
+    peer::Peer,
     place::{Identity, Listen},
     proxy::{ClientHeader, Proxy},
     redis::{Cluster, Redis},
@@ -59,6 +61,8 @@ pub struct Config {
     pub control: Control,
     /// How it hears of events.
     pub gossip: Gossip,
+    /// How the nodes of a region read through each other.
+    pub peer: Peer,
     /// How bytes are checked against their id.
     pub verify: Verify,
     /// How origins are asked.
@@ -88,6 +92,7 @@ impl Config {
         self.cluster.check(&mut problems);
         self.control.check(&self.cluster, &mut problems);
         self.gossip.check(&self.control, &self.cluster, &mut problems);
+        self.peer.check(&self.listen, &self.gossip, &mut problems);
         self.verify.check(&mut problems);
         self.fetch.check(&mut problems);
         if self.fetch.slice.bytes() > self.cache.memory.bytes() / 16 {

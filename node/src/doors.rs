@@ -16,6 +16,8 @@ pub struct Doors {
     pub tls: Option<TcpListener>,
     /// For the operator: probes and metrics.
     pub admin: TcpListener,
+    /// For other nodes of the region.
+    pub peer: Option<TcpListener>,
     /// For gossip.
     pub gossip: Option<UdpSocket>,
 }
@@ -43,9 +45,11 @@ impl Doors {
             listen::bind(address, reuse_port).map_err(failed)
         };
         let tls = config.tls.map(|address| open("listen.tls", address, config.reuse_port));
+        let peer = config.peer.map(|address| open("listen.peer", address, config.reuse_port));
         Ok(Self {
             edge: open("listen.edge", config.edge, config.reuse_port)?,
             tls: tls.transpose()?,
+            peer: peer.transpose()?,
             admin: open("listen.admin", config.admin, config.reuse_port)?,
             gossip,
         })

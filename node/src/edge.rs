@@ -40,7 +40,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::{accept::accept, connection::Door};
+pub(crate) use self::{accept::accept, connection::Door, guard::Guard, http2::Tasks};
 use self::{client_addr::Proxies, clients::Clients};
 use crate::{
     access_log::AccessLog,
@@ -49,6 +49,7 @@ use crate::{
     events::Log,
     metrics::Metrics,
     object::Objects,
+    peer::view::View,
     quilt::Quilts,
 };
 
@@ -62,6 +63,8 @@ pub struct Edge {
     pub(crate) metrics: Arc<Metrics>,
     /// What is removed or withheld.
     pub(crate) log: Arc<Log>,
+    /// The other nodes.
+    pub(crate) view: View,
     pub(crate) access_log: AccessLog,
     pub(crate) labels: response::Labels,
     /// From a miss to the first byte.

@@ -5,6 +5,7 @@
 //! - [`edge`]: connections, the gates a request passes, the response it gets
 //! - [`cache`]: memory under a byte budget, and fills that many readers share
 //! - [`origin`]: which aggregator to ask, and what its failures mean
+//! - [`peer`]: reading through the node of the region that owns a blob
 //! - [`verify`]: whether bytes are the blob they claim to be
 //! - [`control`]: the session with the control plane
 //! - [`events`]: what the control plane's log removed or withholds
@@ -24,7 +25,9 @@ pub mod metrics;
 mod node;
 pub mod object;
 pub mod origin;
+pub mod peer;
 pub mod quilt;
+pub mod rendezvous;
 mod secrets;
 mod traces;
 pub mod verify;

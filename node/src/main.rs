@@ -7,6 +7,7 @@ use wcdn_daemon::{
     Failure, Reload, Signals,
     args::{Common, HasCommon},
     config::{self, ConfigError},
+    probe,
 };
 use wcdn_node::{Config, Doors, Node, Reloaded, Secrets, start};
 
@@ -23,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Args {
     #[command(flatten)]
     common: Common,
+    /// Ask the edge that runs with this configuration whether it is ready; exit with 0 if it is.
+    #[arg(long, conflicts_with = "check_config")]
+    probe: bool,
 }
 
 impl HasCommon for Args {
@@ -35,6 +39,9 @@ fn main() -> ExitCode {
     wcdn_daemon::run("wcdn-node", |args: Args, signals| async move {
         let config = read(&args)?;
         config.check()?;
+        if args.probe {
+            return probe::ready(config.listen.admin).await.map_err(Failure::other);
+        }
         Secrets::read(&config)?;
         if args.common.check_config {
             return Ok(());

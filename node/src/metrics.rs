@@ -3,6 +3,7 @@
 pub mod events;
 pub mod histogram;
 pub mod origin;
+pub mod peer;
 pub mod redis;
 
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub struct Metrics {
     pub false_attestations: Counter,
     /// Entries held for long whose bytes were looked at again.
     pub scrubbed: Family<Checked, Counter>,
+    /// What nodes ask each other and vouch for.
+    pub peer: Arc<peer::PeerMetrics>,
     /// The region's Redis.
     pub redis: Arc<redis::RedisMetrics>,
     /// The events of the log.
@@ -161,6 +164,7 @@ impl Metrics {
             verify_queue: Gauge::default(),
             false_attestations: Counter::default(),
             scrubbed: Family::default(),
+            peer: Arc::default(),
             redis: Arc::default(),
             events: Arc::default(),
         };
@@ -216,6 +220,7 @@ impl Metrics {
             "Entries held for long whose bytes were checked again, by result",
             self.scrubbed.clone(),
         );
+        self.peer.register(to);
         self.redis.register(to);
         self.events.register(to);
     }

@@ -1,6 +1,7 @@
 //! An edge put together from its parts, and taken apart again.
 
 mod follow;
+mod peering;
 mod plane;
 mod reload;
 
@@ -11,6 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health, secret::Key, tls::Certificates};
 use wcdn_walrus::{Encoding, HttpClient, HttpOptions};
 
+use self::peering::Peering;
 pub use self::{follow::Following, reload::Reloaded};
 use crate::{
     access_log::AccessLog,
@@ -27,6 +29,7 @@ use crate::{
     metrics::{self, Metrics},
     object::Objects,
     origin::Pool,
+    peer::view::View,
     quilt::Quilts,
     secrets::Secrets,
     verify::Verifier,
@@ -116,15 +119,21 @@ pub fn start(
         .map_err(system("the access log"))?;
     let kept = follow::kept(&config, &metrics).map_err(system("keeping state (node.state_dir)"))?;
     let log = follow::log(&config, kept.as_ref().map(|(_, kept)| kept), &metrics);
-    let means = (&metrics, &access_log, &log);
+    let view = peering::view(&config, &doors).map_err(system("the peer port"))?;
+    let mut peering = Peering::new(&config, &secrets, &view, &log, &metrics, &work, &cut)
+        .map_err(system("tls between nodes (cluster.key_file)"))?;
+    let means = (&metrics, &access_log, &log, &peering, view);
     let edge = assemble(&config, &secrets, means, work.clone(), cut.clone())
         .map_err(system("the verifying threads"))?;
     let edge = Arc::new(edge);
     let following = follow::start(&config, &secrets, &edge, kept, addresses.0, &services, &close)
         .map_err(system("the session with the control plane"))?;
     if let (Some(following), Some(socket)) = (&following, doors.gossip) {
-        plane::start(&config, &secrets, following, socket, &mut registry, &close, &services)
-            .map_err(system("the event plane"))?;
+        let plane =
+            plane::start(&config, &secrets, following, socket, &mut registry, &close, &services);
+        if let Some(plane) = plane {
+            peering.follow(plane, &edge.view, &services, &close);
+        }
     }
     metrics::register_cache(&mut registry, &edge.cache);
     metrics::events::register_log(&mut registry, &log);
@@ -142,9 +151,10 @@ pub fn start(
     };
     accept(doors.edge, Door::Plain);
     if let (Some(listener), Some(certificates)) = (doors.tls, &certificates) {
-        accept(listener, Door::Tls(certificates.server_config(&ALPN).into()));
+        accept(listener, Door::Tls(certificates.server_config(&ALPN, None).into()));
         services.spawn(certificates.clone().keep_fresh(CERTIFICATES_EVERY, close.clone()));
     }
+    peering.serve(&config, &edge, doors.peer, &connections, &refuse, &services);
     let (starting, redis) = (health.clone(), edge.fills.redis().cloned());
     let knowing = follow::begin(Arc::clone(&log), config.control.start_grace.duration());
     services.spawn(close.clone().run_until_cancelled_owned(async move {
@@ -189,7 +199,13 @@ pub fn start(
 fn assemble(
     config: &Config,
     secrets: &Secrets,
-    (metrics, access_log, log): (&Arc<Metrics>, &AccessLog, &Arc<Log>),
+    (metrics, access_log, log, peering, view): (
+        &Arc<Metrics>,
+        &AccessLog,
+        &Arc<Log>,
+        &Peering,
+        View,
+    ),
     work: TaskTracker,
     cut: CancellationToken,
 ) -> io::Result<Edge> {
@@ -209,6 +225,8 @@ fn assemble(
     let means = Means {
         cache: Arc::clone(&cache),
         redis,
+        peers: peering.peers.clone(),
+        notes: peering.notes.clone(),
         pool: Pool::new(config.origins(), &http, config.fetch.clone(), metrics),
         verifier: Verifier::start(&config.verify, encoding, metrics)?,
         metrics: Arc::clone(metrics),
@@ -223,6 +241,7 @@ fn assemble(
         fills,
         metrics: Arc::clone(metrics),
         log: Arc::clone(log),
+        view,
         access_log: access_log.clone(),
         labels: Labels::new(&config.node.id),
         patience: config.fetch.first_byte_timeout.duration(),

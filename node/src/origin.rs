@@ -7,6 +7,7 @@ pub mod attempt;
 pub mod choice;
 pub mod hedge;
 pub mod latency;
+pub mod meter;
 pub mod pace;
 pub mod pool;
 pub mod quantile;

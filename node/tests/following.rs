@@ -140,7 +140,8 @@ impl Running {
         let first = Position { epoch: 1, seq };
         let events = Events { first, committed_at_ms: 0, changes: vec![change] };
         let following = self.node.following().unwrap();
-        following.sink.apply(&events).await;
+        following.sink.apply(&events);
+        following.sink.keep().await;
         following.log.positions.advance(first);
     }
 

@@ -155,6 +155,22 @@ async fn a_hangup_reads_the_limits_again_and_a_bad_file_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_probe_tells_whether_the_edge_that_runs_is_ready() {
+    let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(6));
+    let config = write(&home, &ports, "one", "");
+    let probe = || {
+        let mut probing = Command::new(env!("CARGO_BIN_EXE_wcdn-node"));
+        probing.arg("--probe").arg("--config").arg(&config).output().unwrap()
+    };
+    let edge = Edge::start(&config);
+    eventually("it is ready", || probe().status.success()).await;
+    edge.signal(rustix::process::Signal::TERM);
+    edge.end().await;
+    let told = String::from_utf8(probe().stderr).unwrap();
+    assert!(told.contains("nobody answers at") && probe().status.code() == Some(1), "{told}");
+}
+
+#[tokio::test]
 async fn a_certificate_that_cannot_be_used_is_told_when_the_configuration_is_checked() {
     let (home, ports) = (tempfile::tempdir().unwrap(), Ports::new(5));
     let path = home.path().join("tls.crt");

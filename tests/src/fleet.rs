@@ -46,6 +46,15 @@ pub fn bytes(seed: u64, length: usize) -> Bytes {
     (0..length).map(byte).collect()
 }
 
+/// The sum of all lines of a metric on a page whose labels contain `labels`.
+pub(crate) fn metric(page: &[u8], name: &str, labels: &str) -> f64 {
+    let text = String::from_utf8_lossy(page);
+    let lines = text
+        .lines()
+        .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(labels));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
 impl Fleet {
     /// Three regions and a small Walrus.
     pub async fn start() -> Self {
@@ -228,12 +237,7 @@ impl Fleet {
     /// The same of another edge.
     pub async fn metric_of(&self, edge: usize, name: &str, labels: &str) -> f64 {
         let url = format!("{}/metrics", self.cluster.edges()[edge].admin_url);
-        let text = self.client.get(&url).await.body;
-        let text = String::from_utf8_lossy(&text);
-        let lines = text
-            .lines()
-            .filter(|line| line.split(['{', ' ']).next() == Some(name) && line.contains(labels));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+        metric(&self.client.get(&url).await.body, name, labels)
     }
 
     /// Stops the control plane.

@@ -114,10 +114,19 @@ impl Operator {
     /// # Panics
     /// When a node does not apply it.
     pub async fn block<T: Display>(&self, ids: &[T]) -> Receipt {
+        let change = self.begin_block(ids).await;
+        self.complete(&change).await
+    }
+
+    /// Commits a block of these ids.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn begin_block<T: Display>(&self, ids: &[T]) -> Change {
         let ids = ids.iter().map(ToString::to_string).collect();
         let block = BlockRequest { ids, reason: "a test".into(), ..BlockRequest::default() };
         let answer = self.admin.clone().block(block).await.expect("the block is committed");
-        self.complete(&answer.into_inner().change.expect("a block is a change")).await
+        answer.into_inner().change.expect("a block is a change")
     }
 
     /// Ends that.

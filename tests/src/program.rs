@@ -178,6 +178,12 @@ impl EdgeProcess {
         self.program.as_ref().expect("it runs").signal(signal);
     }
 
+    /// The sum of all lines of a metric whose labels contain `labels`.
+    pub async fn metric(&self, name: &str, labels: &str) -> f64 {
+        let page = Client::default().get(&format!("{}/metrics", self.admin_url)).await.body;
+        crate::fleet::metric(&page, name, labels)
+    }
+
     /// The most memory that it ever had. Bytes.
     ///
     /// # Panics

@@ -14,7 +14,11 @@ use wcdn_dev::{
 };
 use wcdn_proto::{BlobId, Span};
 
+pub use pair::RedisPair;
+
 use crate::signal::Signal;
+
+mod pair;
 
 /// One server, and a cluster key to go with it.
 #[derive(Debug)]

@@ -39,8 +39,12 @@ mod purge;
 mod quilts;
 #[path = "fleet/ranges.rs"]
 mod ranges;
+#[path = "fleet/read_through.rs"]
+mod read_through;
 #[path = "fleet/region.rs"]
 mod region;
+#[path = "fleet/replicas.rs"]
+mod replicas;
 #[path = "fleet/rotation.rs"]
 mod rotation;
 #[path = "fleet/serving.rs"]
@@ -61,6 +65,8 @@ mod weather_herd;
 mod weather_network;
 #[path = "fleet/weather_origins.rs"]
 mod weather_origins;
+#[path = "fleet/weather_peers.rs"]
+mod weather_peers;
 #[path = "fleet/weather_purge_processes.rs"]
 mod weather_purge_processes;
 #[path = "fleet/weather_purge_redis.rs"]

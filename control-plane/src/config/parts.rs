@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
+use wcdn_gossip::frame::IssuerKey;
 use wcdn_proto::{NodeId, Region, Span};
 
 use super::{not_zero, takes_time};
@@ -76,6 +77,9 @@ pub struct Cluster {
     pub previous_key_file: Option<PathBuf>,
     /// The file with the secret that signs events.
     pub signing_key_file: PathBuf,
+    /// Public keys of the other control planes that write the same log, if they sign with keys of their
+    /// own.
+    pub issuer_keys: Vec<String>,
     /// Whether the two are made if their files do not exist.
     pub create_keys: bool,
 }
@@ -132,6 +136,7 @@ impl Default for Cluster {
             key_file: "wcdn-data/cluster.key".into(),
             previous_key_file: None,
             signing_key_file: "wcdn-data/signing.key".into(),
+            issuer_keys: Vec::new(),
             create_keys: true,
         }
     }
@@ -210,6 +215,10 @@ impl Cluster {
                     "is {path}, as cluster.key_file is; edges know that one, and must not sign"
                 ),
             );
+        }
+        for text in self.issuer_keys.iter().filter(|text| text.parse::<IssuerKey>().is_err()) {
+            let problem = format!("has {text:?}; a public key is 64 hexadecimal digits");
+            problems.push("cluster.issuer_keys", problem);
         }
     }
 }

@@ -28,8 +28,9 @@ pub struct Store {
     pub statement_timeout: Span,
 }
 
-/// A PostgreSQL database: `postgres://user@host:port/database?sslmode=verify-full`. Neither `Debug` nor
-/// `Display` shows the password.
+/// A PostgreSQL database: `postgres://user@host:port/database?sslmode=verify-full`. Of several hosts,
+/// with commas between them, the one is used that is the primary. Neither `Debug` nor `Display` shows
+/// the password.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct StoreUrl {
@@ -100,8 +101,19 @@ impl Store {
 }
 
 impl StoreUrl {
-    /// With this password if it has none, and these settings of each session: a text with secrets.
-    pub(crate) fn reveal(&self, password: Option<&str>, settings: &[(&str, String)]) -> String {
+    /// Where it may be.
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.host.split(',')
+    }
+
+    /// At this host, with this password if it has none, and these settings of each session: a text with
+    /// secrets.
+    pub(crate) fn reveal(
+        &self,
+        host: &str,
+        password: Option<&str>,
+        settings: &[(&str, String)],
+    ) -> String {
         let encoded = password.map(|it| encode(it.as_bytes()));
         let password = self.password.as_deref().or(encoded.as_deref());
         let password = password.map(|it| format!(":{it}")).unwrap_or_default();
@@ -112,7 +124,7 @@ impl StoreUrl {
             .map(|(key, value)| format!("{key}={value}"))
             .chain(settings)
             .collect();
-        let Self { user, host, database, .. } = self;
+        let Self { user, database, .. } = self;
         // A socket has no host, but a URL has one.
         let host = if host.is_empty() { "localhost" } else { host };
         format!("postgres://{user}{password}@{host}/{database}?{}", query.join("&"))
@@ -152,11 +164,13 @@ impl FromStr for StoreUrl {
             database: lacks("database", database)?,
             query: parameters,
         };
-        let revealed = url.reveal(None, &[]);
-        match sqlx::postgres::PgConnectOptions::from_str(&revealed) {
-            Ok(_) => Ok(url),
-            Err(_) => Err(InvalidStoreUrl::Malformed),
+        if !has_socket && url.hosts().any(str::is_empty) {
+            return Err(InvalidStoreUrl::Lacks("host"));
         }
+        let is_read = url.hosts().all(|host| {
+            sqlx::postgres::PgConnectOptions::from_str(&url.reveal(host, None, &[])).is_ok()
+        });
+        if is_read { Ok(url) } else { Err(InvalidStoreUrl::Malformed) }
     }
 }
 
@@ -215,10 +229,11 @@ mod tests {
         let url: StoreUrl = text.parse().unwrap();
         let shown = "postgres://wcdn@db.example:5433/wcdn?sslmode=verify-full";
         assert_eq!((url.to_string(), format!("{url:?}")), (shown.to_owned(), shown.to_owned()));
-        let revealed = url.reveal(None, &[("statement_timeout", "10000".to_owned())]);
+        let revealed =
+            url.reveal("db.example:5433", None, &[("statement_timeout", "10000".to_owned())]);
         assert_eq!(revealed, format!("{text}&options[statement_timeout]=10000"));
         let bare: StoreUrl = shown.parse().unwrap();
-        let given = bare.reveal(Some("a@b/ü"), &[]);
+        let given = bare.reveal("db.example:5433", Some("a@b/ü"), &[]);
         let expected = "postgres://wcdn:a%40b%2F%C3%BC@db.example:5433/wcdn?sslmode=verify-full";
         assert_eq!(given, expected);
     }
@@ -230,6 +245,7 @@ mod tests {
             ("postgres://a@b", InvalidStoreUrl::Lacks("database")),
             ("postgres://b/c", InvalidStoreUrl::Lacks("user")),
             ("postgres://a@/c", InvalidStoreUrl::Lacks("host")),
+            ("postgres://a@b,/c", InvalidStoreUrl::Lacks("host")),
             ("postgres://a@b/", InvalidStoreUrl::Lacks("database")),
             ("postgres://a@b/c?password=x", InvalidStoreUrl::Parameter),
             ("postgres://a@b/c?sslmode=maybe", InvalidStoreUrl::Malformed),
@@ -238,6 +254,8 @@ mod tests {
             assert_eq!(text.parse::<StoreUrl>().unwrap_err(), expected, "{text}");
         }
         assert!("postgres://a@/c?host=/run/postgresql".parse::<StoreUrl>().is_ok());
+        let several: StoreUrl = "postgres://a@b,c:5433/d".parse().unwrap();
+        assert_eq!(several.hosts().collect::<Vec<_>>(), ["b", "c:5433"]);
     }
 
     proptest! {

@@ -8,20 +8,23 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    time::{Sleep, sleep, timeout},
 };
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
+
+use crate::secrets::ServerTls;
 
 /// A connection, and its place among those that may be. It ends when it is cut: the library itself waits
 /// for as long as somebody reads a stream.
-pub(super) struct Admitted {
-    stream: TcpStream,
+pub(super) struct Admitted<S> {
+    stream: S,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Until it has said what a client says first: from then on it is watched by pings.
     silent: Option<Pin<Box<Sleep>>>,
@@ -29,32 +32,64 @@ pub(super) struct Admitted {
     _place: OwnedSemaphorePermit,
 }
 
-/// How long a connection may take to begin.
+/// How long a connection may take to begin: once it is encrypted, if it is.
 const BEGIN: Duration = Duration::from_secs(10);
+
+/// From connecting to the end of the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What is spoken.
+const ALPN: [&[u8]; 1] = [b"h2"];
 
 /// Bytes that every client begins with (RFC 9113 §3.4).
 const PREFACE: usize = 24;
 
-/// Accepts whenever there is room; meanwhile others wait in the system's queue.
-pub(super) fn accept(
+/// Connections as they come.
+pub(super) fn plain(
     listener: TcpListener,
     room: Arc<Semaphore>,
     cut: CancellationToken,
-) -> impl Stream<Item = io::Result<Admitted>> {
-    stream::unfold((listener, room, cut), |(listener, room, cut)| async {
+) -> impl Stream<Item = io::Result<Admitted<TcpStream>>> {
+    accept(listener, room)
+        .map(move |accepted| accepted.map(|(stream, place)| Admitted::new(stream, place, &cut)))
+}
+
+/// The same, encrypted: each begins with the certificate that is current then. Whoever is slow in a
+/// handshake holds up nobody else.
+pub(super) fn encrypted(
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    cut: CancellationToken,
+    tls: &ServerTls,
+) -> impl Stream<Item = io::Result<Admitted<TlsStream<TcpStream>>>> {
+    let config = tls.certificates.server_config(&ALPN, tls.clients.as_ref());
+    let (acceptor, most) = (TlsAcceptor::from(config), room.available_permits().max(1));
+    let encrypted = accept(listener, room).map(move |accepted| {
+        let (acceptor, cut) = (acceptor.clone(), cut.clone());
+        async move {
+            let (stream, place) = accepted?;
+            let handshake = timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let stream = handshake.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let stream =
+                stream.inspect_err(|error| tracing::debug!(%error, "no TLS on gRPC port"))?;
+            Ok(Admitted::new(stream, place, &cut))
+        }
+    });
+    encrypted.buffer_unordered(most)
+}
+
+/// Accepts whenever there is room; meanwhile others wait in the system's queue.
+fn accept(
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+) -> impl Stream<Item = io::Result<(TcpStream, OwnedSemaphorePermit)>> {
+    stream::unfold((listener, room), |(listener, room)| async {
         let place = Arc::clone(&room).acquire_owned().await.ok()?;
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let ready = stream.set_nodelay(true);
-                    let admitted = ready.map(|()| Admitted {
-                        stream,
-                        cut: Box::pin(cut.clone().cancelled_owned()),
-                        silent: Some(Box::pin(sleep(BEGIN))),
-                        heard: 0,
-                        _place: place,
-                    });
-                    return Some((admitted, (listener, room, cut)));
+                    return Some((ready.map(|()| (stream, place)), (listener, room)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept on the gRPC port");
@@ -65,15 +100,23 @@ pub(super) fn accept(
     })
 }
 
-impl Connected for Admitted {
-    type ConnectInfo = TcpConnectInfo;
+impl<S> Admitted<S> {
+    fn new(stream: S, place: OwnedSemaphorePermit, cut: &CancellationToken) -> Self {
+        let cut = Box::pin(cut.clone().cancelled_owned());
+        let silent = Some(Box::pin(sleep(BEGIN)));
+        Self { stream, cut, silent, heard: 0, _place: place }
+    }
+}
+
+impl<S: Connected> Connected for Admitted<S> {
+    type ConnectInfo = S::ConnectInfo;
 
     fn connect_info(&self) -> Self::ConnectInfo {
         self.stream.connect_info()
     }
 }
 
-impl AsyncRead for Admitted {
+impl<S: AsyncRead + Unpin> AsyncRead for Admitted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,7 +138,7 @@ impl AsyncRead for Admitted {
     }
 }
 
-impl AsyncWrite for Admitted {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Admitted<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -127,16 +170,15 @@ impl AsyncWrite for Admitted {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::StreamExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
 
-    async fn pair(cut: CancellationToken) -> (TcpStream, Admitted) {
+    async fn pair(cut: CancellationToken) -> (TcpStream, Admitted<TcpStream>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let client = TcpStream::connect(address).await.unwrap();
-        let mut incoming = Box::pin(accept(listener, Arc::new(Semaphore::new(1)), cut));
+        let mut incoming = Box::pin(plain(listener, Arc::new(Semaphore::new(1)), cut));
         (client, incoming.next().await.unwrap().unwrap())
     }
 
@@ -167,7 +209,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let room = Arc::new(Semaphore::new(1));
-        let incoming = accept(listener, Arc::clone(&room), CancellationToken::new());
+        let incoming = plain(listener, Arc::clone(&room), CancellationToken::new());
         let mut incoming = Box::pin(incoming);
         let _clients = [TcpStream::connect(address).await, TcpStream::connect(address).await];
         let first = incoming.next().await.unwrap().unwrap();

@@ -31,6 +31,7 @@ pub(super) async fn get(
     request: Request<admin::GetReceiptRequest>,
 ) -> Result<admin::GetReceiptResponse, Refusal> {
     let (_, request) = admit::operator(request)?;
+    hear_of(desk, &request.change_id).await;
     let open = desk.tracker.lock().receipt(&request.change_id);
     let receipt = match open {
         Some((receipt, _)) => receipt,
@@ -46,6 +47,7 @@ pub(super) async fn watch(
     let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let id = request.change_id;
+    hear_of(desk, &id).await;
     if desk.tracker.lock().bell(&id).is_none() {
         // It is told at once if there is no such change.
         kept(desk, &id).await?;
@@ -53,6 +55,13 @@ pub(super) async fn watch(
     Ok(stream::begin(desk, room, caller.deadline, |desk, feed| async move {
         follow(&desk, &feed, id).await
     }))
+}
+
+/// Makes sure that a change is open here which another control plane committed a moment ago.
+async fn hear_of(desk: &Desk, id: &str) {
+    if desk.tracker.lock().bell(id).is_none() {
+        desk.log.look().await;
+    }
 }
 
 /// The receipt of a change that is no longer open.

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     desk::Desk,
-    sessions::{self, Entered, Question},
+    sessions::{Entered, Question},
     tracker::Registered,
 };
 
@@ -37,8 +37,8 @@ const BETWEEN_HEADS: Duration = Duration::from_millis(100);
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
 
-/// How long a report waits for the log, if it tells of an event that is not known here yet: another
-/// control plane may have written it, and what it did is told to a receipt that is there.
+/// How long a report waits for the log, if it tells of an event that cannot be read here yet: what an
+/// event did is told to a receipt that is there.
 const BEHIND: Duration = Duration::from_secs(3);
 
 /// Outcomes of one report: several times what nodes send.
@@ -113,7 +113,9 @@ impl Session {
     }
 
     async fn converse(&mut self) -> Result<(), Refusal> {
-        let head = Some(self.desk.log.head().into());
+        let head = *self.heads.borrow_and_update();
+        let epoch = head.epoch;
+        let head = Some(head.into());
         let version = env!("CARGO_PKG_VERSION").to_owned();
         let (last_outcome, instance) = (Some(self.last_outcome), self.desk.instance);
         let welcome = edge::Welcome { head, version, last_outcome, instance };
@@ -130,14 +132,17 @@ impl Session {
             tokio::select! {
                 biased;
                 () = self.desk.ending.cancelled() => return Err(Refusal::Draining),
-                why = sessions::ended(&mut self.entered.end) => return Err(why.into()),
+                () = self.entered.superseded.cancelled() => return Err(Refusal::Superseded),
                 Ok(()) = self.pools.changed() => {
                     let pool = self.pools.borrow_and_update().clone();
                     self.send(Down::Origins(pool)).await?;
                 }
                 Ok(()) = moved => {
-                    let head = (*self.heads.borrow_and_update()).into();
-                    self.send(Down::Head(head)).await?;
+                    let head = *self.heads.borrow_and_update();
+                    if head.epoch != epoch {
+                        return Err(Refusal::EpochRaised);
+                    }
+                    self.send(Down::Head(head.into())).await?;
                     next_head = Instant::now() + BETWEEN_HEADS;
                 }
                 Some(question) = self.entered.questions.recv() => self.ask(question).await?,
@@ -198,7 +203,8 @@ impl Session {
             let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
             return Err(Refusal::invalid("report.outcomes", problem));
         }
-        self.catch_up(applied, &report.outcomes).await;
+        let places = report.outcomes.iter().map(|outcome| Position::from(outcome.position));
+        self.catch_up(places.fold(applied, Position::max)).await;
         // Whoever is ahead shows its proof when it registers.
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
@@ -208,10 +214,11 @@ impl Session {
         Ok(())
     }
 
-    /// Waits until what a report tells of is known here, if that is soon.
-    async fn catch_up(&self, applied: Position, outcomes: &[edge::Outcome]) {
-        let places = outcomes.iter().map(|outcome| Position::from(outcome.position));
-        let last = places.max().map_or(applied, |last| last.max(applied));
+    /// Knows what a report tells of, also if another control plane wrote it, if that is soon.
+    async fn catch_up(&self, last: Position) {
+        if self.desk.catch_up(last).await {
+            return;
+        }
         let mut heads = self.desk.log.heads();
         let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
         drop(self.desk.ending.run_until_cancelled(known).await);

@@ -1,6 +1,8 @@
 //! The log keeps its promises.
 
-use std::collections::BTreeSet;
+mod replicas;
+
+use std::{collections::BTreeSet, time::Duration};
 
 use parking_lot::Mutex;
 use wcdn_gossip::frame::IssuerKeys;
@@ -29,12 +31,14 @@ on_both!(
 );
 
 struct Bench {
-    fresh: Fresh,
+    fresh: Arc<Fresh>,
     store: Store,
     log: Log,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     told: Arc<Mutex<Vec<Position>>>,
+    /// Of others and of its own, and since when.
+    changes: Arc<Mutex<Vec<(Recorded, Instant)>>>,
 }
 
 fn key() -> Arc<SigningKey> {
@@ -42,15 +46,37 @@ fn key() -> Arc<SigningKey> {
 }
 
 async fn bench(on: On) -> Bench {
-    let (fresh, store) = on.store().await;
+    let fresh = on.fresh().await;
+    replica(Arc::new(fresh)).await
+}
+
+/// A log of its own on a store that others may have open.
+async fn replica(fresh: Arc<Fresh>) -> Bench {
+    let store = fresh.open().await;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let told = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&told);
-    let tell: Tell = Box::new(move |news| heard.lock().push(news.head));
+    let changes = Arc::new(Mutex::new(Vec::new()));
+    let (heard, noted) = (Arc::clone(&told), Arc::clone(&changes));
+    let tell: Tell = Box::new(move |news| {
+        heard.lock().push(news.head);
+        noted.lock().extend(news.changes.iter().map(|change| (change.clone(), news.since)));
+    });
     let (metrics, _) = Metrics::new();
     let room = Room { max_waiting: 4_096, max_blocks: 3 };
     let log = Log::start(store.clone(), key(), room, tell, metrics, shutdown.clone(), &tasks).await;
-    Bench { fresh, store, log: log.unwrap(), tasks, shutdown, told }
+    Bench { fresh, store, log: log.unwrap(), tasks, shutdown, told, changes }
+}
+
+/// Waits until something is true.
+async fn eventually(what: &str, is_true: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_true() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
 }
 
 fn blob(n: u32) -> BlobId {
@@ -243,18 +269,18 @@ async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused(
 async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known(on: On) {
     let bench = bench(on).await;
     let head = bench.log.append(purge(1)).await.unwrap().last;
-    // A table is missing: transactions fail; so is a frame: the log cannot be read.
-    bench.store.run("ALTER TABLE changes RENAME TO hidden").await;
-    bench.store.run("UPDATE frames SET first_seq = 7, last_seq = 7").await;
+    // A table is missing: transactions fail, and the log cannot be read.
+    bench.store.run("ALTER TABLE head RENAME TO hidden").await;
     assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
-    bench.store.run("ALTER TABLE hidden RENAME TO changes").await;
-    assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
-    assert_eq!(bench.log.head(), head);
-    bench.store.run("UPDATE frames SET first_seq = 1, last_seq = 1").await;
-    // Somebody set another pool while nothing was known.
+    // What became of it: it was written all the same, and so was another pool.
     let pool = OriginPool { revision: 9, origins: Vec::new() };
     bench.store.put_pool(&pool).await;
-    assert_eq!(bench.log.append(purge(2)).await.unwrap().first.seq, 2);
+    bench.store.run("ALTER TABLE hidden RENAME TO head").await;
+    let other = Store::open(&bench.fresh.place).await.unwrap();
+    let lost = other.append(&key(), 3, &[purge(2)]).await.unwrap();
+    assert_eq!(bench.log.head(), head);
+    eventually("the store is read again", || bench.log.head() == lost.head).await;
+    assert_eq!(bench.log.append(purge(3)).await.unwrap().first.seq, 3);
     assert_eq!(*bench.log.pools().borrow(), pool);
     let folded = bench.store.fold().await.unwrap();
     assert_eq!(folded, *bench.log.state().read());

@@ -93,6 +93,24 @@ pub(super) async fn insert(
     Ok(())
 }
 
+/// Those that begin after one position, and not after the other, in order.
+pub(super) async fn between(
+    tx: &mut Tx,
+    after: Position,
+    upto: Position,
+) -> Result<Vec<Recorded>, StoreError> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT id, kind, epoch, first_seq, last_seq, committed_at_ms, ids, asked_by, digest \
+         FROM changes WHERE epoch = $1 AND first_seq > $2 AND first_seq <= $3 ORDER BY first_seq",
+    )
+    .bind(sql(after.epoch))
+    .bind(sql(after.seq))
+    .bind(sql(upto.seq))
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.iter().map(Row::change).collect())
+}
+
 impl Store {
     /// A change, and its receipt if it was kept.
     pub(crate) async fn change(
@@ -145,15 +163,20 @@ impl Store {
         for receipts in receipts.chunks(ROWS) {
             let mut insert = Statement::new(
                 &tx,
-                "INSERT INTO receipts (change_id, committed_at_ms, bytes) VALUES ",
+                "INSERT INTO receipts (change_id, committed_at_ms, bytes, complete) VALUES ",
             );
             insert.rows(receipts, |row, receipt| {
                 let change = receipt.change.as_ref();
                 row.bind(change.map(|change| change.id.as_str()).unwrap_or_default())
                     .bind(sql(change.map_or(0, |change| change.committed_at_ms)))
-                    .bind(receipt.encode_to_vec());
+                    .bind(receipt.encode_to_vec())
+                    .bind(i64::from(receipt.complete));
             });
-            insert.push(" ON CONFLICT (change_id) DO UPDATE SET bytes = excluded.bytes");
+            // Another control plane keeps its own, and may have heard of more nodes.
+            insert.push(
+                " ON CONFLICT (change_id) DO UPDATE SET bytes = excluded.bytes, \
+                 complete = excluded.complete WHERE receipts.complete = 0",
+            );
             insert.build().execute(&mut *tx).await?;
         }
         Ok(tx.commit().await?)

@@ -10,7 +10,7 @@ use wcdn_gossip::frame::{Frame, SigningKey};
 use wcdn_proto::{Change, ContentId, Position, pb::edge::v1::OriginPool};
 
 use super::{
-    ROWS, Store, StoreError, Tx, changes::Found, now_ms, number, read, sql, statement::Statement,
+    ROWS, Store, StoreError, Tx, changes::Found, listen, number, read, sql, statement::Statement,
 };
 use crate::change::{Asked, Recorded, Request, new_id};
 
@@ -62,10 +62,11 @@ struct Batch {
     new: Vec<(Recorded, Option<String>, [u8; 32])>,
     /// Tokens of this transaction, by whose they are.
     tokens: HashMap<(String, String), Found>,
-    /// The origin pool, once somebody needed to know.
+    /// The pool, if it is another one.
     pool: Option<OriginPool>,
-    pool_changed: bool,
     max_blocks: usize,
+    /// By whom others are told, if there may be others.
+    teller: Option<u64>,
     /// Ids that are withheld, once somebody needed to know.
     blocked: Option<u64>,
 }
@@ -73,12 +74,13 @@ struct Batch {
 impl Store {
     /// Commits requests, in order, all at once.
     ///
-    /// After an error nothing is known to be committed, and nothing known not to be.
+    /// After an error nothing is known to be committed, and nothing known not to be, unless it is
+    /// [`StoreError::Replaced`]: then nothing is.
     pub(crate) async fn append(
         &self,
         key: &Arc<SigningKey>,
         max_blocks: usize,
-        requests: Vec<Request>,
+        requests: &[Request],
     ) -> Result<Committed, StoreError> {
         let mut batch = self.begin(max_blocks).await?;
         let mut outcomes = Vec::with_capacity(requests.len());
@@ -89,19 +91,19 @@ impl Store {
     }
 
     async fn begin(&self, max_blocks: usize) -> Result<Batch, StoreError> {
-        let (tx, head) = self.write_log().await?;
-        let first = Position { seq: head.seq + 1, ..head };
+        let (tx, end) = self.write_log().await?;
+        let first = Position { seq: end.head.seq + 1, ..end.head };
         Ok(Batch {
             tx,
-            now_ms: now_ms(),
+            now_ms: end.now_ms,
             first,
             next: first,
             changes: Vec::new(),
             new: Vec::new(),
             tokens: HashMap::new(),
             pool: None,
-            pool_changed: false,
             max_blocks,
+            teller: self.is_shared().then_some(self.teller),
             blocked: None,
         })
     }
@@ -109,7 +111,7 @@ impl Store {
 
 impl Batch {
     /// Takes one request in, unless it was already, or cannot be.
-    async fn take(&mut self, request: Request) -> Result<Result<Recorded, Refused>, StoreError> {
+    async fn take(&mut self, request: &Request) -> Result<Result<Recorded, Refused>, StoreError> {
         let digest = request.asked.digest();
         if let Some(token) = &request.token
             && let Some(found) = self.known(&request.by, token).await?
@@ -123,7 +125,7 @@ impl Batch {
             });
         }
         if let Asked::Origins(pool) = &request.asked {
-            let revision = self.pool().await?.revision;
+            let revision = self.pool_revision().await?;
             if pool.revision != revision {
                 return Ok(Err(Refused::PoolChanged { revision }));
             }
@@ -133,26 +135,14 @@ impl Batch {
         {
             return Ok(Err(Refused::BlocksFull { most: self.max_blocks }));
         }
-        self.effect(&request).await?;
-        let change = self.record(&request);
+        self.effect(request).await?;
+        let change = self.record(request);
         if let Some(token) = &request.token {
             let found = Found { change: change.clone(), digest };
             self.tokens.insert((request.by.clone(), token.clone()), found);
         }
-        self.new.push((change.clone(), request.token, digest));
+        self.new.push((change.clone(), request.token.clone(), digest));
         Ok(Ok(change))
-    }
-
-    /// The origin pool as it is by now.
-    async fn pool(&mut self) -> Result<&OriginPool, StoreError> {
-        let present = match self.pool.take() {
-            Some(present) => present,
-            None => {
-                let bytes = sqlx::query_scalar("SELECT bytes FROM pool");
-                read::pool(bytes.fetch_optional(&mut *self.tx).await?)?
-            }
-        };
-        Ok(self.pool.insert(present))
     }
 
     async fn known(&mut self, by: &str, token: &str) -> Result<Option<Found>, StoreError> {
@@ -171,9 +161,17 @@ impl Batch {
         }
         if let Some(pool) = request.asked.next_pool() {
             self.pool = Some(pool);
-            self.pool_changed = true;
         }
         Ok(())
+    }
+
+    async fn pool_revision(&mut self) -> Result<u64, StoreError> {
+        if let Some(pool) = &self.pool {
+            return Ok(pool.revision);
+        }
+        let pool =
+            sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *self.tx).await?;
+        Ok(read::pool(pool)?.revision)
     }
 
     /// Whether these can be withheld, too; if so they count from now on.
@@ -262,8 +260,7 @@ impl Batch {
                 .execute(&mut *self.tx)
                 .await?;
         }
-        let pool = self.pool.filter(|_| self.pool_changed);
-        if let Some(pool) = &pool {
+        if let Some(pool) = &self.pool {
             sqlx::query(
                 "INSERT INTO pool (one, bytes) VALUES (1, $1) \
                  ON CONFLICT (one) DO UPDATE SET bytes = excluded.bytes",
@@ -272,9 +269,12 @@ impl Batch {
             .execute(&mut *self.tx)
             .await?;
         }
+        if let Some(teller) = self.teller.filter(|_| !self.new.is_empty()) {
+            listen::tell(&mut self.tx, teller).await?;
+        }
         self.tx.commit().await?;
         let new = self.new.into_iter().map(|(change, _, _)| change).collect();
-        Ok(Committed { head, frames, outcomes, new, pool })
+        Ok(Committed { head, frames, outcomes, new, pool: self.pool })
     }
 
     async fn insert_frames(&mut self, frames: &[Frame]) -> Result<(), StoreError> {

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use wcdn_proto::{Change, Position, Purge, removal_slot};
 
-use super::{ROWS, Store, StoreError, Tx, now_ms, number, read, sql, statement::Statement};
+use super::{
+    End, ROWS, Store, StoreError, Tx, jobs::Fence, listen, now_ms, number, read, sql,
+    statement::Statement,
+};
 
 /// Frames of one transaction, so that changes need not wait long for it.
 const FRAMES: i64 = 500;
@@ -42,8 +45,13 @@ impl Store {
     }
 
     /// Folds some of the oldest frames into the checkpoint. Says how many.
-    pub(crate) async fn prune(&self, retention: Retention) -> Result<u64, StoreError> {
+    pub(crate) async fn prune(
+        &self,
+        retention: Retention,
+        fence: Fence,
+    ) -> Result<u64, StoreError> {
         let (mut tx, _) = self.write_log().await?;
+        fence.hold(&mut tx).await?;
         let (seq, floor): (i64, i64) =
             sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
         let mut folded = Folded { floor: number(floor), last: number(seq), ..Folded::default() };
@@ -68,8 +76,13 @@ impl Store {
     }
 
     /// Forgets changes that are older than the log, and tokens that are older than a day.
-    pub(crate) async fn prune_changes(&self, before_ms: u64) -> Result<(), StoreError> {
+    pub(crate) async fn prune_changes(
+        &self,
+        before_ms: u64,
+        fence: Fence,
+    ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
+        fence.hold(&mut tx).await?;
         for old in [
             "DELETE FROM changes WHERE committed_at_ms < $1",
             "DELETE FROM receipts WHERE committed_at_ms < $1",
@@ -88,15 +101,33 @@ impl Store {
     /// Begins a log of a higher epoch than this one's, and of `least` at least. Nothing was removed
     /// in it yet: edges take all they hold as unproven. What is withheld stays so.
     pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, StoreError> {
-        let (mut tx, head) = self.write_log().await?;
-        let epoch = now_ms().max(least).max(head.epoch + 1);
-        sqlx::query("UPDATE head SET epoch = $1, seq = 0")
+        let (tx, end) = self.lock_log().await?;
+        self.begin_anew(tx, end, least).await
+    }
+
+    /// The same, if the log belongs to another history of the database, or ends before what is known
+    /// of it; else says where it ends.
+    pub(crate) async fn raise_if_replaced(&self, known: Position) -> Result<Position, StoreError> {
+        let (tx, end) = self.lock_log().await?;
+        if end.check().is_ok() && end.head >= known {
+            return Ok(end.head);
+        }
+        self.begin_anew(tx, end, known.epoch.saturating_add(1)).await
+    }
+
+    async fn begin_anew(&self, mut tx: Tx, end: End, least: u64) -> Result<Position, StoreError> {
+        let epoch = end.now_ms.max(least).max(end.head.epoch.saturating_add(1));
+        sqlx::query("UPDATE head SET epoch = $1, seq = 0, lineage = $2")
             .bind(sql(epoch))
+            .bind(end.present)
             .execute(&mut *tx)
             .await?;
         sqlx::query("UPDATE checkpoint SET seq = 0, floor_seq = 0").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM removed").execute(&mut *tx).await?;
         sqlx::query("DELETE FROM frames").execute(&mut *tx).await?;
+        if self.is_shared() {
+            listen::tell(&mut tx, self.teller).await?;
+        }
         tx.commit().await?;
         Ok(Position { epoch, seq: 0 })
     }

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 use sqlx::AnyConnection;
+use wcdn_gossip::frame::Frame;
 use wcdn_proto::{
     ContentId, Events, Position,
     pb::{edge::v1::OriginPool, event::v1 as event},
@@ -42,6 +43,11 @@ impl StoredFrame {
     pub(crate) fn events(&self) -> Result<Events, StoreError> {
         decode(&self.bytes)
     }
+
+    /// The same, to be sent.
+    pub(super) fn frame(self) -> Result<Frame, StoreError> {
+        Frame::stored(self.bytes).map_err(|_| StoreError::Damaged { what: "frame" })
+    }
 }
 
 pub(super) fn decode(bytes: &Bytes) -> Result<Events, StoreError> {
@@ -52,8 +58,18 @@ pub(super) fn decode(bytes: &Bytes) -> Result<Events, StoreError> {
 
 impl Store {
     /// The last event that was committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Replaced`], if that may not be all that ever was.
     pub(crate) async fn head(&self) -> Result<Position, StoreError> {
-        head(&mut *self.readers.acquire().await?).await
+        Ok(self.head_and_time().await?.0)
+    }
+
+    /// The same, and the time by the database's clock: Unix time in milliseconds.
+    pub(crate) async fn head_and_time(&self) -> Result<(Position, u64), StoreError> {
+        let mut connection = self.readers.acquire().await?;
+        let end = self.look_at_end(&mut connection).await?;
+        Ok((end.head, end.now_ms))
     }
 
     /// The events up to here are no longer there.
@@ -74,7 +90,7 @@ impl Store {
     /// [`StoreError::Damaged`], if frames are missing.
     pub(crate) async fn fold(&self) -> Result<State, StoreError> {
         let mut tx = self.read_at_once().await?;
-        let head = head(&mut tx).await?;
+        let head = self.look_at_end(&mut tx).await?.head;
         let (seq, floor): (i64, i64) =
             sqlx::query_as("SELECT seq, floor_seq FROM checkpoint").fetch_one(&mut *tx).await?;
         let from = Position { epoch: head.epoch, seq: number(seq) };
@@ -136,13 +152,7 @@ impl Store {
     }
 }
 
-async fn head(connection: &mut AnyConnection) -> Result<Position, StoreError> {
-    let (epoch, seq): (i64, i64) =
-        sqlx::query_as("SELECT epoch, seq FROM head").fetch_one(connection).await?;
-    Ok(Position { epoch: number(epoch), seq: number(seq) })
-}
-
-async fn frames_after(
+pub(super) async fn frames_after(
     connection: &mut AnyConnection,
     seq: u64,
 ) -> Result<Vec<StoredFrame>, StoreError> {

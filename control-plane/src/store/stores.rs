@@ -52,8 +52,13 @@ pub(crate) use on_both;
 impl On {
     /// A place where no store is yet.
     pub(crate) async fn fresh(self) -> Fresh {
+        self.fresh_with(|_| {}).await
+    }
+
+    /// The same, with something else about it.
+    pub(crate) async fn fresh_with(self, change: impl FnOnce(&mut config::Store)) -> Fresh {
         let folder = tempfile::tempdir().unwrap();
-        let config = match self {
+        let mut config = match self {
             Self::Sqlite => {
                 config::Store { path: folder.path().join("a.db"), ..Default::default() }
             }
@@ -62,6 +67,7 @@ impl On {
                 config::Store { url: Some(url), max_connections: 6, ..Default::default() }
             }
         };
+        change(&mut config);
         Fresh { folder, place: Place::of(&config).unwrap() }
     }
 

@@ -1,5 +1,7 @@
 //! The store keeps its promises.
 
+mod versions;
+
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
@@ -8,6 +10,7 @@ use wcdn_proto::{BlobId, ContentId, Purge};
 
 use super::{
     backup::*,
+    follow::Following,
     prune::Retention,
     stores::{On, on_both},
     *,
@@ -23,7 +26,11 @@ fn key() -> Arc<SigningKey> {
 
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
     let request = |asked| Request { asked, by: "test".to_owned(), token: None };
-    store.append(&key(), 1_000, asked.into_iter().map(request).collect()).await.unwrap().head
+    store
+        .append(&key(), 1_000, &asked.into_iter().map(request).collect::<Vec<_>>())
+        .await
+        .unwrap()
+        .head
 }
 
 fn blob(n: u8) -> BlobId {
@@ -45,7 +52,12 @@ fn asked() -> impl Strategy<Value = Asked> {
 /// Forgets all but this many frames, however young.
 async fn keep_only(store: &Store, max_frames: u64) -> u64 {
     let upto = store.beyond(max_frames).await.unwrap();
-    store.prune(Retention { before_ms: 0, upto }).await.unwrap()
+    store.prune(Retention { before_ms: 0, upto }, turn(store).await).await.unwrap()
+}
+
+/// The right to prune.
+async fn turn(store: &Store) -> jobs::Fence {
+    store.take_job("prune", "test", Duration::ZERO).await.unwrap().unwrap()
 }
 
 impl Store {
@@ -104,6 +116,8 @@ on_both!(
     a_clock_that_was_set_back_makes_no_hole_in_the_log,
     changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer,
     frames_are_found_from_the_middle_of_one,
+    a_receipt_that_names_all_is_not_replaced_by_one_that_does_not,
+    what_follows_a_position_is_read_as_it_was_committed,
     a_key_is_known_by_its_hash_alone,
     nodes_are_remembered_with_their_lease_and_since_when_they_are_lost,
 );
@@ -112,9 +126,10 @@ async fn young_frames_stay_and_old_ones_go(on: On) {
     let (_fresh, store) = on.store().await;
     let head = append(&store, vec![Asked::Barrier]).await;
     let retention = |before_ms| Retention { before_ms, upto: 0 };
-    assert_eq!(store.prune(retention(now_ms() - 60_000)).await.unwrap(), 0);
+    let turn = turn(&store).await;
+    assert_eq!(store.prune(retention(now_ms() - 60_000), turn).await.unwrap(), 0);
     assert_eq!(store.frames_after(0).await.unwrap().len(), 1);
-    assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 1);
+    assert_eq!(store.prune(retention(now_ms() + 60_000), turn).await.unwrap(), 1);
     assert!(store.frames_after(0).await.unwrap().is_empty());
     assert_eq!(store.head().await.unwrap(), head);
 }
@@ -130,15 +145,17 @@ async fn a_clock_that_was_set_back_makes_no_hole_in_the_log(on: On) {
         .await
         .unwrap();
     let retention = |before_ms| Retention { before_ms, upto: 0 };
-    assert_eq!(store.prune(retention(now_ms() + 60_000)).await.unwrap(), 0);
-    assert_eq!(store.prune(retention(later + 1)).await.unwrap(), 2);
+    let turn = turn(&store).await;
+    assert_eq!(store.prune(retention(now_ms() + 60_000), turn).await.unwrap(), 0);
+    assert_eq!(store.prune(retention(later + 1), turn).await.unwrap(), 2);
 }
 
 async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer(on: On) {
     let (_fresh, store) = on.store().await;
+    let turn = turn(&store).await;
     let request =
         || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
-    let first = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
+    let first = store.append(&key(), 1_000, &[request()]).await.unwrap().new.remove(0);
     let receipt = wcdn_proto::pb::admin::v1::Receipt {
         change: Some(first.to_wire()),
         settled: true,
@@ -148,12 +165,59 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     let kept = store.change(&first.id).await.unwrap().unwrap();
     assert_eq!(kept, (first.clone(), Some(receipt)));
     assert!(store.unsettled(0, 10).await.unwrap().is_empty());
-    store.prune_changes(first.committed_at_ms).await.unwrap();
-    assert!(store.append(&key(), 1_000, vec![request()]).await.unwrap().new.is_empty());
-    store.prune_changes(now_ms() + 60_000).await.unwrap();
+    store.prune_changes(first.committed_at_ms, turn).await.unwrap();
+    assert!(store.append(&key(), 1_000, &[request()]).await.unwrap().new.is_empty());
+    store.prune_changes(now_ms() + 60_000, turn).await.unwrap();
     assert!(store.change(&first.id).await.unwrap().is_none());
-    let second = store.append(&key(), 1_000, vec![request()]).await.unwrap().new.remove(0);
+    let second = store.append(&key(), 1_000, &[request()]).await.unwrap().new.remove(0);
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
+}
+
+async fn a_receipt_that_names_all_is_not_replaced_by_one_that_does_not(on: On) {
+    let (_fresh, store) = on.store().await;
+    let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
+    let change = store.append(&key(), 1_000, &[request]).await.unwrap().new.remove(0);
+    let receipt = |complete| wcdn_proto::pb::admin::v1::Receipt {
+        change: Some(change.to_wire()),
+        complete,
+        ..Default::default()
+    };
+    for (kept, expected) in [(false, false), (true, true), (false, true)] {
+        store.keep_receipts(&[receipt(kept)]).await.unwrap();
+        let (_, kept) = store.change(&change.id).await.unwrap().unwrap();
+        assert_eq!(kept.unwrap().complete, expected);
+    }
+}
+
+async fn what_follows_a_position_is_read_as_it_was_committed(on: On) {
+    let (_fresh, store) = on.store().await;
+    let begin = store.head().await.unwrap();
+    assert!(matches!(store.after(begin).await.unwrap(), Following::Nothing));
+    append(&store, vec![Asked::Barrier, Asked::Purge(Purge::All)]).await;
+    let head = append(&store, vec![Asked::Barrier]).await;
+    let Following::More(part) = store.after(Position { seq: 1, ..begin }).await.unwrap() else {
+        panic!("nothing follows");
+    };
+    let lasts: Vec<u64> = part.frames.iter().map(|frame| frame.last().seq).collect();
+    let firsts: Vec<u64> = part.changes.iter().map(|(change, _)| change.first.seq).collect();
+    assert_eq!((lasts, firsts), (vec![2, 3], vec![2, 3]));
+    assert!(part.changes.iter().all(|(_, since)| *since <= tokio::time::Instant::now()));
+    assert!(matches!(store.after(head).await.unwrap(), Following::Nothing));
+    keep_only(&store, 1).await;
+    assert!(matches!(store.after(begin).await.unwrap(), Following::Anew));
+    let beyond = Position { seq: 4, ..head };
+    assert!(matches!(store.after(beyond).await, Err(StoreError::Replaced)));
+    let raised = store.raise_if_replaced(beyond).await.unwrap();
+    assert!(raised.epoch > head.epoch);
+    assert_eq!(store.raise_if_replaced(beyond).await.unwrap(), raised);
+    assert!(matches!(store.after(head).await.unwrap(), Following::Anew));
+    // As after a promotion.
+    store.run("UPDATE head SET lineage = 'of before'").await;
+    let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
+    let replaced = store.append(&key(), 1_000, &[request]).await;
+    assert!(matches!(replaced, Err(StoreError::Replaced)));
+    assert!(matches!(store.head().await, Err(StoreError::Replaced)));
+    assert!(store.raise_if_replaced(raised).await.unwrap() > raised);
 }
 
 async fn frames_are_found_from_the_middle_of_one(on: On) {

@@ -24,7 +24,7 @@ async fn barrier(stage: &mut Stage) -> Position {
     answer.into_inner().change.unwrap().last.unwrap()
 }
 
-async fn encoded(stage: &mut Stage, after: Position) -> Vec<Bytes> {
+pub(crate) async fn encoded(stage: &mut Stage, after: Position) -> Vec<Bytes> {
     let request = stage.as_edge(ReplayRequest { after: Some(after) });
     let parts = all(stage.edge.replay(request).await.unwrap().into_inner()).await.unwrap();
     parts.into_iter().flat_map(|part| part.frames).collect()

@@ -38,7 +38,7 @@ use crate::stage::{Stage, all, blob, next};
 struct Applied(Mutex<BTreeSet<Position>>);
 
 impl Sink for Applied {
-    async fn apply(&self, events: &Events) {
+    fn apply(&self, events: &Events) {
         self.0.lock().extend(events.iter().map(|(position, _)| position));
     }
 }

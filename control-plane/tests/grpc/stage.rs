@@ -72,6 +72,13 @@ impl Stage {
         }
     }
 
+    /// Another control plane with the same secrets, on the same database.
+    pub(crate) async fn beside(&self, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = self.config.clone();
+        change(&mut config);
+        Self::resume(tempfile::tempdir().unwrap(), config, self.key.clone()).await
+    }
+
     /// A connection of its own.
     pub(crate) fn channel(&self) -> Channel {
         connect(&self.plane)

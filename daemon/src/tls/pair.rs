@@ -20,7 +20,7 @@ pub(super) struct Files<'a> {
     key: Contents<'a>,
 }
 
-struct Contents<'a> {
+pub(super) struct Contents<'a> {
     path: &'a Path,
     bytes: Vec<u8>,
 }
@@ -52,7 +52,7 @@ impl<'a> Files<'a> {
 }
 
 impl<'a> Contents<'a> {
-    fn read(path: &'a Path) -> Result<Self, TlsError> {
+    pub(super) fn read(path: &'a Path) -> Result<Self, TlsError> {
         let mut bytes = Vec::new();
         File::open(path)
             .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
@@ -64,7 +64,7 @@ impl<'a> Contents<'a> {
         Ok(contents)
     }
 
-    fn unusable(&self, problem: &'static str) -> TlsError {
+    pub(super) fn unusable(&self, problem: &'static str) -> TlsError {
         TlsError::Unusable { path: self.path.to_owned(), problem }
     }
 }
@@ -94,12 +94,13 @@ impl Pair {
 const NOT_X509: &str = "begins with a certificate that is not X.509; look at it with \
     openssl x509 -noout -text -in FILE";
 
-fn chain(file: &Contents<'_>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+/// The certificates in a file, in their order; at least one.
+pub(super) fn chain(file: &Contents<'_>) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&file.bytes).collect();
     match chain {
         Ok(chain) if chain.is_empty() => Err(file.unusable(
-            "holds no certificate; it must be PEM: the server's certificate, then the \
-             intermediates",
+            "holds no certificate; it must be PEM: that of a server, then the intermediates; or those \
+             of authorities",
         )),
         Ok(chain) => Ok(chain),
         Err(_) => Err(file.unusable("is damaged; write it anew as PEM")),

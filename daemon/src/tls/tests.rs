@@ -72,7 +72,7 @@ impl Deployed {
 /// Where somebody sends back what it gets, while the test runs.
 async fn echo(certificates: &Certificates) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let acceptor = TlsAcceptor::from(certificates.server_config(&[b"h2", b"http/1.1"]));
+    let acceptor = TlsAcceptor::from(certificates.server_config(&[b"h2", b"http/1.1"], None));
     let (address, tasks) = (listener.local_addr().unwrap(), TaskTracker::new());
     let serve = move |stream| {
         let handshake = acceptor.accept(stream);

@@ -1,8 +1,12 @@
 //! As whom a server runs.
 
-use std::{os::unix::fs::chown, path::Path};
+use std::{
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 /// Who runs a server when we are root.
 #[derive(Debug)]
@@ -29,6 +33,17 @@ impl Account {
         let name = fields.next().filter(|field| *field == name)?.to_owned();
         let uid = fields.nth(1)?.parse().ok()?;
         Some(Self { name, uid, gid: fields.next()?.parse().ok()? })
+    }
+
+    /// Makes sure that it can get into a folder.
+    pub(crate) fn enter(&self, dir: &Path) -> anyhow::Result<()> {
+        let mut test = Command::new("test");
+        let entered = test.arg("-x").arg(dir).uid(self.uid).gid(self.gid).current_dir("/").status();
+        if !entered.context("cannot start a program")?.success() {
+            let (name, dir) = (&self.name, dir.display());
+            bail!("PostgreSQL runs as {name}, who cannot get into {dir}; choose another folder");
+        }
+        Ok(())
     }
 
     /// Gives a file or folder to it.

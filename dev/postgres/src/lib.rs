@@ -33,15 +33,19 @@ const READY_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of its log that are told when it does not start.
 const MAX_TOLD: u64 = 2_000;
 
-/// Holds a server. Its input ends when the process that started it does: then the server is sent the
-/// signal that is named first, else the one that the input says. When it has ended its folders go.
-const HOLD: &str = r#"signal=$1 gone=$2 socket=$3; shift 3
+/// Holds a server, and sends it the signal that its input says. When its input ends, the process that
+/// started it is gone: then it sends the one that is named first, and removes the folder that is named.
+const HOLD: &str = r#"signal=$1 folder=$2 socket=$3; shift 3
 exec 3<&0
 "$@" <&- & server=$!
-{ read -r asked <&3 && signal=$asked; kill -"$signal" "$server"; } & watch=$!
+{
+  if read -r asked <&3; then signal=$asked; else : >"$socket/alone"; fi
+  kill -"$signal" "$server"
+} & watch=$!
 wait "$server"; status=$?
 kill "$watch" 2>/dev/null
-rm -rf "$socket" ${gone:+"$gone"}
+[ -e "$socket/alone" ] && rm -rf ${folder:+"$folder"}
+rm -rf "$socket"
 exit "$status""#;
 
 /// A server, running or not.
@@ -116,16 +120,19 @@ impl Postgres {
         let dir = std::path::absolute(dir)?;
         if let Some(account) = &account {
             account.take(&dir)?;
+            account.enter(&dir)?;
         }
         Ok(Self { dir, bin, account, port: None, holder: None, is_temporary: false })
     }
 
-    /// Copies a running server that listens on a port to a folder, as a standby that follows it.
+    /// Copies a running server that listens on a port, as a standby that follows it, to a folder that goes
+    /// when the standby does.
     ///
     /// # Errors
     /// When it cannot be copied.
-    pub async fn standby(&self, dir: &Path) -> anyhow::Result<Self> {
-        let standby = Self::at(dir)?;
+    pub async fn temporary_standby(&self) -> anyhow::Result<Self> {
+        let mut standby = Self::at(&temporary()?)?;
+        standby.is_temporary = true;
         let mut copy = standby.command("pg_basebackup");
         copy.args(["-h", "127.0.0.1", "-p", &self.port().to_string(), "-U", USER, "-R"]);
         copy.args(["--checkpoint=fast", "--no-sync", "-D"]).arg(standby.data());
@@ -168,9 +175,9 @@ impl Postgres {
         }
         let log = self.dir.join("postgres.log");
         let log = File::options().create(true).append(true).read(true).open(log)?;
-        let gone = if self.is_temporary { self.dir.as_path() } else { Path::new("") };
+        let folder = if self.is_temporary { self.dir.as_path() } else { Path::new("") };
         let mut shell = Command::new("sh");
-        shell.args(["-c", HOLD, "sh", "QUIT"]).arg(gone).arg(&socket);
+        shell.args(["-c", HOLD, "sh", "QUIT"]).arg(folder).arg(&socket);
         shell.arg(self.bin.join("postgres")).arg("-D").arg(self.data());
         shell.arg("-k").arg(&socket).args(["-p", &self.port().to_string(), "-h", addresses]);
         for (name, value) in settings {
@@ -332,6 +339,10 @@ impl Postgres {
 impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
+        if self.is_temporary {
+            // What cannot be removed lies in the folder for temporary files.
+            drop(std::fs::remove_dir_all(&self.dir));
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! The event plane of an edge.
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{future::pending, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use rand::{SeedableRng as _, rngs::StdRng};
 use tokio::{
     net::UdpSocket,
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinError, JoinHandle},
     time::timeout,
 };
@@ -24,10 +24,13 @@ use crate::{
     frame::IssuerKeys,
     member::Role,
     membership::Members,
-    metrics::{CatchUpResult, GossipMetrics},
+    message::Message,
+    metrics::{CatchUpResult, GossipMetrics, Plane},
     positions::Positions,
     ring::RingSize,
+    seal::Rejection,
     seam::{Catchup, CaughtUp, Sink},
+    socket::SealedSocket,
 };
 
 /// How long the log may take to answer. A snapshot is about 10 MB.
@@ -53,6 +56,8 @@ pub struct EdgePlaneSettings {
     pub ring: RingSize,
     /// When it does what.
     pub timing: EdgeTiming,
+    /// Where notes of other edges go; what finds no room is lost.
+    pub notes: Option<mpsc::Sender<Bytes>>,
 }
 
 /// A running plane. Cheap to clone; it ends with its shutdown token.
@@ -61,6 +66,7 @@ pub struct EdgePlane {
     positions: Arc<Positions>,
     members: watch::Receiver<Members>,
     hint: Arc<watch::Sender<Position>>,
+    socket: Arc<SealedSocket>,
 }
 
 struct Driver<S, C> {
@@ -73,6 +79,9 @@ struct Driver<S, C> {
     hint: watch::Receiver<Position>,
     /// The reading of the log under way.
     reading: Option<JoinHandle<Option<CaughtUp>>>,
+    notes: Option<mpsc::Sender<Bytes>>,
+    /// The writing under way of what was blocked; `None` from it if the process leaves.
+    keeping: Option<JoinHandle<Option<()>>>,
     counted: EdgeCounts,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -90,6 +99,7 @@ impl EdgePlaneSettings {
             start: Position::ORIGIN,
             ring: RingSize::default(),
             timing: EdgeTiming::default(),
+            notes: None,
         }
     }
 }
@@ -115,7 +125,9 @@ impl EdgePlane {
             positions: positions.clone(),
             members: wiring.members.clone(),
             hint: hint.clone(),
+            socket: wiring.socket.clone(),
         };
+        let notes = settings.notes.clone();
         let rng = StdRng::from_rng(&mut rand::rng());
         let driver = Driver {
             brain: EdgeBrain::new(settings.brain(), rng, clock::now()),
@@ -125,6 +137,8 @@ impl EdgePlane {
             positions,
             hint: hint.subscribe(),
             reading: None,
+            notes,
+            keeping: None,
             counted: EdgeCounts::default(),
             shutdown,
             tasks: tasks.clone(),
@@ -164,6 +178,17 @@ impl EdgePlane {
     /// Who is known, this node included.
     pub fn members(&self) -> Members {
         self.members.borrow().clone()
+    }
+
+    /// The same whenever it changes.
+    pub fn watch_members(&self) -> watch::Receiver<Members> {
+        self.members.clone()
+    }
+
+    /// Tells the edge at an address something beside events, if that arrives. Longer notes than
+    /// [`MAX_NOTE`](crate::message::MAX_NOTE) do not.
+    pub async fn note(&self, to: SocketAddr, content: Bytes) {
+        self.socket.send(Plane::Event, &Message::Note(content).encode(), to).await;
     }
 
     /// Says that there is this much, as a session does; it is a reason to ask, not believed.
@@ -207,6 +232,17 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                     self.reading = None;
                     self.take(Input::CaughtUp(self.result(read))).await;
                 }
+                kept = finished(&mut self.keeping) => {
+                    self.keeping = None;
+                    match kept {
+                        Ok(Some(())) => self.take(Input::Kept).await,
+                        Ok(None) => {}
+                        Err(error) => {
+                            error!(%error, "keeping what is blocked failed");
+                            return;
+                        }
+                    }
+                }
                 Ok(()) = members.changed() => {
                     let members = members.borrow_and_update().to_vec();
                     self.take(Input::Members(members)).await;
@@ -225,8 +261,12 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
                         return;
                     }
                     for datagram in batch.drain(..) {
-                        if let Some((from, message)) = self.wiring.decode(datagram) {
-                            self.take(Input::Received { from, message }).await;
+                        match self.wiring.decode(datagram) {
+                            Some((_, Message::Note(content))) => self.hand_on(content),
+                            Some((from, message)) => {
+                                self.take(Input::Received { from, message }).await;
+                            }
+                            None => {}
                         }
                     }
                 }
@@ -246,11 +286,26 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
         for action in if is_tick { brain.handle(input, now) } else { brain.take_in(input, now) } {
             match action {
                 Action::Send { to, message } => self.wiring.send(to, &message).await,
-                Action::Apply(frame) => self.sink.apply(frame.events()).await,
+                Action::Apply(frame) => self.sink.apply(frame.events()),
+                Action::Keep => self.keep(),
                 Action::CatchUp { after } => self.catch_up(after),
             }
         }
         self.publish();
+    }
+
+    fn hand_on(&self, note: Bytes) {
+        if let Some(notes) = &self.notes
+            && notes.try_send(note).is_err()
+        {
+            self.wiring.metrics.reject(Rejection::Overflow);
+        }
+    }
+
+    fn keep(&mut self) {
+        let (sink, shutdown) = (self.sink.clone(), self.shutdown.clone());
+        self.keeping =
+            Some(self.tasks.spawn(async move { shutdown.run_until_cancelled(sink.keep()).await }));
     }
 
     fn catch_up(&mut self, after: Position) {
@@ -301,12 +356,10 @@ impl<S: Sink, C: Catchup> Driver<S, C> {
 }
 
 /// # Cancel safety
-/// Safe: the reading goes on.
-async fn finished(
-    reading: &mut Option<JoinHandle<Option<CaughtUp>>>,
-) -> Result<Option<CaughtUp>, JoinError> {
-    match reading {
-        Some(reading) => reading.await,
+/// Safe: the task goes on.
+async fn finished<T>(task: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
+    match task {
+        Some(task) => task.await,
         None => pending().await,
     }
 }

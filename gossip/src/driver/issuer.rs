@@ -71,7 +71,7 @@ pub struct IssuerPlaneSettings {
 #[derive(Debug, Clone)]
 pub struct IssuerPlane {
     brain: Arc<Mutex<IssuerBrain>>,
-    commits: mpsc::Sender<Vec<Frame>>,
+    commits: mpsc::Sender<Input>,
     heard: mpsc::Sender<Heard>,
     changed: watch::Receiver<u64>,
     members: watch::Receiver<Members>,
@@ -83,7 +83,7 @@ struct Driver<H> {
     brain: Arc<Mutex<IssuerBrain>>,
     wiring: Wiring,
     head: Arc<H>,
-    commits: mpsc::Receiver<Vec<Frame>>,
+    commits: mpsc::Receiver<Input>,
     heard: mpsc::Receiver<Heard>,
     changed: watch::Sender<u64>,
     positions: Arc<Positions>,
@@ -178,9 +178,15 @@ impl IssuerPlane {
     /// them, edges learn of them by asking for the head.
     pub fn publish(&self, frames: Vec<Frame>) {
         let count = frames.len();
-        if self.commits.try_send(frames).is_err() {
+        if self.commits.try_send(Input::Publish(frames)).is_err() {
             warn!(frames = count, "frames not pushed, edges must ask for them");
         }
+    }
+
+    /// Learns of frames that another issuer committed and spreads, so that it can stand in for it.
+    pub fn learn(&self, frames: Vec<Frame>) {
+        // Of those that find no room it hears with the next lease or datagram.
+        drop(self.commits.try_send(Input::Learn(frames)));
     }
 
     /// Takes what a session reports. One that finds no room is dropped: the next tells more.
@@ -240,12 +246,12 @@ impl<H: Head> Driver<H> {
                     }
                     self.hear(&mut datagrams).await;
                     // Its turn: a flood of datagrams must not keep commits waiting.
-                    if let Ok(frames) = self.commits.try_recv() {
-                        self.take(Input::Publish(frames)).await;
+                    if let Ok(commit) = self.commits.try_recv() {
+                        self.take(commit).await;
                     }
                 }
-                Some(frames) = self.commits.recv() => {
-                    self.take(Input::Publish(frames)).await;
+                Some(commit) = self.commits.recv() => {
+                    self.take(commit).await;
                     self.hear_waiting(&mut datagrams).await;
                 }
                 // Last: a deadline that has passed must not keep others from their turn.

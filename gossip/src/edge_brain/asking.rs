@@ -32,7 +32,7 @@ impl EdgeBrain {
         if due.is_some_and(|at| at <= now) {
             self.catching.begin(&self.progress, now);
             self.counts.catch_ups += 1;
-            out.push(Action::CatchUp { after: self.progress.applied() });
+            out.push(Action::CatchUp { after: self.progress.reached() });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use wcdn_proto::Position;
 
+use super::keeping::Keeping;
 use crate::{
     message::Applied,
     ranges::{Ranges, SeqRange},
@@ -14,6 +15,8 @@ pub(super) struct Progress {
     epoch: u64,
     /// What was applied of it.
     ranges: Ranges,
+    /// What of that is not told yet.
+    keeping: Keeping,
     /// What is reported as long as the epoch in force lacks its base.
     ///
     /// A log does not begin empty: one that was restored has blocks of before. So what precedes the
@@ -29,10 +32,22 @@ impl Progress {
     pub(super) fn new(start: Position) -> Self {
         let ranges = Ranges::new(start.seq);
         let (known, hint) = (start, Position::ORIGIN);
-        Self { epoch: start.epoch, ranges, without_base: None, known, hint }
+        let keeping = Keeping::default();
+        Self { epoch: start.epoch, ranges, keeping, without_base: None, known, hint }
     }
 
+    /// Everything up to here is applied, and kept.
     pub(super) fn applied(&self) -> Position {
+        let kept = self.keeping.before().unwrap_or(u64::MAX);
+        let reached = self.reached();
+        match self.without_base {
+            Some(before) => before,
+            None => Position { seq: reached.seq.min(kept), ..reached },
+        }
+    }
+
+    /// Everything up to here is applied: what follows is read next.
+    pub(super) fn reached(&self) -> Position {
         let upto = Position { epoch: self.epoch, seq: self.ranges.upto() };
         self.without_base.unwrap_or(upto)
     }
@@ -51,7 +66,11 @@ impl Progress {
 
     /// What issuers may count on.
     pub(super) fn reported(&self) -> Applied {
-        self.without_base.map_or_else(|| self.held(), Applied::upto)
+        match (self.without_base, self.keeping.told(&self.ranges)) {
+            (Some(before), _) => Applied::upto(before),
+            (None, Some(told)) => Applied::of(self.epoch, &told),
+            (None, None) => self.held(),
+        }
     }
 
     /// What need not be sent here.
@@ -82,17 +101,32 @@ impl Progress {
     }
 
     /// Notes that events of the epoch in force were applied.
-    pub(super) fn apply(&mut self, range: SeqRange) {
+    pub(super) fn apply(&mut self, range: SeqRange, must_be_kept: bool) {
         self.ranges.insert(range);
+        if must_be_kept {
+            self.keeping.add(range);
+        }
     }
 
-    /// Notes that everything up to a position is applied. One of a lower epoch changes nothing.
+    /// Whether the disk is to be asked to keep what was applied.
+    pub(super) fn begin_keeping(&mut self) -> bool {
+        self.keeping.begin()
+    }
+
+    /// Notes that it has kept what it was asked for last.
+    pub(super) fn kept(&mut self) {
+        self.keeping.end();
+    }
+
+    /// Notes that everything up to a position is applied, and kept. One of a lower epoch changes
+    /// nothing.
     pub(super) fn rebase(&mut self, position: Position) {
         if position.epoch < self.epoch {
             return;
         }
         self.vouch(position);
         self.ranges.raise(position.seq);
+        self.keeping.raise(position.seq);
         self.without_base = None;
     }
 
@@ -124,6 +158,93 @@ impl Progress {
             self.without_base = Some(self.applied());
             self.epoch = epoch;
             self.ranges = Ranges::default();
+            self.keeping.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: u64, seq: u64) -> Position {
+        Position { epoch, seq }
+    }
+
+    fn range(first: u64, last: u64) -> SeqRange {
+        SeqRange { first, last }
+    }
+
+    /// Everything up to 4, then a block at 5, and more.
+    fn with_a_block() -> Progress {
+        let mut progress = Progress::new(at(1, 4));
+        progress.vouch(at(1, 9));
+        progress.apply(range(5, 5), true);
+        progress.apply(range(6, 7), false);
+        progress.apply(range(9, 9), false);
+        progress
+    }
+
+    #[test]
+    fn what_is_not_kept_is_held_and_not_told() {
+        let mut progress = with_a_block();
+        assert_eq!((progress.applied(), progress.reached()), (at(1, 4), at(1, 7)));
+        let told = Applied { upto: at(1, 4), above: vec![range(6, 7), range(9, 9)] };
+        assert_eq!(progress.reported(), told);
+        assert_eq!(progress.held().upto, at(1, 7), "peers need not send it");
+        assert!(progress.begin_keeping() && !progress.begin_keeping(), "one at a time");
+        assert_eq!(progress.applied(), at(1, 4));
+        progress.kept();
+        assert_eq!((progress.applied(), progress.reported()), (at(1, 7), progress.held()));
+        assert!(!progress.begin_keeping(), "nothing waits");
+    }
+
+    #[test]
+    fn what_comes_while_the_disk_works_waits_for_its_next_turn() {
+        let mut progress = with_a_block();
+        assert!(progress.begin_keeping());
+        progress.apply(range(8, 8), true);
+        assert!(!progress.begin_keeping());
+        progress.kept();
+        assert_eq!(progress.applied(), at(1, 7));
+        assert!(progress.begin_keeping());
+        progress.kept();
+        assert_eq!(progress.applied(), at(1, 9));
+    }
+
+    #[test]
+    fn a_snapshot_is_kept_as_a_whole_and_a_new_log_has_its_own() {
+        let mut progress = with_a_block();
+        assert!(progress.begin_keeping());
+        progress.rebase(at(1, 6));
+        assert_eq!(progress.applied(), at(1, 7));
+        let mut progress = with_a_block();
+        assert!(progress.begin_keeping());
+        progress.apply(range(8, 8), true);
+        progress.vouch(at(2, 3));
+        assert_eq!(progress.applied(), at(1, 4), "of the old one no more is told");
+        progress.rebase(at(2, 2));
+        progress.apply(range(3, 3), true);
+        assert_eq!(progress.applied(), at(2, 2));
+        assert!(!progress.begin_keeping(), "the disk is still at work");
+        progress.kept();
+        assert_eq!(progress.applied(), at(2, 2), "it was not about this");
+        assert!(progress.begin_keeping());
+        progress.kept();
+        assert_eq!(progress.applied(), at(2, 3));
+    }
+
+    #[test]
+    fn many_that_wait_are_one_that_waits() {
+        let mut progress = Progress::new(at(1, 0));
+        for n in 1..=3_000 {
+            progress.apply(range(2 * n, 2 * n), true);
+            progress.apply(range(2 * n + 1, 2 * n + 1), false);
+        }
+        progress.apply(range(1, 1), false);
+        assert_eq!((progress.applied(), progress.reached()), (at(1, 1), at(1, 6_001)));
+        assert!(progress.begin_keeping());
+        progress.kept();
+        assert_eq!(progress.applied(), at(1, 6_001));
     }
 }

@@ -38,7 +38,7 @@ fn name(n: u8) -> NodeId {
 
 fn member(n: u8, role: Role) -> Member {
     let region = "here".parse().unwrap();
-    Member { node: name(n), region, address: address(n), role, is_live: true }
+    Member { node: name(n), region, address: address(n), peer: None, role, is_live: true }
 }
 
 /// An edge that has everything up to a position, and has read the log to its end.

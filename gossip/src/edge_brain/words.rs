@@ -97,6 +97,8 @@ pub enum Input {
     Hint(Position),
     /// The log was read as asked; `None` if it could not be.
     CaughtUp(Option<CaughtUp>),
+    /// What the latest [`Action::Keep`] was about is kept.
+    Kept,
     /// Time has passed.
     Tick,
 }
@@ -111,11 +113,14 @@ pub enum Action {
         /// What it holds.
         message: Message,
     },
-    /// Make these events true; the next action waits for it.
+    /// Make these events true, at once.
     Apply(Frame),
+    /// Keep what was blocked and unblocked by everything that was applied until now, and answer with
+    /// [`Input::Kept`]; nothing waits for it. There is one at a time.
+    Keep,
     /// Read the log, and answer once with [`Input::CaughtUp`]; nothing waits for it.
     CatchUp {
-        /// The last position that is applied.
+        /// The last position that is applied, be it kept or not.
         after: Position,
     },
 }

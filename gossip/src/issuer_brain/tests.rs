@@ -45,7 +45,7 @@ fn frames(seq: u64, count: usize) -> Vec<Frame> {
 }
 
 fn member(n: u8, role: Role, is_live: bool) -> Member {
-    Member { node: name(n), region: here(), address: address(n), role, is_live }
+    Member { node: name(n), region: here(), address: address(n), peer: None, role, is_live }
 }
 
 fn standing(n: u8, incarnation: u64, seq: u64) -> Standing {
@@ -296,4 +296,31 @@ fn an_ack_beyond_the_log_confirms_nothing_until_the_log_is_known_to_reach_it() {
     let read = Input::HeadRead { to: address(1), nonce: 1, head: at(1, 4) };
     issuer.0.handle(read, ms(40));
     assert_eq!(issuer.state(2, 2), Confirmation::Applied { after: Some(ms(10)) });
+}
+
+#[test]
+fn what_another_committed_and_did_not_send_is_handed_to_those_who_do_not_confirm_it() {
+    let mut issuer = Issuer::new(2);
+    for n in 1..=2 {
+        issuer.ack(n, 0, ms(1));
+    }
+    let learned = issuer.0.handle(Input::Learn(frames(1, 2)), ms(10));
+    assert!(learned.is_empty(), "the other one sends: {learned:?}");
+    // One has it from the other issuer, one has not.
+    issuer.ack(1, 2, ms(12));
+    let told = issuer.pass(ms(2_000));
+    let heads = told.iter().filter_map(|(_, action)| match action {
+        Action::Send { to, message: Message::Head(head) } => Some((*to, *head)),
+        _ => None,
+    });
+    let heads: Vec<_> = heads.collect();
+    assert!(!heads.is_empty() && heads.iter().all(|told| *told == (address(2), at(1, 2))));
+    let want = Message::Want { epoch: 1, missing: vec![SeqRange { first: 1, last: 2 }] };
+    let answers = issuer.hear(2, want, ms(2_001));
+    assert!(answers.iter().any(|it| matches!(it, Action::Send { message: Message::Push(_), .. })));
+    issuer.ack(2, 2, ms(2_010));
+    assert!(issuer.pass(ms(4_000)).is_empty(), "all have it");
+    let progress = issuer.0.progress(at(1, 2));
+    let unknown = Confirmation::Applied { after: None };
+    assert!(progress.iter().all(|node| node.state == unknown), "{progress:?}");
 }

@@ -64,6 +64,9 @@ impl Default for IssuerTiming {
 pub enum Input {
     /// These were committed: send them. Frames that were published before are sent again.
     Publish(Vec<Frame>),
+    /// Others have committed these, and send them: nodes that do not confirm them are reminded, and sent
+    /// what they then ask for. So whoever commits and dies before it sends is stood in for.
+    Learn(Vec<Frame>),
     /// A datagram of the cluster.
     Received {
         /// Who sent it.

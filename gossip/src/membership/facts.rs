@@ -4,22 +4,30 @@
 //! all that come after it. Names are at most 63 bytes, positions 41.
 
 use chitchat::{ChitchatId, NodeState};
-use wcdn_proto::{Position, Region};
+use wcdn_proto::Position;
 
 use crate::{
     member::{Member, Role},
+    membership::MembershipSettings,
     positions::Positions,
 };
 
 const REGION: &str = "region";
 const ROLE: &str = "role";
+/// `ip:port` where nodes of its region ask it for blobs; not there if they are not to.
+const PEER: &str = "peer";
 /// `epoch.seq` up to which it has applied everything.
 const APPLIED: &str = "applied";
 /// `epoch.seq` that it knows to be committed.
 const HEAD: &str = "head";
 
 /// What a node tells of itself.
-pub(crate) fn of(region: &Region, role: Role, positions: &Positions) -> Vec<(String, String)> {
+pub(crate) fn of(
+    settings: &MembershipSettings,
+    role: Role,
+    positions: &Positions,
+) -> Vec<(String, String)> {
+    let MembershipSettings { region, peer, .. } = settings;
     let role = match role {
         Role::Edge => "edge",
         Role::Issuer => "issuer",
@@ -30,7 +38,8 @@ pub(crate) fn of(region: &Region, role: Role, positions: &Positions) -> Vec<(Str
         (APPLIED, print(positions.applied())),
         (HEAD, print(positions.known())),
     ];
-    facts.map(|(key, value)| (key.to_owned(), value)).into()
+    let peer = peer.map(|address| (PEER, address.to_string()));
+    facts.into_iter().chain(peer).map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
 /// What a node has told, if it is enough for a member and makes sense. What is unknown is left
@@ -45,6 +54,7 @@ pub(crate) fn read(id: &ChitchatId, state: &NodeState, is_live: bool) -> Option<
         node: id.node_id.parse().ok()?,
         region: state.get(REGION)?.parse().ok()?,
         address: id.gossip_advertise_addr,
+        peer: state.get(PEER).and_then(|address| address.parse().ok()),
         role,
         is_live,
     })

@@ -59,6 +59,7 @@ mod tests {
             node: name.parse().unwrap(),
             region: "here".parse().unwrap(),
             address: "127.0.0.1:9".parse().unwrap(),
+            peer: None,
             role: Role::Edge,
             is_live,
         }

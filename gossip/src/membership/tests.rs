@@ -29,6 +29,7 @@ async fn node(name: &str, role: Role, seeds: &[SocketAddr]) -> Node {
         node: name.parse().unwrap(),
         region: "here".parse().unwrap(),
         advertise: door.address,
+        peer: (role == Role::Edge).then_some(([10, 0, 0, 1], 47).into()),
         seeds: seeds.iter().map(ToString::to_string).collect(),
         interval: ROUND,
     };
@@ -65,8 +66,9 @@ async fn members_find_each_other_by_one_seed_and_know_roles_and_addresses() {
         edges.push(node(name, Role::Edge, &[issuer.door.address]).await);
     }
     let addresses: Vec<_> = edges.iter().map(|edge| edge.door.address).collect();
-    let all =
-        |members: &[Member]| members.len() == 4 && members.iter().all(|member| member.is_live);
+    let is_whole =
+        |member: &Member| member.is_live && member.peer.is_some() == (member.role == Role::Edge);
+    let all = |members: &[Member]| members.len() == 4 && members.iter().all(is_whole);
     let seen = issuer.sees("all are seen by the issuer", all).await;
     assert_eq!(names(&seen)[0], ("edge-a", Role::Edge, true));
     assert_eq!(names(&seen)[3], ("issuer", Role::Issuer, true));
@@ -142,6 +144,7 @@ fn a_generation_that_lives_goes_before_a_newer_one_that_nobody_hears() {
         node: name.parse().unwrap(),
         region: "here".parse().unwrap(),
         address: ([127, 0, 0, 1], port).into(),
+        peer: None,
         role: Role::Edge,
         is_live,
     };

@@ -62,6 +62,7 @@ fn message() -> impl Strategy<Value = Message> {
             })
         ),
         place().prop_map(Message::Head),
+        bytes(1..MAX_NOTE + 1).prop_map(Message::Note),
     ]
 }
 

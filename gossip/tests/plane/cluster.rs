@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use tokio::{
     net::UdpSocket,
+    sync::mpsc,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -25,7 +26,7 @@ use wcdn_gossip::{
     seal::{ClusterKey, ClusterKeys},
     seam::{Catchup, CatchupError, CaughtUp, Head, HeadError, Sink},
 };
-use wcdn_proto::{Change, Events, Position};
+use wcdn_proto::{BlobId, Change, ContentId, Events, Position};
 
 use crate::relay::Relay;
 
@@ -55,17 +56,18 @@ struct State {
     frames: Vec<Frame>,
 }
 
+/// Notes that wait for whoever they are for.
+pub(crate) const NOTES: usize = 4;
+
 /// What an edge made true.
 #[derive(Default)]
 pub(crate) struct Applied {
     seqs: Mutex<BTreeSet<u64>>,
     events: AtomicU64,
-    /// Nothing becomes true while this is held.
-    pub(crate) gate: tokio::sync::Mutex<()>,
+    /// Nothing is kept while this is held.
+    pub(crate) disk: tokio::sync::Mutex<()>,
     /// Whether it panics when something is to become true.
     pub(crate) is_broken: AtomicBool,
-    /// How often something was to become true.
-    pub(crate) begun: AtomicU64,
 }
 
 pub(crate) struct Issuer {
@@ -84,6 +86,8 @@ pub(crate) struct Edge {
     pub(crate) real: SocketAddr,
     pub(crate) plane: EdgePlane,
     pub(crate) sink: Arc<Applied>,
+    /// What other edges told it beside events.
+    pub(crate) notes: mpsc::Receiver<Bytes>,
     registry: Registry,
     running: Running,
 }
@@ -106,10 +110,15 @@ impl Log {
 
     /// Commits so many events.
     pub(crate) fn append(&self, events: usize) -> Vec<Frame> {
+        self.append_all(vec![Change::Barrier; events])
+    }
+
+    fn append_all(&self, changes: Vec<Change>) -> Vec<Frame> {
         let mut state = self.state.lock();
         let first = Position { epoch: state.epoch, seq: state.seq + 1 };
-        let frames = Frame::pack(&self.key, first, 0, vec![Change::Barrier; events]);
-        state.seq += events as u64;
+        let events = changes.len() as u64;
+        let frames = Frame::pack(&self.key, first, 0, changes);
+        state.seq += events;
         state.frames.extend(frames.iter().cloned());
         frames
     }
@@ -148,12 +157,14 @@ impl Catchup for Log {
 }
 
 impl Sink for Applied {
-    async fn apply(&self, events: &Events) {
+    fn apply(&self, events: &Events) {
         assert!(!self.is_broken.load(Ordering::Relaxed), "the sink is broken");
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        let _open = self.gate.lock().await;
         self.seqs.lock().extend(events.iter().map(|(position, _)| position.seq));
         self.events.fetch_add(events.changes.len() as u64, Ordering::Relaxed);
+    }
+
+    async fn keep(&self) {
+        let _working = self.disk.lock().await;
     }
 }
 
@@ -224,6 +235,12 @@ impl Issuer {
         self.plane.publish(self.log.append(events));
     }
 
+    /// Commits a block.
+    pub(crate) fn block(&self) {
+        let id = ContentId::Blob(BlobId::from_bytes([7; 32]));
+        self.plane.publish(self.log.append_all(vec![Change::Block(vec![id])]));
+    }
+
     pub(crate) async fn stop(self) {
         self.running.stop().await;
     }
@@ -273,6 +290,8 @@ impl Edge {
         let keys = IssuerKeys::new(vec![log.key.public()]);
         let mut settings = EdgePlaneSettings::new(plane, keys, start.seq + 1);
         settings.start = start;
+        let (notes_in, notes) = mpsc::channel(NOTES);
+        settings.notes = Some(notes_in);
         let (sink, running) = (Arc::<Applied>::default(), Running::new());
         let mut registry = Registry::with_prefix("wcdn");
         let plane = EdgePlane::start(
@@ -284,7 +303,7 @@ impl Edge {
             running.shutdown.clone(),
             running.tasks.clone(),
         );
-        Self { name, address, real, plane, sink, registry, running }
+        Self { name, address, real, plane, sink, notes, registry, running }
     }
 
     /// The sum of a counter over the series that have these labels.

@@ -7,13 +7,14 @@ mod relay;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use bytes::Bytes;
 use tokio::{net::UdpSocket, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_gossip::{issuer_brain::Heard, receipts::Confirmation};
+use wcdn_gossip::{issuer_brain::Heard, message::MAX_NOTE, receipts::Confirmation};
 use wcdn_proto::Position;
 
 use self::{
-    cluster::{Edge, Issuer, Log, eventually, keys},
+    cluster::{Edge, Issuer, Log, NOTES, eventually, keys},
     relay::Relay,
 };
 
@@ -239,21 +240,27 @@ async fn an_idle_cluster_says_little() {
 }
 
 #[tokio::test]
-async fn a_position_is_told_only_after_the_sink_has_made_it_true() {
+async fn a_disk_that_hangs_holds_up_the_position_of_a_block_and_no_event() {
     let log = Log::new(EPOCH);
     let issuer = Issuer::start(&log, &[], None).await;
     let edge = Edge::start(0, &log, Position::ORIGIN, &[issuer.address], None).await;
-    eventually("the issuer knows it", || issuer.plane.members().len() == 2).await;
-    let sink = edge.sink.clone();
-    let gate = sink.gate.lock().await;
     issuer.commit(1);
-    eventually("it is being applied", || sink.begun.load(Ordering::Relaxed) == 1).await;
-    assert_eq!(edge.plane.applied(), at(0));
-    let progress = issuer.plane.progress(at(1));
-    assert!(!matches!(progress[0].state, Confirmation::Applied { .. }), "{progress:?}");
-    drop(gate);
-    all_applied(std::slice::from_ref(&edge), 1).await;
     receipt_is_complete(&issuer, 1, 1).await;
+    let sink = edge.sink.clone();
+    let hung = sink.disk.lock().await;
+    issuer.block();
+    issuer.commit(5);
+    eventually("all is applied on sight", || sink.seqs().contains(&7)).await;
+    assert_eq!(edge.plane.applied(), at(1));
+    let progress = issuer.plane.progress(at(2));
+    assert!(!matches!(progress[0].state, Confirmation::Applied { .. }), "{progress:?}");
+    issuer.block();
+    issuer.commit(1);
+    eventually("so is what comes after", || sink.seqs().contains(&9)).await;
+    assert_eq!(edge.plane.applied(), at(1));
+    drop(hung);
+    all_applied(std::slice::from_ref(&edge), 9).await;
+    receipt_is_complete(&issuer, 9, 1).await;
 }
 
 #[tokio::test]
@@ -349,4 +356,27 @@ async fn a_plane_whose_sink_breaks_is_seen_to_be_down() {
     edge.sink.is_broken.store(true, Ordering::Relaxed);
     issuer.commit(1);
     eventually("it is down", || edge.metric("wcdn_gossip_plane_up", &[]) == 0).await;
+}
+
+#[tokio::test]
+async fn edges_tell_each_other_notes_and_nobody_else_makes_anything_of_them() {
+    let log = Log::new(EPOCH);
+    let issuer = Issuer::start(&log, &[], None).await;
+    let seeds = [issuer.address];
+    let from = Edge::start(0, &log, Position::ORIGIN, &seeds, None).await;
+    let mut to = Edge::start(1, &log, Position::ORIGIN, &seeds, None).await;
+    let long = Bytes::from(vec![7; MAX_NOTE]);
+    for note in [Bytes::from_static(b"a"), long.clone()] {
+        from.plane.note(to.address, note.clone()).await;
+        assert_eq!(to.notes.recv().await, Some(note));
+    }
+    from.plane.note(issuer.address, long.clone()).await;
+    // Nobody takes these out: what finds no room is lost, and events are not held up.
+    for _ in 0..NOTES + 3 {
+        from.plane.note(to.address, long.clone()).await;
+    }
+    let lost = || to.metric("wcdn_gossip_rejected_total", &[("reason", "overflow")]);
+    eventually("some are lost", || lost() == 3).await;
+    issuer.commit(1);
+    all_applied(&[from, to], 1).await;
 }

@@ -9,7 +9,7 @@ use crate::{
     cluster::name,
     script::blob,
     sink::Entry,
-    world::{SKEW, WINDOW, World},
+    world::{Node, SKEW, WINDOW, World},
 };
 
 /// How many blobs there are.
@@ -71,11 +71,13 @@ impl World {
         );
     }
 
+    /// What an edge said that it has applied is withheld, also after a crash that its disk outlasted.
     fn check_blocks(&self, edge: usize, applied: Position) {
+        let Node { sink, said, .. } = &self.nodes[edge];
         for (id, &(position, is_blocked)) in &self.log.blocks {
             // A block that a restored log has lost is kept only where it was applied.
-            let is_due = is_blocked && position <= applied && position.epoch == applied.epoch;
-            let sink = &self.nodes[edge].sink;
+            let is_in = |upto: Position| position <= upto && position.epoch == upto.epoch;
+            let is_due = is_blocked && (is_in(applied) || is_in(*said));
             assert!(!is_due || sink.is_blocked(*id), "edge {edge} lets {id} pass");
         }
     }

@@ -27,6 +27,8 @@ impl World {
         self.nodes[node].memory.clear();
         if !keeps_disk {
             self.nodes[node].disk = (Position::ORIGIN, Sink::default());
+            self.nodes[node].journal.clear();
+            self.nodes[node].said = Position::ORIGIN;
         }
         let number = self.nodes[node].timer;
         self.later(down, Due::Start { node, number });
@@ -39,6 +41,7 @@ impl World {
         let this = &mut self.nodes[node];
         this.start += 1;
         this.sink = this.disk.1.clone();
+        this.sink.hear(&this.journal);
         this.brain = if node >= self.shape.edges {
             Brain::Issuer(Box::new(IssuerBrain::new(IssuerSettings {
                 node: name(node),
@@ -77,6 +80,7 @@ impl World {
                 node: name(node),
                 region: region(self.nodes[node].region),
                 address: address(node),
+                peer: None,
                 role: if self.is_issuer(node) { Role::Issuer } else { Role::Edge },
                 is_live: self.nodes[node].is_live,
             })
@@ -98,6 +102,13 @@ impl World {
             match action {
                 edge_brain::Action::Send { to, message } => self.send(node, to, &message),
                 edge_brain::Action::Apply(frame) => self.nodes[node].sink.apply(frame.events()),
+                edge_brain::Action::Keep => {
+                    let this = &self.nodes[node];
+                    let (start, words) = (this.start, this.sink.words().clone());
+                    let hangs = this.disk_away.saturating_sub(self.now);
+                    let delay = hangs + self.chance(Duration::from_millis(20));
+                    self.later(delay, Due::Kept { edge: node, start, words });
+                }
                 edge_brain::Action::CatchUp { after } => {
                     let start = self.nodes[node].start;
                     let delay = self.chance(Duration::from_millis(60));
@@ -108,6 +119,9 @@ impl World {
         let this = &mut self.nodes[node];
         let complete = this.sink.contiguous(this.sink.epoch).unwrap_or(Position::ORIGIN);
         this.ever = this.ever.max(complete);
+        if let Brain::Edge(brain) = &this.brain {
+            this.said = this.said.max(brain.applied());
+        }
         self.set_timer(node);
     }
 
@@ -158,6 +172,8 @@ impl World {
             Answer::Frames(frames) => CaughtUp::Frames(frames),
             Answer::Snapshot(snapshot) => {
                 self.nodes[edge].sink.load(&snapshot.1);
+                let words = self.nodes[edge].sink.words().clone();
+                self.nodes[edge].keep(words);
                 CaughtUp::Snapshot(snapshot.0)
             }
         });

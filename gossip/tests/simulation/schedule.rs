@@ -58,6 +58,11 @@ pub(crate) enum Happening {
     LogAway {
         lasts: Duration,
     },
+    /// The disk of an edge takes nothing in.
+    DiskAway {
+        edge: usize,
+        lasts: Duration,
+    },
     Weather {
         loss: f64,
         twice: f64,
@@ -86,7 +91,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         8 => (node(), vec(any::<u8>(), 1..3), 1..4_usize)
             .prop_map(|(by, ids, copies)| Purge { by, ids, copies }),
         1 => node().prop_map(|by| PurgeAll { by }),
-        2 => (node(), any::<u8>(), any::<bool>())
+        3 => (node(), any::<u8>(), any::<bool>())
             .prop_map(|(by, id, is_blocked)| Block { by, id, is_blocked }),
         1 => (node(), any::<u8>(), ms(0..3000)).prop_map(|(by, id, down)| LastWord { by, id, down }),
         12 => (node(), any::<u8>(), ms(0..1500)).prop_map(|(edge, id, fill)| View { edge, id, fill }),
@@ -96,6 +101,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => (node(), node(), ms(0..5000)).prop_map(|(from, to, lasts)| Cut { from, to, lasts }),
         2 => (any::<u8>(), ms(0..5000)).prop_map(|(mask, lasts)| Partition { mask, lasts }),
         1 => ms(0..4000).prop_map(|lasts| LogAway { lasts }),
+        2 => (node(), ms(0..4000)).prop_map(|(edge, lasts)| DiskAway { edge, lasts }),
         3 => (0.0..0.6, 0.0..0.3, ms(1..150))
             .prop_map(|(loss, twice, delay)| Weather { loss, twice, delay }),
         1 => Just(Truncate),

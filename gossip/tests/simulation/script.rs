@@ -30,6 +30,7 @@ impl World {
         self.weather = Weather { loss: 0.0, twice: 0.0, delay: Duration::from_millis(40) };
         self.cuts.clear();
         self.log_away = Duration::ZERO;
+        self.nodes.iter_mut().for_each(|node| node.disk_away = Duration::ZERO);
     }
 
     pub(crate) fn commit(&mut self, by: usize, changes: Vec<Change>) {
@@ -113,6 +114,9 @@ impl World {
             }
             Happening::Partition { mask, lasts } => self.partition(*mask, *lasts),
             Happening::LogAway { lasts } => self.log_away = self.now + *lasts,
+            Happening::DiskAway { edge, lasts } => {
+                self.nodes[edge % edges].disk_away = self.now + *lasts;
+            }
             Happening::Weather { loss, twice, delay } => {
                 self.weather = Weather { loss: *loss, twice: *twice, delay: *delay };
             }

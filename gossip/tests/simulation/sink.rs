@@ -16,13 +16,16 @@ pub(crate) struct Entry {
     pub(crate) fetched_at: Duration,
 }
 
+/// The last word on each id: what said it, and whether it blocks.
+pub(crate) type Words = BTreeMap<BlobId, (Position, bool)>;
+
 /// What is removed, what is blocked, and, for the checks, which events are in it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sink {
     pub(crate) epoch: u64,
     floor: u64,
     removed: BTreeMap<BlobId, u64>,
-    blocked: BTreeMap<BlobId, (Position, bool)>,
+    blocked: Words,
     /// By epoch; 0 stands for what was before its first event.
     truth: BTreeMap<u64, BTreeSet<u64>>,
 }
@@ -68,9 +71,7 @@ impl Sink {
             let removed = self.removed.entry(*id).or_default();
             *removed = (*removed).max(*seq);
         }
-        for (id, (position, is_blocked)) in &snapshot.blocked {
-            self.block(*id, *position, *is_blocked);
-        }
+        self.hear(&snapshot.blocked);
         let truth = &snapshot.truth[&snapshot.epoch];
         self.truth.entry(snapshot.epoch).or_default().extend(truth);
     }
@@ -83,6 +84,18 @@ impl Sink {
         }
         self.truth = [(position.epoch, (0..=position.seq).collect())].into();
         self
+    }
+
+    /// What is withheld, and what no longer is.
+    pub(crate) fn words(&self) -> &Words {
+        &self.blocked
+    }
+
+    /// Takes over what a disk has kept of it.
+    pub(crate) fn hear(&mut self, words: &Words) {
+        for (id, (position, is_blocked)) in words {
+            self.block(*id, *position, *is_blocked);
+        }
     }
 
     /// Whether the fence lets bytes pass.

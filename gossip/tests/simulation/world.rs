@@ -13,7 +13,7 @@ use wcdn_proto::{BlobId, Position};
 
 use crate::{
     log::Log,
-    sink::{Entry, Sink},
+    sink::{Entry, Sink, Words},
 };
 
 /// The lease's window: shorter than in production, so that less time must be simulated.
@@ -75,6 +75,12 @@ pub(crate) enum Due {
         nonce: u64,
         head: Position,
     },
+    /// A disk has taken in what is withheld.
+    Kept {
+        edge: usize,
+        start: u64,
+        words: Words,
+    },
     FillEnd {
         edge: usize,
         start: u64,
@@ -117,6 +123,12 @@ pub(crate) struct Node {
     pub(crate) sink: Sink,
     pub(crate) memory: BTreeMap<BlobId, Entry>,
     pub(crate) disk: (Position, Sink),
+    /// What else is on the disk: blocks and their ends.
+    pub(crate) journal: Words,
+    /// Until when the disk takes nothing in.
+    pub(crate) disk_away: Duration,
+    /// The highest position that it ever told with this disk.
+    pub(crate) said: Position,
     /// The highest position up to which it ever was truly complete.
     pub(crate) ever: Position,
     /// The highest position that an issuer ever said it had applied.
@@ -155,6 +167,9 @@ impl World {
             sink: Sink::default(),
             memory: BTreeMap::new(),
             disk: (Position::ORIGIN, Sink::default()),
+            journal: Words::new(),
+            disk_away: Duration::ZERO,
+            said: Position::ORIGIN,
             ever: Position::ORIGIN,
             receipted: Position::ORIGIN,
         });
@@ -260,7 +275,18 @@ impl World {
                 self.later(delay, Due::LogAnswer { edge, start, answer });
             }
             Due::LogAnswer { edge, start, answer } if has_started(self, edge, start) => {
-                self.answer_log(edge, answer);
+                let disk = self.nodes[edge].disk_away.saturating_sub(self.now);
+                match answer {
+                    // What a snapshot blocks is kept before it counts.
+                    Some(Answer::Snapshot(_)) if !disk.is_zero() => {
+                        self.later(disk, Due::LogAnswer { edge, start, answer });
+                    }
+                    answer => self.answer_log(edge, answer),
+                }
+            }
+            Due::Kept { edge, start, words } if has_started(self, edge, start) => {
+                self.nodes[edge].keep(words);
+                self.tell_edge(edge, edge_brain::Input::Kept);
             }
             Due::HeadRead { issuer, start, to, nonce } => {
                 let head = self.log.head;
@@ -288,6 +314,16 @@ impl World {
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl Node {
+    /// Writes to the disk what is withheld.
+    pub(crate) fn keep(&mut self, words: Words) {
+        for (id, (position, is_blocked)) in words {
+            let kept = self.journal.entry(id).or_insert((position, is_blocked));
+            *kept = (*kept).max((position, is_blocked));
         }
     }
 }

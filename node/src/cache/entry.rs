@@ -11,7 +11,7 @@ use http::HeaderValue;
 use wcdn_proto::{BlobId, Position};
 
 use super::budget::Reservation;
-use crate::edge::media::MediaType;
+use crate::edge::media::{MediaType, SNIFFED};
 
 /// What the cache finds an entry by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -40,6 +40,23 @@ pub enum Part {
         /// One past the last column.
         end: u16,
     },
+}
+
+impl Part {
+    /// Where in a blob of `total` bytes it lies, when slices have `slice` bytes.
+    pub fn range(self, total: u64, slice: u64) -> Range<u64> {
+        match self {
+            Self::Whole => 0..total,
+            Self::Probe => 0..total.min(1),
+            Self::Beginning => 0..total.min(SNIFFED as u64),
+            Self::Slice(n) => {
+                let start = u64::from(n).saturating_mul(slice).min(total);
+                start..start.saturating_add(slice).min(total)
+            }
+            // Where a file lies, only the index of its quilt knows.
+            Self::Patch { .. } => 0..0,
+        }
+    }
 }
 
 /// How far the bytes were checked against the id.

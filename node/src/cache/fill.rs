@@ -6,14 +6,19 @@
 //! told to everybody who waits.
 
 mod assemble;
+mod blame;
 mod course;
+mod draw;
 pub mod error;
+mod giver;
 mod have;
 mod hedge;
+mod limits;
 mod reader;
 mod regional;
 mod state;
 mod task;
+mod through;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -31,10 +36,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
-use wcdn_proto::BlobId;
+use wcdn_proto::{BlobId, Position};
 use wcdn_walrus::Encoding;
 
-use self::{error::FillError, state::State, task::Task};
+use self::{error::FillError, limits::Limits, state::State, task::Task};
 pub use self::{
     have::{Had, Want},
     reader::{Reader, Ready},
@@ -46,11 +51,12 @@ use super::{
     redis::Redis,
 };
 use crate::{
-    config::{Config, Mode},
+    config::Config,
     edge::clients::{Charge, Payer, Refusal},
     events::Log,
     metrics::{Metrics, ShedReason},
     origin::Pool,
+    peer::{Peers, notes::Notes},
     verify::Verifier,
 };
 
@@ -69,6 +75,10 @@ pub struct Means {
     pub pool: Pool,
     /// The tier that is asked first, if there is one.
     pub redis: Option<Redis>,
+    /// The other nodes of the region, if they are asked.
+    pub peers: Option<Peers>,
+    /// What other regions vouch for, if anybody tells of it.
+    pub notes: Option<Notes>,
     /// Who checks them.
     pub verifier: Verifier,
     /// Where it is counted.
@@ -84,6 +94,8 @@ struct Shared {
     cache: Arc<Cache>,
     pool: Pool,
     redis: Option<Redis>,
+    peers: Option<Peers>,
+    notes: Option<Notes>,
     verifier: Verifier,
     limits: Limits,
     /// The fills that may be joined.
@@ -93,27 +105,6 @@ struct Shared {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     metrics: Arc<Metrics>,
-}
-
-/// The sizes that decide how a blob is fetched.
-#[derive(Debug, Clone, Copy)]
-struct Limits {
-    /// Up to here nothing leaves before the check.
-    hold: u64,
-    /// Up to here a blob is held as a whole.
-    whole: u64,
-    /// No blob is longer than this.
-    encodable: u64,
-    /// Larger ones come in slices of this.
-    slice: u64,
-    /// Whether the end of a response waits for the check.
-    checks: bool,
-    /// Whether what cannot be checked is refused.
-    strict: bool,
-    /// The share of blobs attested by others that are checked again.
-    recheck: f64,
-    /// Fills at once.
-    fills: usize,
 }
 
 /// One fill. Its task writes the state; readers wait on it.
@@ -126,6 +117,21 @@ struct Fill {
     readers: AtomicUsize,
     /// Wakes the task when the last reader left.
     left: Notify,
+    /// Cancelled once a peer asked for it: who is asked asks no other peer in turn, or two nodes that
+    /// take each other for the owner would wait for each other.
+    by_itself: CancellationToken,
+}
+
+/// What is to be had.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    key: Key,
+    /// Bytes of the blob, where they are known.
+    total: Option<u64>,
+    /// Older bytes will not do.
+    least: Position,
+    /// Whether a peer asks.
+    is_peers: bool,
 }
 
 /// How a key that was missed can be had.
@@ -142,33 +148,21 @@ pub enum Joined {
     },
 }
 
-/// Share of the memory budget that one blob may take: half of what entries leave to fills.
-const WHOLE_SHARE: u64 = 8;
-
 /// How long a client that has too many fills under way is told to wait: one of them soon ends.
 const CLIENT_BUSY: Duration = Duration::from_millis(50);
 
 impl Fills {
     /// No fills yet.
     pub fn new(config: &Config, encoding: Encoding, means: Means) -> Self {
-        let checks = config.verify.mode != Mode::Off;
-        let share = config.cache.memory.bytes() / WHOLE_SHARE;
-        let limits = Limits {
-            hold: if checks { config.verify.hold.bytes() } else { 0 },
-            whole: if checks { share.min(config.verify.max.bytes()) } else { share },
-            encodable: encoding.max_blob_len(),
-            slice: config.fetch.slice.bytes(),
-            checks,
-            strict: config.verify.mode == Mode::Strict,
-            recheck: if checks { config.verify.recheck } else { 0.0 },
-            fills: config.fetch.max_fills,
-        };
-        let Means { cache, pool, redis, verifier, metrics, tasks, shutdown } = means;
+        let limits = Limits::of(config, encoding);
+        let Means { cache, pool, redis, peers, notes, verifier, metrics, tasks, shutdown } = means;
         let (table, running) = (Mutex::default(), AtomicUsize::new(0));
         let shared = Shared {
             cache,
             pool,
             redis,
+            peers,
+            notes,
             verifier,
             limits,
             table,
@@ -187,8 +181,16 @@ impl Fills {
     /// [`FillError::Shed`] when too many fills are under way or were begun a moment ago,
     /// [`FillError::Throttled`] when too many are or were by this client.
     pub fn join(&self, key: Key, total: Option<u64>, payer: &Payer) -> Result<Joined, FillError> {
+        self.join_for(&Wish::of_viewer(key, total), payer)
+    }
+
+    fn join_for(&self, wish: &Wish, payer: &Payer) -> Result<Joined, FillError> {
+        let key = wish.key;
         let mut table = self.shared.table.lock();
         if let Some(fill) = table.get(&key) {
+            if wish.is_peers {
+                fill.by_itself.cancel();
+            }
             let reader = Reader::new(Arc::clone(fill));
             return Ok(Joined::Reader { reader, collapsed: true });
         }
@@ -197,7 +199,7 @@ impl Fills {
         if let super::Lookup::Hit(entry) = self.shared.cache.lookup(&key) {
             return Ok(Joined::Hit(entry));
         }
-        if self.shared.running.load(Relaxed) >= self.shared.limits.fills {
+        if self.shared.running.load(Relaxed) >= self.shared.limits.fills_for(wish) {
             self.shared.metrics.shed(ShedReason::Fills);
             return Err(FillError::Shed(ShedReason::Fills));
         }
@@ -208,10 +210,14 @@ impl Fills {
             state: watch::Sender::new(State::default()),
             readers: AtomicUsize::new(0),
             left: Notify::new(),
+            by_itself: CancellationToken::new(),
         });
+        if wish.is_peers {
+            fill.by_itself.cancel();
+        }
         let reader = Reader::new(Arc::clone(&fill));
         table.insert(key, Arc::clone(&fill));
-        let task = Task::new(Arc::clone(&self.shared), fill, total, charge);
+        let task = Task::new(Arc::clone(&self.shared), fill, wish, charge);
         let span = tracing::info_span!("fill", blob = %key.id);
         self.shared.tasks.spawn(task.run().instrument(span));
         Ok(Joined::Reader { reader, collapsed: false })
@@ -313,6 +319,12 @@ impl Fills {
     }
 }
 
+impl Wish {
+    fn of_viewer(key: Key, total: Option<u64>) -> Self {
+        Self { key, total, least: Position::ORIGIN, is_peers: false }
+    }
+}
+
 impl Shared {
     /// Gives the region what was filled from origins.
     fn share(&self, key: Key, entry: &Arc<Entry>) {
@@ -321,6 +333,15 @@ impl Shared {
             && self.cache.log().positions.has_caught_up()
         {
             redis.offer(key.id, entry);
+        }
+    }
+
+    /// Has other regions told of a check.
+    fn tell(&self, key: Key, entry: &Entry) {
+        if let Some(notes) = &self.notes
+            && key.part == Part::Whole
+        {
+            notes.tell(key.id, entry.record());
         }
     }
 

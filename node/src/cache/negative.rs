@@ -22,44 +22,67 @@ pub enum Absence {
 #[derive(Debug)]
 pub struct Negative {
     ttl: Duration,
-    until: Mutex<HashMap<BlobId, Refusal>>,
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    refusals: HashMap<BlobId, Refusal>,
+    /// When those that have expired were looked for last.
+    swept: Option<Instant>,
 }
 
 /// What origins said, and when.
-#[derive(Debug, Clone, Copy)]
-struct Refusal {
-    until: Instant,
-    absence: Absence,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// What they said.
+    pub absence: Absence,
     /// The position that was known when they were asked.
-    token: Position,
+    pub token: Position,
+    said: Instant,
 }
 
 /// Ids remembered; beyond it the expired ones are dropped, then nothing is added.
 const MAX_IDS: usize = 16_384;
 
+/// Looking for those that have expired goes through all, so it is not done for each one more.
+const SWEEP_PAUSE: Duration = Duration::from_millis(100);
+
+impl Refusal {
+    /// What was said so long ago.
+    pub fn new(absence: Absence, token: Position, ago: Duration) -> Self {
+        let now = Instant::now();
+        Self { absence, token, said: now.checked_sub(ago).unwrap_or(now) }
+    }
+
+    /// How long ago it was said.
+    pub fn age(&self) -> Duration {
+        self.said.elapsed()
+    }
+}
+
 impl Negative {
     /// Remembers for `ttl`.
     pub fn new(ttl: Duration) -> Self {
-        Self { ttl, until: Mutex::default() }
+        Self { ttl, known: Mutex::default() }
     }
 
-    /// What was said of `id`, if it was said within the time to live, and the position that was
-    /// known then.
-    pub fn get(&self, id: &BlobId) -> Option<(Absence, Position)> {
-        let until = self.until.lock();
-        let refusal = until.get(id)?;
-        (Instant::now() < refusal.until).then_some((refusal.absence, refusal.token))
+    /// What was said of `id`, if it was said within the time to live.
+    pub fn get(&self, id: &BlobId) -> Option<Refusal> {
+        let refusal = *self.known.lock().refusals.get(id)?;
+        (refusal.age() < self.ttl).then_some(refusal)
     }
 
     /// Remembers an absence.
-    pub fn insert(&self, id: BlobId, absence: Absence, token: Position) {
+    pub fn insert(&self, id: BlobId, refusal: Refusal) {
         let now = Instant::now();
-        let mut until = self.until.lock();
-        if until.len() >= MAX_IDS {
-            until.retain(|_, refusal| now < refusal.until);
+        let Known { refusals, swept } = &mut *self.known.lock();
+        if refusals.len() >= MAX_IDS && swept.is_none_or(|swept| now >= swept + SWEEP_PAUSE) {
+            *swept = Some(now);
+            refusals.retain(|_, refusal| now < refusal.said + self.ttl);
         }
-        if until.len() < MAX_IDS {
-            until.insert(id, Refusal { until: now + self.ttl, absence, token });
+        if refusals.len() < MAX_IDS {
+            refusals.insert(id, refusal);
         }
     }
 }
@@ -77,23 +100,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_absence_is_believed_for_its_time_and_no_longer() {
         let negative = Negative::new(Duration::from_secs(2));
-        negative.insert(id(1), Absence::NotFound, Position::ORIGIN);
-        tokio::time::advance(Duration::from_millis(1_999)).await;
-        assert_eq!(negative.get(&id(1)), Some((Absence::NotFound, Position::ORIGIN)));
+        let fresh = Refusal::new(Absence::NotFound, Position::ORIGIN, Duration::ZERO);
+        let older = Refusal::new(Absence::Blocked, Position::ORIGIN, Duration::from_secs(1));
+        negative.insert(id(1), fresh);
+        negative.insert(id(2), older);
+        tokio::time::advance(Duration::from_millis(999)).await;
+        assert_eq!(negative.get(&id(2)), Some(older));
+        tokio::time::advance(Duration::from_millis(1_000)).await;
+        assert_eq!((negative.get(&id(1)), negative.get(&id(2))), (Some(fresh), None));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(negative.get(&id(1)), None);
-        assert_eq!(negative.get(&id(2)), None);
+        assert_eq!(negative.get(&id(3)), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_flood_of_random_ids_is_bounded_and_passes() {
         let negative = Negative::new(Duration::from_secs(2));
+        let refusal = || Refusal::new(Absence::NotFound, Position::ORIGIN, Duration::ZERO);
         for n in 0..=u16::MAX {
-            negative.insert(id(n), Absence::NotFound, Position::ORIGIN);
+            negative.insert(id(n), refusal());
         }
-        assert_eq!(negative.until.lock().len(), MAX_IDS);
+        assert_eq!(negative.known.lock().refusals.len(), MAX_IDS);
         tokio::time::advance(Duration::from_secs(3)).await;
-        negative.insert(id(7), Absence::Blocked, Position::ORIGIN);
-        assert_eq!(negative.until.lock().len(), 1);
+        negative.insert(id(7), refusal());
+        assert_eq!(negative.known.lock().refusals.len(), 1);
     }
 }

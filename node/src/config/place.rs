@@ -33,6 +33,10 @@ pub struct Listen {
     /// before the old one stops. Then the admin port closes as soon as a drain begins: probes are
     /// to meet the new one.
     pub reuse_port: bool,
+    /// For other nodes of the region, which read blobs through this one; nowhere if not given, and
+    /// then this one does not read through them either. Keep it off the internet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
 }
@@ -43,6 +47,7 @@ impl Listen {
             ("listen.edge", Some(self.edge)),
             ("listen.tls", self.tls),
             ("listen.admin", Some(self.admin)),
+            ("listen.peer", self.peer),
         ];
         for (n, (key, address)) in ports.iter().enumerate() {
             let Some(address) = address.filter(|address| address.port() != 0) else { continue };
@@ -71,6 +76,7 @@ impl Default for Listen {
             edge: ([127, 0, 0, 1], 4510).into(),
             tls: None,
             reuse_port: false,
+            peer: None,
             admin: ([127, 0, 0, 1], 4511).into(),
         }
     }

@@ -150,3 +150,23 @@ fn control_planes_are_listed_once_each_and_are_not_too_many() {
     let told = listed(16);
     assert!(!told.contains("control.endpoints has"), "{told}");
 }
+
+#[test]
+fn peers_need_gossip_and_an_address() {
+    let config: Config = toml::from_str(
+        "[listen]\nadmin = \"0.0.0.0:4513\"\npeer = \"0.0.0.0:4513\"\n[peer]\nmax_requests = 0\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "listen.peer is 0.0.0.0:4513, as listen.admin is; each needs an address of its own\n\
+         peer.advertise is missing; listen.peer is 0.0.0.0:4513, and others need an address\n\
+         gossip.listen is missing, and listen.peer needs it: by gossip peers know of each other\n\
+         peer.max_requests is 0; the least is 1"
+    );
+    let nowhere: Config = toml::from_str("[peer]\nadvertise = \"[::]:4513\"\n").unwrap();
+    assert_eq!(
+        nowhere.check().unwrap_err().to_string(),
+        "peer.advertise is [::]:4513; it must be an address that others can reach"
+    );
+}

@@ -29,7 +29,7 @@ pub struct Body {
 }
 
 /// Where the bytes come from. An entry's are sent as they lie in memory, without a copy.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// These.
     Bytes(Bytes),
     /// These, charged to something.
@@ -45,7 +45,7 @@ pub(super) enum Content {
 }
 
 /// Bytes as they arrive.
-pub(super) type BoxStream =
+pub(crate) type BoxStream =
     Pin<Box<dyn Stream<Item = Result<Bytes, Arc<FillError>>> + Send + 'static>>;
 
 /// Bytes on their way, with what their memory is charged to: they lie in the connection's queue
@@ -85,7 +85,7 @@ impl Buf for Piece {
 
 /// A piece of a multipart body.
 #[derive(Debug)]
-pub(super) enum Part {
+pub(crate) enum Part {
     /// Framing.
     Bytes(Bytes),
     /// A range of the entry.
@@ -138,7 +138,7 @@ impl Body {
 
 impl Content {
     /// The next piece, of `most` bytes at most.
-    fn poll(
+    pub(crate) fn poll(
         &mut self,
         most: usize,
         cx: &mut Context<'_>,

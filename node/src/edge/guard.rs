@@ -14,7 +14,7 @@ use crate::events::{Confirmation, Log};
 
 /// What a response is of, and when that was looked up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Guard {
+pub(crate) struct Guard {
     content: ContentId,
     /// How often anything had been blocked.
     blocks: u64,
@@ -25,7 +25,7 @@ impl Guard {
     ///
     /// # Errors
     /// [`Code::Blocked`](super::error::Code::Blocked).
-    pub(super) fn new(log: &Log, content: ContentId) -> Result<Self, ServeError> {
+    pub(crate) fn new(log: &Log, content: ContentId) -> Result<Self, ServeError> {
         // Before the look: what is blocked in between is found before the first piece.
         let blocks = log.blocks();
         match log.withholds(&content) {
@@ -35,7 +35,7 @@ impl Guard {
     }
 
     /// Looks again, where anything was blocked since; whether it still may be served.
-    pub(super) fn holds(&mut self, log: &Log) -> bool {
+    pub(crate) fn holds(&mut self, log: &Log) -> bool {
         let blocks = log.blocks();
         if blocks == self.blocks {
             return true;

@@ -74,7 +74,14 @@ fn builder(limits: &Limits, tasks: Tasks) -> http2::Builder<Tasks> {
 
 /// Runs each request as a task that is waited for at the end.
 #[derive(Debug, Clone)]
-struct Tasks(TaskTracker);
+pub(crate) struct Tasks(TaskTracker);
+
+impl Tasks {
+    /// Tasks on this tracker.
+    pub(crate) fn on(tasks: &TaskTracker) -> Self {
+        Self(tasks.clone())
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Tasks {
     fn execute(&self, request: F) {

@@ -21,21 +21,24 @@ pub enum Source {
     Memory = 0,
     /// The region's Redis.
     Redis = 1,
+    /// Another node of the region.
+    Peer = 2,
     /// An aggregator.
-    Walrus = 2,
+    Walrus = 3,
     /// No bytes were needed: the edge answered by itself.
-    Edge = 3,
+    Edge = 4,
 }
 
 impl Source {
     /// Every source, in the order of their numbers.
-    pub const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Walrus, Self::Edge];
+    pub const ALL: [Self; 5] = [Self::Memory, Self::Redis, Self::Peer, Self::Walrus, Self::Edge];
 
     /// The word viewers and metrics see.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::Peer => "peer",
             Self::Walrus => "walrus",
             Self::Edge => "edge",
         }
@@ -150,17 +153,21 @@ pub fn every(headers: &mut HeaderMap, request_id: HeaderValue) {
     headers.insert(X_REQUEST_ID, request_id);
 }
 
-/// How long the edge took to have the head ready.
-pub fn timing(headers: &mut HeaderMap, elapsed: Duration) {
-    let mut text = [0; 24];
-    headers.insert(SERVER_TIMING, timing_value(elapsed, &mut text));
+/// How long the edge took to have the head ready, and where the bytes came from.
+pub fn timing(headers: &mut HeaderMap, elapsed: Duration, source: Source) {
+    let mut text = [0; 40];
+    headers.insert(SERVER_TIMING, timing_value(elapsed, source, &mut text));
 }
 
-/// `edge;dur=` and milliseconds to three places, without going through a formatter.
-fn timing_value(elapsed: Duration, text: &mut [u8; 24]) -> HeaderValue {
+/// `edge;dur=`, milliseconds to three places, and the source, without going through a formatter.
+fn timing_value(elapsed: Duration, source: Source, text: &mut [u8; 40]) -> HeaderValue {
     const PREFIX: &[u8] = b"edge;dur=";
     let mut micros = u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX);
     let mut at = text.len();
+    for word in [source.as_str().as_bytes(), b";desc="] {
+        at -= word.len();
+        text[at..at + word.len()].copy_from_slice(word);
+    }
     for place in 0.. {
         if place == 3 {
             at -= 1;
@@ -239,14 +246,17 @@ mod tests {
     }
 
     #[test]
-    fn timing_is_milliseconds_to_the_microsecond() {
+    fn timing_is_milliseconds_to_the_microsecond_and_says_where_from() {
         for (micros, text) in
             [(0, "0.000"), (7, "0.007"), (1_234, "1.234"), (1_000_000, "1000.000")]
         {
-            let value = timing_value(Duration::from_micros(micros), &mut [0; 24]);
-            assert_eq!(value, format!("edge;dur={text}"));
+            let elapsed = Duration::from_micros(micros);
+            let value = timing_value(elapsed, Source::Redis, &mut [0; 40]);
+            assert_eq!(value, format!("edge;dur={text};desc=redis"));
         }
-        let longest = timing_value(Duration::MAX, &mut [0; 24]);
-        assert_eq!(longest, "edge;dur=4294967.295");
+        for source in Source::ALL {
+            let longest = timing_value(Duration::MAX, source, &mut [0; 40]);
+            assert_eq!(longest, format!("edge;dur=4294967.295;desc={}", source.as_str()));
+        }
     }
 }

@@ -322,7 +322,7 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     let status = response.status();
     edge.metrics.responded(source, status, elapsed.as_secs_f64());
     traces::answered(status, source.as_str());
-    response::timing(response.headers_mut(), elapsed);
+    response::timing(response.headers_mut(), elapsed, source);
     if asked.is_head && !response.headers().contains_key(header::CONTENT_LENGTH) {
         response = only_head(response);
     }

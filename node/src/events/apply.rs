@@ -2,15 +2,17 @@
 //!
 //! The order matters. The place of an event is *known* before the fence stands, so that no fetch
 //! begins in between whose token would be too old; the fence stands before anything is dropped, so
-//! that whatever is kept meanwhile is kept in vain; blocks stand on disk before [`Applier::apply`]
-//! returns, for only then the event counts as applied.
+//! that whatever is kept meanwhile is kept in vain.
+//!
+//! Blocks are in force at once, and count as applied when they stand on disk, which [`Applier::keep`]
+//! waits for: a disk that hangs holds up their positions, and no other event.
 //!
 //! Events and snapshots come from two sides, the plane and the reading of the log, and take turns: a
-//! snapshot must not undo in memory or on disk what an event said that is being applied.
+//! snapshot must not undo what an event said that is being applied.
 
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
+use parking_lot::Mutex;
 use wcdn_gossip::seam::Sink;
 use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
 
@@ -35,6 +37,16 @@ pub struct Applier {
     outcomes: Arc<Outcomes>,
     /// Held by whoever makes something true, to the end.
     turn: Mutex<()>,
+    unkept: Mutex<Unkept>,
+}
+
+/// What is withheld, or no longer is, and has not been given to the disk.
+#[derive(Debug)]
+enum Unkept {
+    /// These words.
+    Words(Vec<(ContentId, Word)>),
+    /// More than a list may hold: all that is known is to be written.
+    All,
 }
 
 /// Everything that a node must know to begin, as a control plane gives it.
@@ -51,6 +63,25 @@ pub struct Snapshot {
 /// Blobs that are looked for in Redis after everything was removed.
 const LOOKED_FOR: usize = 16;
 
+/// Words that wait for the disk, of 56 bytes each: as many as ten of the largest blocks have.
+const MAX_UNKEPT: usize = 100_000;
+
+impl Default for Unkept {
+    fn default() -> Self {
+        Self::Words(Vec::new())
+    }
+}
+
+impl Unkept {
+    fn add(&mut self, heard: Vec<(ContentId, Word)>) {
+        let Self::Words(words) = self else { return };
+        words.extend(heard);
+        if words.len() > MAX_UNKEPT {
+            *self = Self::All;
+        }
+    }
+}
+
 impl Applier {
     /// Applies to these. Without `disk`, blocks do not outlast the process.
     pub fn new(
@@ -61,20 +92,40 @@ impl Applier {
         outcomes: Arc<Outcomes>,
     ) -> Self {
         let log = Arc::clone(cache.log());
-        Self { log, cache, fills, redis, disk, outcomes, turn: Mutex::default() }
+        let (turn, unkept) = (Mutex::default(), Mutex::default());
+        Self { log, cache, fills, redis, disk, outcomes, turn, unkept }
     }
 
-    /// Puts a snapshot into force; `false` if it is of an older epoch, and nothing changes. Nor does
-    /// it if all that it is of is true already.
+    /// Puts a snapshot into force, and returns when it would outlast a crash; `false` if it is of an
+    /// older epoch, and nothing changes. Nor does it if all that it is of is true already.
+    ///
+    /// # Cancel safety
+    /// What it blocks and removes is in force, and its position does not count.
     pub async fn replace(&self, snapshot: Snapshot) -> bool {
-        let _turn = self.turn.lock().await;
         let Some(at) = snapshot.position.filter(|at| at.epoch >= self.log.removed.epoch()) else {
             return false;
         };
         let applied = self.log.positions.applied();
-        if at.epoch == applied.epoch && at <= applied {
-            self.log.begin();
-            return true;
+        if at.epoch != applied.epoch || at > applied {
+            if !self.put_into_force(&snapshot, at) {
+                return false;
+            }
+            if let Some(disk) = &self.disk {
+                disk.rewrite_journal(&self.log).await;
+            }
+            self.log.positions.head(at);
+        }
+        // First: whoever waits for the position then looks whether the node has begun.
+        self.log.begin();
+        self.log.positions.advance(at);
+        true
+    }
+
+    /// `false` if a newer epoch has come into force meanwhile.
+    fn put_into_force(&self, snapshot: &Snapshot, at: Position) -> bool {
+        let _turn = self.turn.lock();
+        if at.epoch < self.log.removed.epoch() {
+            return false;
         }
         self.log.positions.hear(at);
         match &snapshot.removals {
@@ -88,13 +139,6 @@ impl Applier {
         // What it covers cannot be told one by one; a snapshot is rare.
         self.cache.clear();
         self.fills.forget_all();
-        if let Some(disk) = &self.disk {
-            disk.rewrite_journal(&self.log).await;
-        }
-        self.log.positions.head(at);
-        // First: whoever waits for the position then looks whether the node has begun.
-        self.log.begin();
-        self.log.positions.advance(at);
         true
     }
 
@@ -169,8 +213,8 @@ impl Applier {
 }
 
 impl Sink for Applier {
-    async fn apply(&self, events: &Events) {
-        let _turn = self.turn.lock().await;
+    fn apply(&self, events: &Events) {
+        let _turn = self.turn.lock();
         let applied = self.log.positions.applied();
         let epoch = self.log.removed.epoch();
         // What is true stays true. A word on a block could even undo a later one that is forgotten.
@@ -188,8 +232,18 @@ impl Sink for Applier {
         for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
             self.drop_removed(at, change);
         }
-        if let Some(disk) = self.disk.as_ref().filter(|_| !heard.is_empty()) {
-            disk.journal(heard).await;
+        if self.disk.is_some() {
+            self.unkept.lock().add(heard);
+        }
+    }
+
+    async fn keep(&self) {
+        let Some(disk) = &self.disk else { return };
+        let unkept = std::mem::take(&mut *self.unkept.lock());
+        match unkept {
+            Unkept::Words(words) if words.is_empty() => {}
+            Unkept::Words(words) => disk.journal(words).await,
+            Unkept::All => disk.rewrite_journal(&self.log).await,
         }
     }
 }

@@ -14,7 +14,8 @@
 //! ```
 //!
 //! Numbers are little-endian, of 64 bits where nothing is said. Blocks stand in both files: in the
-//! journal before the event counts as applied, so that the loss of either leaves the other. A record
+//! journal before the event counts as applied, however long the disk takes, so that the loss of either
+//! leaves the other. A record
 //! that is torn or damaged is passed over, and those after it count; of a damaged state nothing does,
 //! and the node begins as one that knows only what it withholds.
 
@@ -32,7 +33,11 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::Notify,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use wcdn_proto::{ContentId, NodeId, Position};
 
@@ -71,6 +76,8 @@ pub struct Disk {
     dir: PathBuf,
     incarnation: u64,
     metrics: Arc<EventMetrics>,
+    /// Held by the thread that writes the journal: while it hangs, others wait without one of theirs.
+    turn: Arc<tokio::sync::Mutex<()>>,
     journal: Mutex<Journal>,
     origins: Mutex<Option<Origins>>,
     changed: Notify,
@@ -97,6 +104,9 @@ const LEFT_AFTER: Duration = Duration::from_secs(60);
 const TRIES: u32 = 3;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 
+/// A disk that takes longer to write some records hangs: busy ones need some hundred milliseconds.
+const HANGS_AFTER: Duration = Duration::from_secs(2);
+
 /// A journal with fewer records than this beyond those needed is left as it is.
 const SPARE_RECORDS: usize = 4096;
 
@@ -122,6 +132,7 @@ impl Disk {
             dir: dir.to_owned(),
             incarnation,
             metrics,
+            turn: Arc::default(),
             journal: Mutex::new(Journal { records, rewritten: kept.words.len() }),
             origins: Mutex::new(kept.origins.clone()),
             changed: Notify::new(),
@@ -160,8 +171,14 @@ impl Disk {
         let write = Arc::new(write);
         for attempt in 1..=TRIES {
             let (disk, write) = (Arc::clone(self), Arc::clone(&write));
-            let written = tokio::task::spawn_blocking(move || write(&disk)).await;
-            match written.unwrap_or_else(|error| Err(io::Error::other(error))) {
+            let turn = Arc::clone(&self.turn).lock_owned().await;
+            let writing = tokio::task::spawn_blocking(move || {
+                let written = write(&disk);
+                disk.metrics.disk_hangs.set(0);
+                drop(turn);
+                written
+            });
+            match self.written(writing).await {
                 Ok(()) => return,
                 Err(error) => {
                     tracing::error!(%error, what, attempt, dir = %self.dir.display(), "cannot keep what is withheld");
@@ -170,6 +187,22 @@ impl Disk {
             sleep(RETRY_AFTER).await;
         }
         self.metrics.blocks_not_kept.inc();
+    }
+
+    /// Waits for as long as it takes, and says so if that is long.
+    async fn written(&self, mut writing: JoinHandle<io::Result<()>>) -> io::Result<()> {
+        let written = match timeout(HANGS_AFTER, &mut writing).await {
+            Ok(written) => written,
+            Err(_elapsed) => {
+                self.metrics.disk_hangs.set(1);
+                tracing::warn!(
+                    dir = %self.dir.display(), waited = ?HANGS_AFTER,
+                    "disk hangs; what is withheld is, and is not confirmed until it is written"
+                );
+                writing.await
+            }
+        };
+        written.unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     fn append(&self, words: &[(ContentId, Word)]) -> io::Result<()> {

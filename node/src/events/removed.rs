@@ -132,6 +132,11 @@ impl Removed {
         (seq > 0).then_some(Position { epoch, seq })
     }
 
+    /// The oldest position whose bytes of `id` may be served, as far as is known.
+    pub fn least(&self, id: &BlobId) -> Position {
+        self.latest_of(id).unwrap_or(Position { epoch: self.epoch(), seq: 0 })
+    }
+
     /// The latest removal of everything in this epoch; 0 for none.
     pub fn floor(&self) -> u64 {
         self.floor.load(Acquire)

@@ -30,6 +30,8 @@ pub struct EventMetrics {
     pub outcomes_dropped: Counter,
     /// Writes of blocks that the disk refused again and again.
     pub blocks_not_kept: Counter,
+    /// Whether the disk does not answer while blocks are written to it.
+    pub disk_hangs: Gauge,
     sessions: Family<SessionLabels, Gauge>,
 }
 
@@ -50,6 +52,8 @@ pub enum Tier {
     Memory,
     /// In the region's Redis.
     Redis,
+    /// At another node of the region.
+    Peer,
     /// In a fill that began before.
     Fill,
     /// In the index of a quilt.
@@ -63,6 +67,7 @@ impl Tier {
         match self {
             Self::Memory => "memory",
             Self::Redis => "redis",
+            Self::Peer => "peer",
             Self::Fill => "fill",
             Self::Index => "index",
             Self::Negative => "negative",
@@ -114,6 +119,12 @@ impl EventMetrics {
             "Times that the disk refused to keep what is withheld: a restart may forget it until it \
              is read from the log again",
             self.blocks_not_kept.clone(),
+        );
+        to.register(
+            "events_disk_hangs",
+            "Whether the disk has not answered for two seconds while blocks are written to it: they are \
+             in force, and not confirmed until it does",
+            self.disk_hangs.clone(),
         );
         to.register(
             "events_session",

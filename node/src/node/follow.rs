@@ -28,6 +28,7 @@ use crate::{
         redis::RedisRemovals,
     },
     metrics::Metrics,
+    peer::view::View,
     secrets::Secrets,
 };
 
@@ -40,6 +41,8 @@ pub struct Following {
     pub catchup: Arc<ControlCatchup>,
     /// What is known of the log; the plane tells it positions, heads and confirmations.
     pub log: Arc<Log>,
+    /// The nodes of every region, this one included.
+    pub view: View,
     /// Of this start of the node: larger than any before.
     pub incarnation: u64,
     /// The plane, once it runs.
@@ -114,7 +117,8 @@ pub(super) fn start(
     };
     let resolver = Resolver::new(config.dns.options());
     Sessions { endpoints, resolver, means }.start(tasks, shutdown);
-    Ok(Some(Following { sink, catchup, log, incarnation, plane }))
+    let view = edge.view.clone();
+    Ok(Some(Following { sink, catchup, log, view, incarnation, plane }))
 }
 
 fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register {

@@ -1,11 +1,13 @@
 //! The event plane of a node: events come by datagram, and how far the log is known is told to those
 //! who serve.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use prometheus_client::registry::Registry;
 use tokio::{
     net::UdpSocket,
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,13 +22,14 @@ use super::follow::Following;
 use crate::{
     config::Config,
     events::{Log, positions::since_boot},
+    peer::notes::MAX_TO_READ,
     secrets::Secrets,
 };
 
 /// How often the lease is looked at: it is renewed each second.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Starts the plane; it runs until `shutdown`.
+/// Starts the plane; it runs until `shutdown`. With it, what other edges tell beside events.
 pub(super) fn start(
     config: &Config,
     secrets: &Secrets,
@@ -35,13 +38,13 @@ pub(super) fn start(
     registry: &mut Registry,
     shutdown: &CancellationToken,
     tasks: &TaskTracker,
-) -> io::Result<()> {
-    let advertise = config.gossip.advertise.unwrap_or(socket.local_addr()?);
-    let node = &config.node;
+) -> Option<(EdgePlane, mpsc::Receiver<Bytes>)> {
+    let (node, advertise) = (&config.node, following.view.me().gossip);
     let mut membership =
         MembershipSettings::new(CLUSTER, node.id.clone(), node.region.clone(), advertise);
+    membership.peer = following.view.me().peer;
     membership.seeds.clone_from(&config.gossip.seeds);
-    let Some(key) = &secrets.cluster_key else { return Ok(()) };
+    let key = secrets.cluster_key.as_ref()?;
     let seals = |key: &Key| ClusterKey::new(*key.expose());
     let also = secrets.previous_key.as_ref().map(seals);
     let keys = ClusterKeys { current: seals(key), also };
@@ -50,6 +53,8 @@ pub(super) fn start(
     settings.is_strict = config.cluster.strict;
     settings.lease = config.cluster.lease.duration();
     settings.start = following.log.positions.applied();
+    let (notes, heard) = mpsc::channel(MAX_TO_READ);
+    settings.notes = Some(notes);
     let plane = EdgePlane::start(
         settings,
         socket,
@@ -60,9 +65,9 @@ pub(super) fn start(
         tasks.clone(),
     );
     let _is_first = following.plane.set(plane.clone()).is_ok();
-    let telling = tell(plane, Arc::clone(&following.log));
+    let telling = tell(plane.clone(), Arc::clone(&following.log));
     tasks.spawn(shutdown.clone().run_until_cancelled_owned(telling));
-    Ok(())
+    Some((plane, heard))
 }
 
 /// Tells the node what the plane knows of the log, and the plane what sessions say.

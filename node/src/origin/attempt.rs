@@ -7,7 +7,11 @@ use tokio::time::{Instant, timeout};
 use wcdn_proto::BlobId;
 use wcdn_walrus::{AggregatorError, BlobResponse, BodyError, InvalidAnswer};
 
-use super::{Origin, Permit, standing::Verdict};
+use super::{
+    Origin, Permit,
+    meter::{Meter, Trickle},
+    standing::Verdict,
+};
 use crate::{config::Fetch, metrics::origin::Outcome};
 
 /// Why a try at an origin gave no (further) bytes.
@@ -23,13 +27,8 @@ pub enum AttemptError {
     #[error("no byte for {0:?}")]
     Stalled(Duration),
     /// It sends, but hardly.
-    #[error("fewer than {least} bytes a second for {window:?}")]
-    Trickling {
-        /// The least rate.
-        least: u64,
-        /// How long it was measured.
-        window: Duration,
-    },
+    #[error(transparent)]
+    Trickling(#[from] Trickle),
     /// The body broke off.
     #[error(transparent)]
     Broken(#[from] BodyError),
@@ -97,7 +96,7 @@ impl AttemptError {
 
     /// Whether waiting, rather than an answer, ended the try.
     pub fn is_timeout(&self) -> bool {
-        matches!(self, Self::Silent(_) | Self::Stalled(_) | Self::Trickling { .. })
+        matches!(self, Self::Silent(_) | Self::Stalled(_) | Self::Trickling(_))
     }
 
     /// Whether the origin is there but has no room for us now.
@@ -156,7 +155,7 @@ impl Download {
         })
         .await?;
         permit.origin().began(response.total(), asked.elapsed());
-        let meter = Meter::new(fetch.min_rate.bytes(), fetch.min_rate_window.duration());
+        let meter = Meter::new(fetch);
         let idle = fetch.idle_timeout.duration();
         Ok(Self { response, permit, idle, meter })
     }
@@ -203,62 +202,5 @@ pub async fn in_time<T>(
             permit.origin().kept_waiting(head);
             Err(AttemptError::Silent(head))
         }
-    }
-}
-
-/// Sees that a body arrives at a least rate over each window.
-#[derive(Debug)]
-struct Meter {
-    least: u64,
-    window: Duration,
-    began: Instant,
-    bytes: u64,
-}
-
-impl Meter {
-    fn new(least: u64, window: Duration) -> Self {
-        Self { least, window, began: Instant::now(), bytes: 0 }
-    }
-
-    fn count(&mut self, bytes: usize, now: Instant) -> Result<(), AttemptError> {
-        self.bytes = self.bytes.saturating_add(bytes as u64);
-        let elapsed = now - self.began;
-        if elapsed < self.window {
-            return Ok(());
-        }
-        let Self { least, window, .. } = *self;
-        if u128::from(self.bytes) * 1_000 < u128::from(least) * elapsed.as_millis() {
-            return Err(AttemptError::Trickling { least, window });
-        }
-        (self.began, self.bytes) = (now, 0);
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn a_body_is_given_up_only_after_a_whole_window_below_the_least_rate() {
-        let window = Duration::from_secs(30);
-        let mut meter = Meter::new(100, window);
-        let start = meter.began;
-        for second in 1..30 {
-            assert!(meter.count(1, start + Duration::from_secs(second)).is_ok());
-        }
-        assert!(matches!(
-            meter.count(1, start + window),
-            Err(AttemptError::Trickling { least: 100, .. })
-        ));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_fast_beginning_does_not_excuse_a_slow_end() {
-        let window = Duration::from_secs(30);
-        let mut meter = Meter::new(100, window);
-        let start = meter.began;
-        assert!(meter.count(1_000_000, start + window).is_ok());
-        assert!(meter.count(10, start + 2 * window).is_err());
     }
 }

@@ -5,6 +5,7 @@ use std::{cmp::Reverse, time::Duration};
 use tokio::time::Instant;
 
 use super::standing::Availability;
+use crate::rendezvous;
 
 /// One origin as the choice sees it.
 #[derive(Debug, Clone, Copy)]
@@ -61,18 +62,12 @@ pub fn order(candidates: &[Candidate], spread: usize) -> Vec<usize> {
 /// Those that belong together with the blob first, but not if they are busier than the others.
 fn by_affinity(candidates: &[Candidate], mut best: Vec<usize>) -> Vec<usize> {
     let in_flight: usize = best.iter().map(|n| candidates[*n].in_flight).sum();
-    let share = bound(in_flight, best.len());
+    let share = rendezvous::share(in_flight, best.len());
     best.sort_by_key(|n| {
         let candidate = &candidates[*n];
         (candidate.in_flight > share, Reverse(candidate.affinity))
     });
     best
-}
-
-/// The most requests one of `origins` may have under way before others come first: a quarter
-/// more than its share (consistent hashing with bounded loads, arXiv:1608.01350).
-fn bound(in_flight: usize, origins: usize) -> usize {
-    (5 * (in_flight + 1)).div_ceil(4 * origins.max(1))
 }
 
 /// Moves ejected ones back among those that pass while fewer than half of all do.

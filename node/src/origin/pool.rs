@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::{Fetch, OriginSpec},
     metrics::{Metrics, origin::OriginMetrics},
+    rendezvous,
 };
 
 /// All aggregators of a node. Cheap to clone; clones are the same pool.
@@ -179,7 +180,7 @@ impl Origin {
         let record = self.record.lock();
         let refused_from = record.standing.refused_from(now);
         Candidate {
-            affinity: affinity(id, self.name()),
+            affinity: rendezvous::affinity(id, self.name().as_str()),
             cost: record.latency.expected(now),
             availability: record.standing.availability(now),
             in_flight: self.in_flight.load(Relaxed),
@@ -239,15 +240,6 @@ impl Report {
 
 fn millis(time: Duration) -> f64 {
     (time.as_secs_f64() * 1e5).round() / 1e2
-}
-
-/// How strongly a blob belongs to an origin; stable across nodes, versions and restarts.
-fn affinity(id: &BlobId, origin: &OriginName) -> u64 {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(id.as_bytes()).update(origin.as_str().as_bytes());
-    let mut score = [0; 8];
-    hasher.finalize_xof().fill(&mut score);
-    u64::from_le_bytes(score)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ fn topology(data: &Path) -> Topology {
     topology
 }
 
-async fn store(apart: &Apart, body: bytes::Bytes) -> String {
+pub(crate) async fn store(apart: &Apart, body: bytes::Bytes) -> String {
     let publisher = &apart.ground().standin().expect("it has a Walrus").publisher_url;
     let url = format!("{publisher}/v1/blobs");
     let reply = Client::default().request(Method::PUT, &url).body(body).send().await;
@@ -24,13 +24,13 @@ async fn store(apart: &Apart, body: bytes::Bytes) -> String {
 }
 
 /// Kills the process of a part, and waits until it is gone with its ports.
-async fn kill(run: &Run) {
+pub(crate) async fn kill(run: &Run) {
     Signal::Kill.send(run.pid);
     let process = format!("/proc/{}", run.pid);
     eventually("the process is gone", || async { !Path::new(&process).exists() }).await;
 }
 
-async fn again(run: &Run, admin: &str) -> Child {
+pub(crate) async fn again(run: &Run, admin: &str) -> Child {
     let mut words = run.command.split_whitespace();
     let mut command = Command::new(words.next().expect("a program"));
     command.args(words).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);

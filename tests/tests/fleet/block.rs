@@ -1,14 +1,19 @@
 //! A block withholds, everywhere, at once, and until it is ended.
 
-use std::path::Path;
+use std::{fs, path::Path, process::Command};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use wcdn_dev::Topology;
+use wcdn_proto::{Span, pb::admin::v1::NodeState};
 use wcdn_tests::{
-    Fleet, bytes, client::Client, eventually, operator::Operator, program::EdgeProcess,
+    Fleet, bytes,
+    client::Client,
+    eventually,
+    operator::{Operator, line},
+    program::EdgeProcess,
 };
 
 /// A control plane and its edges, with what they keep in a folder.
@@ -190,4 +195,60 @@ async fn an_edge_killed_right_after_a_block_withholds_without_its_control_plane(
     operator.sees(1).await;
     operator.unblock(&[id]).await;
     eventually("it is served", || async { status(&edge).await == StatusCode::OK }).await;
+}
+
+#[tokio::test]
+async fn a_disk_that_hangs_holds_up_the_word_on_a_block_and_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut fleet, operator) = fleet(data.path(), |topology| {
+        topology.edges_per_region = 0;
+        // For longer than the disk hangs, nobody gives it up.
+        (topology.control.receipts.lease, topology.control.receipts.lost_after) =
+            (Span::secs(60), Span::secs(60));
+    })
+    .await;
+    let (id, other) = (fleet.store(bytes(8, 9_000)).await, fleet.store(bytes(9, 9_000)).await);
+    let mut edge = EdgeProcess::of(&fleet, data.path(), "hung", |_| {}).await;
+    operator.sees(1).await;
+    let client = Client::default();
+    let get = async |edge: &EdgeProcess, id| client.get(&format!("{}/cdn/{id}", edge.url)).await;
+    for id in [id, other] {
+        assert_eq!(get(&edge, id).await.status, StatusCode::OK);
+    }
+    // Whoever opens it waits until somebody reads from it.
+    let state = data.path().join("edges").join("hung");
+    let (journal, fifo) = (state.join("blocks.journal"), state.join("fifo"));
+    fs::remove_file(&journal).unwrap();
+    assert!(Command::new("mkfifo").arg(&journal).status().unwrap().success());
+
+    let block = operator.begin_block(&[id]).await;
+    eventually("it is in force", || async { get(&edge, id).await.status == WITHHELD }).await;
+    let fetched = fleet.fetches(&other).await;
+    let purge = operator.begin_purge(&[other]).await;
+    eventually("what comes after is, too", || async {
+        get(&edge, other).await;
+        fleet.fetches(&other).await > fetched
+    })
+    .await;
+    let hangs = async |edge: &EdgeProcess| {
+        let page = client.get(&format!("{}/metrics", edge.admin_url)).await.body;
+        let page = String::from_utf8_lossy(&page).into_owned();
+        page.lines().any(|it| it.starts_with("wcdn_events_disk_hangs{") && it.ends_with(" 1"))
+    };
+    eventually("the operator is told", || async { hangs(&edge).await }).await;
+    for change in [&block, &purge] {
+        let receipt = operator.receipt(change).await;
+        assert_eq!(line(&receipt, "hung").unwrap().state(), NodeState::Pending, "{receipt:?}");
+    }
+
+    fs::rename(&journal, &fifo).unwrap();
+    let _reader = fs::File::open(&fifo).unwrap();
+    for change in [&block, &purge] {
+        operator.complete(change).await;
+    }
+    assert!(!hangs(&edge).await);
+    edge.kill();
+    fleet.stop_desk().await;
+    edge.start_again().await;
+    assert_eq!(get(&edge, id).await.status, WITHHELD, "it was kept");
 }

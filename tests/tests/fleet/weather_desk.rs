@@ -51,7 +51,7 @@ fn store(data: &TempDir) -> std::path::PathBuf {
 }
 
 /// Stores blobs, and makes every edge hold them.
-async fn held_everywhere(fleet: &Fleet, seeds: Range<u64>) -> Vec<BlobId> {
+pub(crate) async fn held_everywhere(fleet: &Fleet, seeds: Range<u64>) -> Vec<BlobId> {
     let mut ids = Vec::new();
     for seed in seeds {
         let id = fleet.store(bytes(seed, 500)).await;
@@ -70,7 +70,7 @@ async fn get(fleet: &Fleet, edge: usize, id: &BlobId) -> (StatusCode, String) {
 }
 
 /// Every edge fetches each again (some twice, where an origin is slow): none answers with what it had.
-async fn assert_fetched_again(fleet: &Fleet, ids: &[BlobId]) {
+pub(crate) async fn assert_fetched_again(fleet: &Fleet, ids: &[BlobId]) {
     for id in ids {
         let before = fleet.fetches(id).await;
         for edge in 0..EDGES {
@@ -81,7 +81,7 @@ async fn assert_fetched_again(fleet: &Fleet, ids: &[BlobId]) {
     }
 }
 
-async fn assert_held(fleet: &Fleet, ids: &[BlobId]) {
+pub(crate) async fn assert_held(fleet: &Fleet, ids: &[BlobId]) {
     for id in ids {
         for edge in 0..EDGES {
             let (status, cache) = get(fleet, edge, id).await;
@@ -90,7 +90,7 @@ async fn assert_held(fleet: &Fleet, ids: &[BlobId]) {
     }
 }
 
-async fn assert_blocked(fleet: &Fleet, id: &BlobId) {
+pub(crate) async fn assert_blocked(fleet: &Fleet, id: &BlobId) {
     for edge in 0..EDGES {
         let (status, _) = get(fleet, edge, id).await;
         assert_eq!(status, StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS, "edge {edge}");
@@ -98,7 +98,7 @@ async fn assert_blocked(fleet: &Fleet, id: &BlobId) {
 }
 
 /// Every edge serves hits, and misses of a blob that is new, and is ready.
-async fn assert_serves_alone(fleet: &Fleet, held: &[BlobId], seed: u64) {
+pub(crate) async fn assert_serves_alone(fleet: &Fleet, held: &[BlobId], seed: u64) {
     assert_held(fleet, held).await;
     let unseen = fleet.store(bytes(seed, 500)).await;
     assert_fetched_again(fleet, &[unseen]).await;

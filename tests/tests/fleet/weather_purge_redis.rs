@@ -13,7 +13,7 @@ use wcdn_tests::{
     client::Reply,
     eventually,
     operator::{Operator, assert_nothing_older},
-    redis::{Copy, Redis},
+    redis::{Copy, Redis, RedisPair},
     signal::Signal,
 };
 
@@ -61,6 +61,11 @@ impl Scene {
     /// The old bytes lie in Redis again; an edge that asks for them there fetches the blob.
     async fn is_fetched_again(&self, redis: &Redis, receipt: &Receipt) {
         redis.put_back(&self.before).await;
+        self.nothing_older_is_served(receipt).await;
+    }
+
+    /// An edge that asks Redis, where the old bytes lie, fetches the blob.
+    async fn nothing_older_is_served(&self, receipt: &Receipt) {
         for edge in 0..6 {
             eventually("redis is used", || async {
                 self.fleet.metric_of(edge, AVAILABLE, "").await == 1.0
@@ -158,6 +163,20 @@ async fn a_failover_that_loses_the_delete_brings_nothing_back_however_often() {
     // The second time there are newer bytes, which the old ones replace.
     let again = scene.operator.purge(&[scene.purged]).await;
     scene.is_fetched_again(&redis, &again).await;
+    scene.others_are_hits().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_is_promoted_without_the_delete_brings_nothing_back() {
+    let mut pair = RedisPair::start().await;
+    let scene = Scene::new(&pair.master, |topology| pair.serve(topology)).await;
+    pair.replicate(&[scene.purged, scene.bystander]).await;
+    let receipt = scene.operator.purge(&[scene.purged]).await;
+    eventually("it is gone from the master", || async { !pair.master.has(&scene.purged).await })
+        .await;
+    pair.fail_over().await;
+    assert!(pair.replica.has(&scene.purged).await, "it never heard of the delete");
+    scene.nothing_older_is_served(&receipt).await;
     scene.others_are_hits().await;
 }
 

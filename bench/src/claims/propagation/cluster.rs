@@ -89,7 +89,7 @@ struct Counting {
 }
 
 impl Sink for Counting {
-    async fn apply(&self, events: &Events) {
+    fn apply(&self, events: &Events) {
         let now = self.all.began.elapsed().as_micros();
         let now = u64::try_from(now).unwrap_or(u64::MAX);
         let mut seen = self.seen.lock();

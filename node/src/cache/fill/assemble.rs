@@ -1,34 +1,26 @@
-//! A body put together from as many origins as it takes.
+//! A body put together from as many peers and origins as it takes.
 
 use std::{
     ops::{Range, RangeInclusive},
     sync::Arc,
 };
 
-use bytes::{Bytes, BytesMut};
-
-use super::{course::Course, error::FillError, state::Head, task::Task};
+use super::{
+    course::Course,
+    draw::Growing,
+    error::FillError,
+    giver::{Download, GiveError, Giver, Opened},
+    task::Task,
+    through::{Route, Wanted},
+};
 use crate::{
-    cache::{
-        budget::Reservation,
-        entry::{self, Level, Part, SLICE},
-    },
-    edge::{
-        self,
-        media::{self, SNIFFED},
-    },
-    metrics::ShedReason,
-    origin::{
-        Origin,
-        attempt::{AttemptError, Download},
-    },
+    cache::budget::Reservation,
+    origin::{Origin, attempt::AttemptError},
+    peer::{attestation::Attestation, error::PeerError},
 };
 
 /// An origin that gave this much before it failed did more good than harm.
 const GOOD_PIECE: u64 = 64 << 10;
-
-/// Pieces below this grow before another is begun.
-const SMALL_PIECE: usize = 4 << 10;
 
 /// A complete body, whose slices are in the fill's state.
 pub(super) struct Assembly {
@@ -38,15 +30,17 @@ pub(super) struct Assembly {
     pub(super) held: Reservation,
     /// Bytes of the whole blob.
     pub(super) total: u64,
+    /// What a peer vouches for that gave the end of it.
+    pub(super) attested: Option<Attestation>,
 }
 
-/// One origin's part of a body.
+/// The part of a body that one gave.
 #[derive(Clone)]
 pub(super) struct Source {
-    pub(super) origin: Arc<Origin>,
+    pub(super) giver: Giver,
     /// Where the part lies in the body.
     pub(super) range: Range<u64>,
-    hasher: blake3::Hasher,
+    pub(super) hasher: blake3::Hasher,
 }
 
 impl Source {
@@ -70,91 +64,123 @@ impl From<FillError> for Stop {
     }
 }
 
-/// A body so far.
-struct Growing {
-    /// Where in the blob the body begins.
-    base: u64,
-    length: u64,
-    total: u64,
-    got: u64,
-    held: Reservation,
-    hasher: blake3::Hasher,
-    sources: Vec<Source>,
-}
-
 fn got(growing: &Option<Growing>) -> u64 {
     growing.as_ref().map_or(0, |growing| growing.got)
 }
 
 impl Task {
-    /// Gets the body, continuing at the byte reached when an origin fails; or, if it must come
+    /// Gets the body, continuing at the byte reached when whoever gives it fails; or, if it must come
     /// from one origin alone, beginning again.
-    pub(super) async fn assemble(&self, course: &mut Course) -> Result<Assembly, Stop> {
+    pub(super) async fn assemble(
+        &self,
+        route: &mut Route,
+        course: &mut Course,
+    ) -> Result<Assembly, Stop> {
         let mut growing: Option<Growing> = None;
         loop {
-            let permit = match (course.next(), course.undisputed_length()) {
-                (Ok(permit), _) => permit,
-                // The others cannot be asked: whoever is left says that it is large.
-                (Err(FillError::Exhausted { .. }), Some(total)) if growing.is_none() => {
-                    return Err(Stop::Large { total });
-                }
-                (Err(error), _) => return Err(error.into()),
-            };
+            let is_begun = growing.is_some();
             if course.is_alone() && growing.take().is_some() {
                 self.restart(course)?;
             }
-            let wanted = self.wanted(&growing);
             let before = got(&growing);
-            let (origin, drawn) = match self.open(permit, course, wanted).await {
+            let wanted = Wanted { got: before, is_begun, range: self.wanted(&growing) };
+            let (giver, drawn) = match self.open_next(route, course, wanted).await? {
                 Ok(download) => {
                     course.has_length(download.total());
-                    let origin = Arc::clone(download.origin());
-                    (origin, self.draw(download, &mut growing).await)
+                    (download.giver(), self.draw(download, &mut growing).await)
                 }
-                Err((origin, error)) => (origin, Err(error.into())),
+                Err((giver, error)) => (giver, Err(Trouble::Passed(error))),
             };
             if let Err(trouble) = drawn {
                 let progress = got(&growing).saturating_sub(before);
-                self.note_trouble(trouble, &origin, course, &growing, progress)?;
+                self.note_trouble(trouble, &giver, course, &growing, progress)?;
             }
             if let Some(whole) = growing.take_if(|growing| growing.got == growing.length) {
-                let Growing { sources, hasher, held, total, .. } = whole;
-                return Ok(Assembly { sources, digest: hasher.finalize(), held, total });
+                let Growing { sources, hasher, held, total, attested, .. } = whole;
+                return Ok(Assembly { sources, digest: hasher.finalize(), held, total, attested });
             }
         }
     }
 
-    /// Notes what an origin did wrong; stops when no other could do better.
+    /// Opens a download at the next origin of the course.
+    pub(super) async fn open_origin(
+        &self,
+        course: &mut Course,
+        wanted: Wanted,
+    ) -> Result<Opened, Stop> {
+        self.charge.spend();
+        self.asked.get_or_init(|| self.shared.cache.log().positions.known());
+        let permit = match (course.next(), course.undisputed_length()) {
+            (Ok(permit), _) => permit,
+            // The others cannot be asked: whoever is left says that it is large.
+            (Err(FillError::Exhausted { .. }), Some(total)) if !wanted.is_begun => {
+                return Err(Stop::Large { total });
+            }
+            (Err(error), _) => return Err(error.into()),
+        };
+        let opened = self.open(permit, course, wanted.range).await;
+        Ok(opened
+            .map(Download::Origin)
+            .map_err(|(origin, error)| (Giver::Origin(origin), GiveError::Origin(error))))
+    }
+
+    /// Notes what somebody did wrong; stops when no other could do better.
     fn note_trouble(
         &self,
         trouble: Trouble,
-        origin: &Arc<Origin>,
+        giver: &Giver,
         course: &mut Course,
         growing: &Option<Growing>,
         progress: u64,
     ) -> Result<(), Stop> {
-        let error = match trouble {
-            Trouble::Stop(stop) => return Err(stop),
-            Trouble::Large { total } if course.claims_large(origin, total) => {
-                return Err(Stop::Large { total });
+        match (trouble, giver) {
+            (Trouble::Stop(stop), _) => Err(stop),
+            (Trouble::Large { total }, Giver::Origin(origin)) => {
+                match course.claims_large(origin, total) {
+                    true => Err(Stop::Large { total }),
+                    false => Ok(()),
+                }
             }
-            Trouble::Large { .. } => return Ok(()),
-            Trouble::Attempt(error) => error,
-        };
+            // It would have said so itself if it did not hold it: it has more room than this node.
+            (Trouble::Large { total }, Giver::Peer(_)) => Err(Stop::Large { total }),
+            (Trouble::Passed(GiveError::Origin(error)), Giver::Origin(origin)) => {
+                self.note_attempt(&error, origin, course, growing, progress);
+                Ok(())
+            }
+            (Trouble::Broke(error), Giver::Peer(peer)) => {
+                tracing::debug!(peer = %peer.node(), blob = %self.fill.key.id, %error, "passed over");
+                peer.failed(&error);
+                if progress > 0 {
+                    self.shared.metrics.peer.resumed.inc();
+                }
+                Ok(())
+            }
+            // What befell the head of a peer's answer was noted there.
+            _ => Ok(()),
+        }
+    }
+
+    fn note_attempt(
+        &self,
+        error: &AttemptError,
+        origin: &Arc<Origin>,
+        course: &mut Course,
+        growing: &Option<Growing>,
+        progress: u64,
+    ) {
         if progress >= GOOD_PIECE {
-            course.broke_off(origin, &error);
+            course.broke_off(origin, error);
         } else {
-            course.failed(origin, &error);
+            course.failed(origin, error);
         }
         let tried = course.tried().clone();
         self.fill.state.send_modify(|state| state.tried = tried);
         if error.contradicts_beginning() && !self.streams() {
             // Whoever began may have told a wrong length; who does not go on may be right.
             let began = growing.iter().flat_map(|growing| &growing.sources);
-            let began = began.map(|source| Arc::clone(&source.origin));
-            course.alone(began.chain([Arc::clone(origin)]));
+            let began = began.filter_map(|source| source.giver.origin());
+            course.alone(began.chain([origin]).cloned());
         }
-        Ok(())
     }
 
     /// The part of the blob to ask for next; `None` for all of it.
@@ -164,178 +190,41 @@ impl Task {
             None => self.slice().map(|slice| slice.start..=slice.end - 1),
         }
     }
-
-    /// Reads from one origin until the body is complete or the origin fails.
-    async fn draw(
-        &self,
-        mut download: Download,
-        growing: &mut Option<Growing>,
-    ) -> Result<(), Trouble> {
-        let growing = match growing {
-            Some(growing) if growing.total != download.total() => {
-                let (says, began) = (download.total(), growing.total);
-                return Err(AttemptError::OtherLength { says, began }.into());
-            }
-            Some(growing) => growing,
-            none => none.insert(self.begin(download.total())?),
-        };
-        let at = growing.got;
-        growing.sources.push(Source {
-            origin: Arc::clone(download.origin()),
-            range: at..at,
-            hasher: blake3::Hasher::new(),
-        });
-        if growing.length == 0 {
-            self.publish_head(growing);
-        }
-        while let Some(bytes) = download.next().await? {
-            self.append(growing, &bytes);
-        }
-        Ok(())
-    }
-
-    /// The bytes of the blob that are wanted, if not all.
-    fn slice(&self) -> Option<Range<u64>> {
-        match self.fill.key.part {
-            Part::Probe => Some(0..1),
-            Part::Beginning => Some(0..self.total.unwrap_or(1).min(SNIFFED as u64)),
-            Part::Slice(n) => {
-                let total = self.total.expect("a slice is asked for when the length is known");
-                let start = u64::from(n) * self.shared.limits.slice;
-                Some(start..(start + self.shared.limits.slice).min(total))
-            }
-            Part::Whole | Part::Patch { .. } => None,
-        }
-    }
-
-    /// Makes room for a body, now that its length is known.
-    fn begin(&self, total: u64) -> Result<Growing, Trouble> {
-        let limits = &self.shared.limits;
-        if total > limits.encodable {
-            return Err(AttemptError::ImpossibleLength(total).into());
-        }
-        let (base, length) = match self.slice() {
-            Some(_) if self.total.is_some_and(|began| began != total) => {
-                let began = self.total.unwrap_or_default();
-                return Err(AttemptError::OtherLength { says: total, began }.into());
-            }
-            Some(slice) => (slice.start, slice.end - slice.start),
-            None => (0, total),
-        };
-        let decides_how = matches!(self.fill.key.part, Part::Whole | Part::Probe);
-        if decides_how && total > limits.whole && limits.strict {
-            return Err(FillError::Unverifiable { total }.into());
-        }
-        if decides_how && total > limits.whole {
-            return Err(Trouble::Large { total });
-        }
-        let held = self
-            .shared
-            .cache
-            .reserve(entry::cost(length))
-            .ok_or(FillError::Shed(ShedReason::Memory))?;
-        let hasher = blake3::Hasher::new();
-        Ok(Growing { base, length, total, got: 0, held, hasher, sources: Vec::new() })
-    }
-
-    /// Adds bytes and shows them to readers.
-    ///
-    /// The bytes are copied: as they come they are windows into the connection's read buffer, and
-    /// keeping a small one would keep the whole buffer.
-    fn append(&self, growing: &mut Growing, bytes: &[u8]) {
-        self.shared.metrics.origin.bytes.inc_by(bytes.len() as u64);
-        growing.hasher.update(bytes);
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = SLICE - usize::try_from(growing.got % SLICE as u64).expect("below SLICE");
-            let (now, later) = rest.split_at(room.min(rest.len()));
-            growing.got += now.len() as u64;
-            self.show(growing, Bytes::copy_from_slice(now));
-            rest = later;
-        }
-        let source = growing.sources.last_mut().expect("bytes come from a source");
-        source.hasher.update(bytes);
-        source.range.end = growing.got;
-        if growing.got >= growing.length.min(SNIFFED as u64) {
-            self.publish_head(growing);
-        }
-    }
-
-    /// Shows one piece; joins the pieces of a slice once it is full.
-    fn show(&self, growing: &Growing, piece: Bytes) {
-        let full = growing.got.is_multiple_of(SLICE as u64) || growing.got == growing.length;
-        let joined = full.then(|| join(&self.fill.state.borrow().pieces, &piece));
-        self.fill.state.send_modify(|state| {
-            state.got = growing.got;
-            match joined {
-                Some(slice) => {
-                    state.slices.push(slice);
-                    state.pieces.clear();
-                }
-                None => push(&mut state.pieces, piece),
-            }
-        });
-    }
-
-    fn publish_head(&self, growing: &Growing) {
-        if self.fill.state.borrow().head.is_some() {
-            return;
-        }
-        let limits = &self.shared.limits;
-        let is_slice = self.slice().is_some();
-        let etag = self.etag(Level::Origin);
-        self.fill.state.send_modify(|state| {
-            state.head = Some(Head {
-                total: growing.total,
-                media: media::sniff(state.beginning(), None),
-                etag,
-                streams: is_slice || growing.length > limits.hold,
-                holds_tail: limits.checks && !is_slice,
-                source: edge::response::Source::Walrus,
-                level: Level::Origin,
-                token: self.token(),
-            });
-        });
-        // Whether it is worth going on without readers can be told only now.
-        self.fill.left.notify_one();
-    }
 }
 
-/// Adds a piece; to the last one if that is small, or an origin that sends byte by byte would fill
-/// memory with handles.
-fn push(pieces: &mut Vec<Bytes>, piece: Bytes) {
-    match pieces.last_mut() {
-        Some(last) if last.len() < SMALL_PIECE => {
-            *last = [&last[..], &piece[..]].concat().into();
-        }
-        _ => pieces.push(piece),
-    }
-}
-
-/// One contiguous slice of pieces and the last one.
-fn join(pieces: &[Bytes], last: &Bytes) -> Bytes {
-    if pieces.is_empty() {
-        return last.clone();
-    }
-    let len = pieces.iter().map(Bytes::len).sum::<usize>() + last.len();
-    let mut slice = BytesMut::with_capacity(len);
-    pieces.iter().chain([last]).for_each(|piece| slice.extend_from_slice(piece));
-    slice.freeze()
-}
-
-/// What ends the reading from one origin.
-enum Trouble {
-    /// This origin is at its end; another may go on.
-    Attempt(AttemptError),
-    /// This origin says that the blob is too large to hold.
+/// What ends the reading from one giver.
+pub(super) enum Trouble {
+    /// It gave nothing: another may.
+    Passed(GiveError),
+    /// A peer is at its end; another, or an origin, may go on.
+    Broke(PeerError),
+    /// This node is asked for the blob, so that origins go on.
+    Alone,
+    /// It says that the blob is too large to hold.
     Large { total: u64 },
     /// The fill is at its end.
     Stop(Stop),
 }
 
+impl Trouble {
+    /// The same, where it is the peer of `download` that says an impossible length.
+    pub(super) fn of(self, download: &Download) -> Self {
+        match (self, download) {
+            (Self::Passed(_), Download::Peer(_)) => Self::Broke(PeerError::Length),
+            (trouble, _) => trouble,
+        }
+    }
+}
+
 impl From<AttemptError> for Trouble {
     fn from(error: AttemptError) -> Self {
-        Self::Attempt(error)
+        Self::Passed(GiveError::Origin(error))
+    }
+}
+
+impl From<PeerError> for Trouble {
+    fn from(error: PeerError) -> Self {
+        Self::Broke(error)
     }
 }
 

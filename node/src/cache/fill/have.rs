@@ -4,10 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
-use super::{Fills, Joined, Reader, Ready, Shared, error::FillError};
+use super::{Fills, Joined, Reader, Ready, Shared, Wish, error::FillError};
 use crate::{
     cache::entry::{Entry, Key},
     edge::clients::Payer,
+    peer::wire::Ask,
 };
 
 /// How much of a fill is waited for.
@@ -53,10 +54,39 @@ impl Fills {
         want: Want,
         patience: Duration,
     ) -> Result<Had, Arc<FillError>> {
+        self.have_as(&Wish::of_viewer(key, total), payer, want, patience).await
+    }
+
+    /// The same for a peer: no other peer is asked, and what is older than it may serve is fetched
+    /// anew.
+    ///
+    /// # Errors
+    /// As of [`Self::have`].
+    pub(crate) async fn have_for_peer(
+        &self,
+        ask: &Ask,
+        payer: &Payer,
+    ) -> Result<Had, Arc<FillError>> {
+        let Ask { key, total, least, patience, .. } = *ask;
+        let wish = Wish { key, total, least, is_peers: true };
+        self.have_as(&wish, payer, Want::Beginning, patience).await
+    }
+
+    async fn have_as(
+        &self,
+        wish: &Wish,
+        payer: &Payer,
+        want: Want,
+        patience: Duration,
+    ) -> Result<Had, Arc<FillError>> {
         let end = Instant::now() + patience;
         for _ in 0..MAX_OVERTAKEN {
-            let (mut reader, collapsed) = match self.join(key, total, payer).map_err(Arc::new)? {
+            let (mut reader, collapsed) = match self.join_for(wish, payer).map_err(Arc::new)? {
                 Joined::Reader { reader, collapsed } => (reader, collapsed),
+                Joined::Hit(entry) if entry.record().token < wish.least => {
+                    self.shared.cache.remove(&wish.key);
+                    continue;
+                }
                 Joined::Hit(entry) => return Ok(Had::Hit(entry)),
             };
             let left = end.saturating_duration_since(Instant::now());
@@ -65,6 +95,8 @@ impl Fills {
                 Want::Whole => reader.entry(left).await,
             };
             match ready {
+                // A peer knows of an event that is on its way here.
+                Ok(ready) if ready.token() < wish.least => self.shared.leave_of(reader),
                 Ok(ready) => return Ok(Had::Filled { ready, reader, collapsed }),
                 Err(error) if matches!(*error, FillError::Overtaken) => {
                     self.shared.leave_of(reader)

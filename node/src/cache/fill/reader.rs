@@ -43,7 +43,7 @@ pub enum Ready {
 
 impl Ready {
     /// The position that was known when the fetch began.
-    fn token(&self) -> Position {
+    pub(super) fn token(&self) -> Position {
         match self {
             Self::Entry(entry, _) => entry.record().token,
             Self::Streaming(head) => head.token,
@@ -121,7 +121,14 @@ impl Reader {
         })
     }
 
-    async fn next(&mut self, range: &Range<u64>) -> Result<Option<Bytes>, Arc<FillError>> {
+    /// The next piece of `range`; `None` at its end.
+    ///
+    /// # Errors
+    /// Why the fill failed.
+    pub(crate) async fn next(
+        &mut self,
+        range: &Range<u64>,
+    ) -> Result<Option<Bytes>, Arc<FillError>> {
         if range.is_empty() {
             return Ok(None);
         }
@@ -137,6 +144,23 @@ impl Reader {
             Some(Outcome::Failed(error)) => Err(Arc::clone(error)),
             Some(Outcome::Large { .. }) => Err(Arc::new(FillError::Abandoned)),
             None => Ok(state.piece(range)),
+        }
+    }
+}
+
+impl Reader {
+    /// What the fill got, once it has ended: after the last byte that may be a moment.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub(crate) async fn done(&mut self) -> Result<Arc<Entry>, Arc<FillError>> {
+        let Ok(state) = self.state.wait_for(|state| state.outcome.is_some()).await else {
+            return Err(Arc::new(FillError::Abandoned));
+        };
+        match &state.outcome {
+            Some(Outcome::Done(entry, _)) => Ok(Arc::clone(entry)),
+            Some(Outcome::Failed(error)) => Err(Arc::clone(error)),
+            Some(Outcome::Large { .. }) | None => Err(Arc::new(FillError::Abandoned)),
         }
     }
 }

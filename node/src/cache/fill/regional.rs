@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc};
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt, stream};
 
-use super::{course::Course, error::FillError, state::Head, task::Task};
+use super::{course::Course, error::FillError, giver::Giver, state::Head, task::Task};
 use crate::{
     cache::{
         budget::Reservation,
@@ -52,8 +52,10 @@ impl Task {
             return Ok(Regional::Nothing);
         };
         match redis.find(&self.fill.key.id).await {
-            Some(found) => self.draw_slices(&found, held).await,
-            None => Ok(Regional::Nothing),
+            Some(found) if found.attested().record.token >= self.least => {
+                self.draw_slices(&found, held).await
+            }
+            _ => Ok(Regional::Nothing),
         }
     }
 
@@ -90,9 +92,7 @@ impl Task {
         if rest.is_some() {
             self.shared.share(self.fill.key, &entry);
         }
-        if rand::random::<f64>() < self.shared.limits.recheck {
-            self.recheck(Arc::clone(&entry));
-        }
+        self.recheck_sometimes(&entry, None);
         Ok(Regional::Whole(entry))
     }
 
@@ -209,8 +209,15 @@ impl Task {
         }
     }
 
-    /// Checks in full what another node vouched for: its memory may be bad, or its key stolen.
-    fn recheck(&self, entry: Arc<Entry>) {
+    /// Now and then checks in full what another node vouched for: its memory may be bad, or its key
+    /// stolen.
+    pub(super) fn recheck_sometimes(&self, entry: &Arc<Entry>, giver: Option<Giver>) {
+        if rand::random::<f64>() < self.shared.limits.recheck {
+            self.recheck(Arc::clone(entry), giver);
+        }
+    }
+
+    fn recheck(&self, entry: Arc<Entry>, giver: Option<Giver>) {
         let (shared, key) = (Arc::clone(&self.shared), self.fill.key);
         let work = async move {
             let mut verdict = shared.verifier.check(key.id, entry.slices().to_vec()).await;
@@ -229,7 +236,9 @@ impl Task {
                 Verdict::Mismatch => {
                     tracing::error!(blob = %key.id, "a node of this cluster attested wrong bytes");
                     shared.metrics.false_attestations.inc();
+                    giver.inspect(|giver| giver.lied(&key.id));
                     shared.cache.remove(&key);
+                    shared.notes.iter().for_each(|notes| notes.forget(&key.id));
                     if let Some(redis) = &shared.redis {
                         let _removed = redis.remove(&key.id).await;
                     }

@@ -2,18 +2,21 @@
 
 use std::{
     sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::HeaderValue;
-use wcdn_proto::{BlobId, Position};
+use tokio::time::Instant;
+use wcdn_proto::Position;
 
 use super::{
-    Fill, Shared,
+    Fill, Shared, Wish,
     assemble::{Assembly, Source as From, Stop},
+    blame::acquit_or_accuse,
     course::Course,
     error::FillError,
+    giver::Giver,
     regional::Regional,
     state::{Outcome, State},
 };
@@ -21,7 +24,7 @@ use crate::{
     cache::{
         budget::Reservation,
         entry::{self, Entry, Key, Level, Part, Record},
-        negative::Absence,
+        negative::{Absence, Refusal},
     },
     edge::{
         clients::Charge,
@@ -30,7 +33,6 @@ use crate::{
         validator,
     },
     metrics::{FillResult, ShedReason},
-    origin::Origin,
     verify::Verdict,
 };
 
@@ -40,8 +42,15 @@ pub(super) struct Task {
     pub(super) fill: Arc<Fill>,
     /// Length of the blob, where it was known before.
     pub(super) total: Option<u64>,
+    /// What the bytes must not be older than, by the word of a peer.
+    pub(super) least: Position,
+    pub(super) began: Instant,
     /// The position that was known when an origin was asked first.
-    token: OnceLock<Position>,
+    pub(super) asked: OnceLock<Position>,
+    /// That of whoever gave the first bytes; nothing older is added to them.
+    pub(super) adopted: OnceLock<Position>,
+    /// When the first bytes left their origin, by the word of a peer.
+    pub(super) left_origin: OnceLock<SystemTime>,
     /// Tells the fills of one blob apart.
     nonce: u32,
     /// What its client paid.
@@ -51,29 +60,29 @@ pub(super) struct Task {
 /// Bytes that are fetched to the end even if nobody waits: the next viewer will thank us.
 const LITTLE: u64 = 1 << 20;
 
-/// A part of a body that several origins together gave and that was not the blob: whose part
-/// differs from the truth is known once there is a truth to compare with.
-struct Suspect {
-    origin: Arc<Origin>,
-    source: From,
-}
-
 impl Task {
-    pub(super) fn new(
-        shared: Arc<Shared>,
-        fill: Arc<Fill>,
-        total: Option<u64>,
-        charge: Charge,
-    ) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, fill: Arc<Fill>, wish: &Wish, charge: Charge) -> Self {
         shared.metrics.fills.inc();
         shared.running.fetch_add(1, Relaxed);
-        Self { shared, fill, total, token: OnceLock::new(), nonce: rand::random(), charge }
+        let Wish { total, least, .. } = *wish;
+        Self {
+            shared,
+            fill,
+            total,
+            least,
+            began: Instant::now(),
+            asked: OnceLock::new(),
+            adopted: OnceLock::new(),
+            left_origin: OnceLock::new(),
+            nonce: rand::random(),
+            charge,
+        }
     }
 
-    /// How new the bytes are at least. It is taken before the first origin is asked: whatever is
-    /// known by then was committed before. No origin asked means that nothing is known of them.
+    /// How new the bytes are at least. For those of origins it is taken before the first one is asked:
+    /// whatever is known by then was committed before. Nobody asked means that nothing is known of them.
     pub(super) fn token(&self) -> Position {
-        self.token.get().copied().unwrap_or(Position::ORIGIN)
+        self.adopted.get().or(self.asked.get()).copied().unwrap_or(Position::ORIGIN)
     }
 
     /// Runs the fill, tells its readers the outcome, and leaves the table.
@@ -85,6 +94,7 @@ impl Task {
         };
         let (outcome, result) = match outcome {
             Ok((entry, source @ Source::Redis)) => (Outcome::Done(entry, source), "redis"),
+            Ok((entry, source @ Source::Peer)) => (Outcome::Done(entry, source), "peer"),
             Ok((entry, source)) => (Outcome::Done(entry, source), "filled"),
             Err(Stop::Large { total }) => {
                 self.remember_length(total);
@@ -129,13 +139,14 @@ impl Task {
         let id = self.fill.key.id;
         match error {
             FillError::NotFound => {
-                self.shared.cache.refuse(id, Absence::NotFound, self.token());
+                self.refuse(Absence::NotFound);
                 "not_found"
             }
             FillError::Blocked => {
-                self.shared.cache.refuse(id, Absence::Blocked, self.token());
+                self.refuse(Absence::Blocked);
                 "blocked"
             }
+            FillError::Withheld => "withheld",
             FillError::Abandoned => "abandoned",
             FillError::Shed(reason) => {
                 self.shared.metrics.shed(*reason);
@@ -145,6 +156,14 @@ impl Task {
                 tracing::warn!(blob = %id, error = error as &dyn std::error::Error, "fill failed");
                 "failed"
             }
+        }
+    }
+
+    /// Remembers what origins said. What a peer said was remembered when it was heard.
+    fn refuse(&self, absence: Absence) {
+        if let Some(asked) = self.asked.get() {
+            let refusal = Refusal::new(absence, *asked, Duration::ZERO);
+            self.shared.cache.refuse(self.fill.key.id, refusal);
         }
     }
 
@@ -167,34 +186,36 @@ impl Task {
         }
     }
 
-    /// Gets the entry from the region's Redis, else from origins.
+    /// Gets the entry from the region's Redis, else through a peer, else from origins.
     async fn fetch(&self) -> Result<(Arc<Entry>, Source), Stop> {
         if let Regional::Whole(entry) = self.ask_region().await? {
             return Ok((entry, Source::Redis));
         }
-        let entry = self.ask_origins().await?;
-        self.shared.share(self.fill.key, &entry);
-        Ok((entry, Source::Walrus))
+        let (entry, source) = self.gather().await?;
+        if source == Source::Walrus {
+            self.shared.share(self.fill.key, &entry);
+        }
+        Ok((entry, source))
     }
 
-    async fn ask_origins(&self) -> Result<Arc<Entry>, Stop> {
+    async fn gather(&self) -> Result<(Arc<Entry>, Source), Stop> {
         let id = self.fill.key.id;
         let pool = &self.shared.pool;
-        self.charge.spend();
-        self.token.get_or_init(|| self.shared.cache.log().positions.known());
+        let mut route = self.route();
         let mut course = Course::new(pool.clone(), pool.ranked(&id, self.total));
         let mut suspects = Vec::new();
         loop {
-            let assembly = self.assemble(&mut course).await?;
-            match self.judge(id, assembly).await? {
+            let assembly = self.assemble(&mut route, &mut course).await?;
+            match self.judge(assembly).await? {
                 Judged::Kept(entry, sources) => {
                     acquit_or_accuse(&id, &entry, suspects);
                     // The others broke off, which is not forgiven because one went on.
-                    sources.last().into_iter().for_each(|part| part.origin.served());
+                    sources.last().into_iter().for_each(|part| part.giver.served());
                     self.shared.cache.admit(self.fill.key, Arc::clone(&entry));
-                    return Ok(entry);
+                    return Ok((entry, source_of(&sources)));
                 }
                 Judged::Wrong(sources) => {
+                    route.clear();
                     self.accuse(&id, &mut course, &mut suspects, sources);
                     self.restart(&course)?;
                 }
@@ -219,25 +240,35 @@ impl Task {
         self.fill.state.borrow().head.as_ref().is_some_and(|head| head.streams)
     }
 
-    /// Checks an assembled body, and makes an entry of it.
-    async fn judge(&self, id: BlobId, assembly: Assembly) -> Result<Judged, FillError> {
-        let Assembly { sources, digest, held, total } = assembly;
+    /// Checks an assembled body, unless another node did, and makes an entry of it.
+    async fn judge(&self, assembly: Assembly) -> Result<Judged, FillError> {
+        let Assembly { sources, digest, held, total, attested } = assembly;
         let slices = self.fill.state.borrow().slices.clone();
         let verdict = match self.fill.key.part {
-            Part::Whole => self.shared.verifier.check(id, slices.clone()).await,
-            _ => Verdict::Skipped,
+            Part::Whole if self.is_vouched_for(attested, total, &digest) => None,
+            Part::Whole => self.check(total, &digest, slices.clone()).await,
+            _ => Some(Verdict::Skipped),
         };
         let level = match &verdict {
-            Verdict::Match => Level::Full,
-            Verdict::Mismatch => return Ok(Judged::Wrong(sources)),
-            Verdict::Busy if self.shared.limits.strict => {
+            None => Level::Attested,
+            Some(Verdict::Match) => Level::Full,
+            Some(Verdict::Mismatch) => return Ok(Judged::Wrong(sources)),
+            Some(Verdict::Busy) if self.shared.limits.strict => {
                 return Err(FillError::Shed(ShedReason::Verify));
             }
-            Verdict::Skipped | Verdict::Late(_) | Verdict::Busy => Level::Origin,
+            Some(Verdict::Skipped | Verdict::Late(_) | Verdict::Busy) => Level::Origin,
         };
         let entry = Arc::new(self.entry(level, total, digest, slices, held));
-        if let Verdict::Late(finding) = verdict {
-            self.check_later(finding, Arc::clone(&entry), sources.clone());
+        match verdict {
+            None => {
+                let giver = sources.last().map(|source| source.giver.clone());
+                self.recheck_sometimes(&entry, giver);
+            }
+            Some(Verdict::Match) => self.shared.tell(self.fill.key, &entry),
+            Some(Verdict::Late(finding)) => {
+                self.check_later(finding, Arc::clone(&entry), sources.clone());
+            }
+            Some(_) => {}
         }
         Ok(Judged::Kept(entry, sources))
     }
@@ -252,7 +283,7 @@ impl Task {
     ) -> Entry {
         let length = slices.iter().map(|slice| slice.len() as u64).sum();
         let media = media::sniff(self.fill.state.borrow().beginning(), None);
-        let inserted = SystemTime::now();
+        let inserted = self.left_origin.get().copied().unwrap_or_else(SystemTime::now);
         let record = Record { length, total, media, level, digest, token: self.token(), inserted };
         let etag = self.etag(level);
         Entry::new(record, etag, slices, held)
@@ -291,42 +322,17 @@ impl Task {
                     let entry = Arc::new(entry.verified(validator::etag(&key.id)));
                     shared.cache.admit(key, Arc::clone(&entry));
                     shared.share(key, &entry);
+                    shared.tell(key, &entry);
                 }
                 Ok(false) => {
                     shared.cache.remove(&key);
                     if let [source] = &sources[..] {
-                        source.origin.lied(&key.id);
+                        source.giver.lied(&key.id);
                     }
                 }
                 Err(_stopped) => {}
             }
         });
-    }
-
-    /// Blames the one origin that gave the wrong bytes; or, if there were several, has each asked
-    /// again for the whole.
-    fn accuse(
-        &self,
-        id: &BlobId,
-        course: &mut Course,
-        suspects: &mut Vec<Suspect>,
-        sources: Vec<From>,
-    ) {
-        if let [source] = &sources[..] {
-            source.origin.lied(id);
-            course.lied(&source.origin);
-            return;
-        }
-        if let Some((_, broke_off)) = sources.split_last() {
-            broke_off.iter().for_each(|source| source.origin.suspected());
-        }
-        // The last one did not break off, so it is the likeliest to give the whole.
-        course.alone(sources.iter().rev().map(|source| Arc::clone(&source.origin)));
-        suspects.extend(
-            sources
-                .into_iter()
-                .map(|source| Suspect { origin: Arc::clone(&source.origin), source }),
-        );
     }
 }
 
@@ -342,20 +348,8 @@ enum Judged {
     Wrong(Vec<From>),
 }
 
-/// Compares the parts of a body that was wrong with the true one.
-fn acquit_or_accuse(id: &BlobId, truth: &Entry, suspects: Vec<Suspect>) {
-    if !truth.record().level.is_verified() {
-        return;
-    }
-    for Suspect { origin, source } in suspects {
-        let mut hasher = blake3::Hasher::new();
-        let mut range = source.range.clone();
-        while let Some(piece) = truth.piece(&range) {
-            hasher.update(&piece);
-            range.start += piece.len() as u64;
-        }
-        if hasher.finalize() != source.digest() {
-            origin.lied(id);
-        }
-    }
+/// Where a body came from: through the region, if all of it did.
+fn source_of(sources: &[From]) -> Source {
+    let is_peers = sources.iter().all(|source| matches!(source.giver, Giver::Peer(_)));
+    if is_peers { Source::Peer } else { Source::Walrus }
 }

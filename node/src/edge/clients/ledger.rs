@@ -125,6 +125,11 @@ impl Clients {
         Payer { client, clients: self.clone() }
     }
 
+    /// An account of its own, of nobody in the table.
+    pub(crate) fn account(&self) -> Payer {
+        Payer { client: Arc::default(), clients: self.clone() }
+    }
+
     fn client(&self, key: Key, now: Instant) -> Arc<Client> {
         let hash = self.shared.hasher.hash_one(key);
         let number = usize::try_from(hash % PARTS as u64).unwrap_or_default();

@@ -21,7 +21,7 @@ async fn a_purge_takes_every_part_of_a_blob_and_nothing_of_others() {
         scene.admit(id(1), part, at(1, 5));
     }
     scene.admit(id(2), Part::Whole, at(1, 5));
-    scene.applier.apply(&events(at(1, 6), vec![purge(&[id(1)])])).await;
+    scene.applier.apply(&events(at(1, 6), vec![purge(&[id(1)])]));
     assert_eq!(scene.cache.memory().snapshot().count(), 1);
     assert!(matches!(scene.lookup(id(2), Part::Whole), Lookup::Hit(_)));
     let told = scene.outcomes.after(0, 10).outcomes;
@@ -53,11 +53,11 @@ async fn events_that_come_twice_or_late_change_nothing_more() {
     let first =
         events(at(1, 6), vec![purge(&[id(1)]), Change::Block(vec![ContentId::Blob(id(2))])]);
     let second = events(at(1, 8), vec![Change::Unblock(vec![ContentId::Blob(id(2))])]);
-    scene.applier.apply(&second).await;
-    scene.applier.apply(&first).await;
+    scene.applier.apply(&second);
+    scene.applier.apply(&first);
     scene.log.positions.advance(at(1, 8));
     scene.log.blocked.forget_ends(at(1, 8));
-    scene.applier.apply(&first).await;
+    scene.applier.apply(&first);
     assert!(!scene.log.withholds(&ContentId::Blob(id(2))));
     assert_eq!(scene.outcomes.after(0, 10).outcomes.len(), 3);
     assert_eq!(scene.log.positions.known(), at(1, 8));
@@ -68,7 +68,7 @@ async fn a_change_that_is_not_known_is_a_purge_of_everything_unless_it_may_be_ig
     for (is_ignorable, left) in [(true, 1), (false, 0)] {
         let scene = Scene::new().await;
         scene.admit(id(1), Part::Whole, at(1, 5));
-        scene.applier.apply(&events(at(1, 6), vec![Change::Unknown { is_ignorable }])).await;
+        scene.applier.apply(&events(at(1, 6), vec![Change::Unknown { is_ignorable }]));
         let hits = matches!(scene.lookup(id(1), Part::Whole), Lookup::Hit(_));
         assert_eq!(u8::from(hits), left);
     }
@@ -78,15 +78,12 @@ async fn a_change_that_is_not_known_is_a_purge_of_everything_unless_it_may_be_ig
 async fn a_new_log_proves_nothing_that_was_fetched_under_the_old_and_keeps_its_blocks() {
     let scene = Scene::new().await;
     let block = Change::Block(vec![ContentId::Blob(id(9))]);
-    scene.applier.apply(&events(at(1, 6), vec![block])).await;
+    scene.applier.apply(&events(at(1, 6), vec![block]));
     scene.admit(id(1), Part::Whole, at(1, 6));
-    scene.applier.apply(&events(at(2, 4), vec![Change::Barrier])).await;
+    scene.applier.apply(&events(at(2, 4), vec![Change::Barrier]));
     assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Miss));
     assert!(scene.log.withholds(&ContentId::Blob(id(9))));
-    scene
-        .applier
-        .apply(&events(at(1, 7), vec![Change::Unblock(vec![ContentId::Blob(id(9))])]))
-        .await;
+    scene.applier.apply(&events(at(1, 7), vec![Change::Unblock(vec![ContentId::Blob(id(9))])]));
     assert!(scene.log.withholds(&ContentId::Blob(id(9))), "the old log is over");
     scene.admit(id(1), Part::Whole, at(2, 4));
     assert!(matches!(scene.lookup(id(1), Part::Whole), Lookup::Hit(_)));
@@ -126,7 +123,7 @@ async fn a_snapshot_of_what_is_true_already_changes_nothing() {
     };
     assert!(scene.applier.replace(snapshot(5)).await);
     let block = Change::Block(vec![ContentId::Blob(id(9))]);
-    scene.applier.apply(&events(at(1, 6), vec![block])).await;
+    scene.applier.apply(&events(at(1, 6), vec![block]));
     scene.log.positions.advance(at(1, 6));
     scene.admit(id(1), Part::Whole, at(1, 6));
     for seq in [4, 6] {
@@ -137,27 +134,38 @@ async fn a_snapshot_of_what_is_true_already_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_snapshot_waits_for_the_event_that_is_being_applied() {
-    let scene = Scene::following(Follows::Log(LEASE)).await;
-    let applying = scene.applier.turn.lock().await;
-    let snapshot = Snapshot { position: Some(at(1, 5)), ..Snapshot::default() };
-    let mut replacing = std::pin::pin!(scene.applier.replace(snapshot));
-    assert!(futures_util::poll!(&mut replacing).is_pending());
-    assert!(!scene.log.has_begun());
-    drop(applying);
-    assert!(replacing.await);
-}
-
-#[tokio::test]
 async fn a_block_is_on_the_disk_when_it_counts_as_applied() {
     let home = tempfile::tempdir().unwrap();
     let scene = Scene::with_disk(home.path()).await;
-    let block = Change::Block(vec![ContentId::Blob(id(9))]);
-    scene.applier.apply(&events(at(1, 6), vec![block])).await;
+    for n in 9..=11 {
+        let block = Change::Block(vec![ContentId::Blob(id(n))]);
+        scene.applier.apply(&events(at(1, n.into()), vec![block]));
+    }
+    scene.applier.keep().await;
     let node = "edge-1".parse().unwrap();
     let (_, kept) = Disk::open(home.path(), &node, Arc::default()).unwrap();
     let after_a_crash = Log::new(Follows::Log(LEASE), Some(&kept), Arc::default());
-    assert!(after_a_crash.withholds(&ContentId::Blob(id(9))));
+    assert!((9..=11).all(|n| after_a_crash.withholds(&ContentId::Blob(id(n)))));
+}
+
+#[tokio::test]
+async fn more_blocks_than_may_wait_for_the_disk_are_kept_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let scene = Scene::with_disk(home.path()).await;
+    let blob = |n: usize| {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&n.to_le_bytes());
+        ContentId::Blob(BlobId::from_bytes(bytes))
+    };
+    for (seq, from) in (1..).zip((0..=MAX_UNKEPT).step_by(1_000)) {
+        let block = Change::Block((from..from + 1_000).map(blob).collect());
+        scene.applier.apply(&events(at(1, seq), vec![block]));
+    }
+    assert!(matches!(*scene.applier.unkept.lock(), Unkept::All));
+    scene.applier.keep().await;
+    let node = "edge-1".parse().unwrap();
+    let (_, kept) = Disk::open(home.path(), &node, Arc::default()).unwrap();
+    assert_eq!(kept.words.len(), MAX_UNKEPT + 1_000);
 }
 
 #[tokio::test]

@@ -109,7 +109,7 @@ proptest! {
         let order = order(&candidates, spread);
         let best = &order[..spread.min(order.len())];
         let sum: usize = best.iter().map(|n| candidates[*n].in_flight).sum();
-        prop_assert!(candidates[order[0]].in_flight <= bound(sum, best.len()));
+        prop_assert!(candidates[order[0]].in_flight <= rendezvous::share(sum, best.len()));
     }
 
     #[test]

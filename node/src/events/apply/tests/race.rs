@@ -51,9 +51,9 @@ async fn request(scene: &Scene, want: Want, begun: impl FnOnce()) -> u64 {
     }
 }
 
-async fn purge(scene: &Scene) {
+fn purge(scene: &Scene) {
     let change = Change::Purge(Purge::Ids(vec![id(7), id_of(0)]));
-    scene.applier.apply(&events(at(1, 1), vec![change])).await;
+    scene.applier.apply(&events(at(1, 1), vec![change]));
 }
 
 /// Purges after so many turns; whether the request had begun by then.
@@ -74,7 +74,7 @@ async fn purge_after(turns: u32, scene: &Scene, origin: &Origin, want: Want) -> 
         }
         // The commit, and then the event.
         origin.version.store(u64::from(!scene.fills.checks()), SeqCst);
-        purge(scene).await;
+        purge(scene);
         is_purged.set(true);
         let had_begun = has_begun.get();
         let sent = request(scene, want, || {}).await;
@@ -111,7 +111,7 @@ async fn sweep(want: Want, redis: Option<&str>, checks: bool) {
 /// Another node of the region, which applied the purge, and then looks into Redis.
 async fn neighbour_is_not_served_old_bytes(turns: u32, parts: &Parts<'_>) {
     let neighbour = Scene::of(parts).await;
-    purge(&neighbour).await;
+    purge(&neighbour);
     assert_eq!(request(&neighbour, Want::Whole, || {}).await, 1, "from Redis, {turns} turns");
     let redis = neighbour.fills.redis().unwrap();
     assert!(redis.record(&id(7)).await.is_none_or(|record| record.token >= at(1, 1)));
@@ -203,7 +203,7 @@ async fn a_purge_of_everything_tells_what_was_looked_for_and_claims_no_more() {
     let url = server.url.clone();
     let told = async |scene: &Scene, seq| {
         let purge = Change::Purge(Purge::All);
-        scene.applier.apply(&events(at(1, seq), vec![purge])).await;
+        scene.applier.apply(&events(at(1, seq), vec![purge]));
         let mut last = scene.outcomes.watch();
         let waiting = timeout(PATIENCE, last.wait_for(|last| *last == seq)).await;
         drop(waiting.expect("it is told").unwrap());

@@ -189,6 +189,8 @@ impl Scene {
             cache: Arc::clone(&cache),
             pool: Pool::new(vec![origin], &http, config.fetch.clone(), &metrics),
             redis: redis.clone(),
+            peers: None,
+            notes: None,
             verifier: Verifier::start(&config.verify, encoding, &metrics).unwrap(),
             metrics: Arc::clone(&metrics),
             tasks: tasks.clone(),
