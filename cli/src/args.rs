@@ -29,7 +29,8 @@ pub(crate) struct Args {
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArgs {
     /// The gRPC address of the control plane: a URL, or host:port for one without TLS, with it where
-    /// --ca-file is given [env: WCDN_ENDPOINT] [default: http://127.0.0.1:4501]
+    /// --ca-file is given; of several, with commas between, the next is asked where one is gone [env:
+    /// WCDN_ENDPOINT] [default: http://127.0.0.1:4501]
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint: Option<String>,
     /// A file with the API key and nothing else [env: WCDN_API_KEY, the key itself]

@@ -1,8 +1,9 @@
-//! The connection to the control plane: the key in every call, a deadline on every answer.
+//! The connection to a control plane: the key in every call, a deadline on every answer, and another
+//! one where the first is gone.
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tonic::{
     Request, Response, Status, Streaming,
     service::{Interceptor, interceptor::InterceptedService},
@@ -11,20 +12,26 @@ use tonic::{
 use wcdn_proto::pb::admin::v1::admin_service_client::AdminServiceClient;
 
 use crate::{
-    config::{ApiKey, CONNECT_TIMEOUT, Connection},
+    config::{ApiKey, CONNECT_TIMEOUT, Connection, Way},
     failure::Failure,
 };
 
 /// The service, as generated.
 pub(crate) type Admin = AdminServiceClient<InterceptedService<Channel, Key>>;
 
-/// The control plane.
+/// The control planes, and the one that is asked.
 #[derive(Debug)]
 pub(crate) struct Client {
     admin: Admin,
-    address: String,
+    ways: Vec<Way>,
+    /// Which of them is asked.
+    at: usize,
+    key: ApiKey,
     call_timeout: Duration,
 }
+
+/// Before something is asked again: a control plane that restarts is back within about a second.
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Puts the API key into a request.
 #[derive(Debug, Clone)]
@@ -37,27 +44,45 @@ impl Interceptor for Key {
     }
 }
 
-impl Client {
-    /// # Errors
-    /// [`Failure::Unreachable`] and [`Failure::Silent`].
-    pub(crate) async fn connect(connection: Connection) -> Result<Self, Failure> {
-        let Connection { endpoint, address, key, call_timeout } = connection;
+impl Way {
+    async fn connect(&self, key: ApiKey) -> Result<Admin, Failure> {
+        let Self { endpoint, address } = self;
         // All of it together: looking up the name, too, which no limit of the endpoint covers.
         let Ok(connected) = timeout(CONNECT_TIMEOUT, endpoint.connect()).await else {
-            return Err(Failure::Silent { address, waited: CONNECT_TIMEOUT });
+            return Err(Failure::Silent { address: address.clone(), waited: CONNECT_TIMEOUT });
         };
         match connected {
-            Ok(channel) => {
-                let admin = AdminServiceClient::with_interceptor(channel, Key(key));
-                Ok(Self { admin, address, call_timeout })
-            }
-            Err(cause) => Err(Failure::Unreachable { address, cause }),
+            Ok(channel) => Ok(AdminServiceClient::with_interceptor(channel, Key(key))),
+            Err(cause) => Err(Failure::Unreachable { address: address.clone(), cause }),
+        }
+    }
+}
+
+impl Client {
+    /// Connects to the first control plane that can be reached.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] and [`Failure::Silent`], of the last one.
+    pub(crate) async fn connect(connection: Connection) -> Result<Self, Failure> {
+        let Connection { ways, key, call_timeout } = connection;
+        let (at, admin) = any(&ways, 0, &key).await?;
+        Ok(Self { admin, ways, at, key, call_timeout })
+    }
+
+    /// After a connection was lost: waits a moment, then turns to the next control plane that can be
+    /// reached. Where there is one only, its connection comes back by itself.
+    pub(crate) async fn turn(&mut self) {
+        sleep(PAUSE).await;
+        if self.ways.len() > 1
+            && let Ok((at, admin)) = any(&self.ways, self.at + 1, &self.key).await
+        {
+            (self.at, self.admin) = (at, admin);
         }
     }
 
-    /// Where it is.
+    /// Where the one is that is asked.
     pub(crate) fn address(&self) -> &str {
-        &self.address
+        &self.ways[self.at].address
     }
 
     /// Asks, and waits for the answer.
@@ -98,7 +123,7 @@ impl Client {
     }
 
     fn overdue(&self, what: &'static str) -> Failure {
-        Failure::Overdue { what, address: self.address.clone(), waited: self.call_timeout }
+        Failure::Overdue { what, address: self.address().to_owned(), waited: self.call_timeout }
     }
 
     /// The next message of a stream; none at its end.
@@ -135,10 +160,22 @@ impl Client {
         part: Option<T>,
         wrong: &'static str,
     ) -> Result<T, Failure> {
-        part.ok_or_else(|| Failure::Nonsense { what, address: self.address.clone(), wrong })
+        part.ok_or_else(|| Failure::Nonsense { what, address: self.address().to_owned(), wrong })
     }
 
     fn refused(&self, what: &'static str, status: Status) -> Failure {
-        Failure::Refused { what, address: self.address.clone(), status: Box::new(status) }
+        Failure::Refused { what, address: self.address().to_owned(), status: Box::new(status) }
     }
+}
+
+/// The first of them that can be reached, from one on.
+async fn any(ways: &[Way], first: usize, key: &ApiKey) -> Result<(usize, Admin), Failure> {
+    let mut at = first % ways.len();
+    for _ in 1..ways.len() {
+        match ways[at].connect(key.clone()).await {
+            Ok(admin) => return Ok((at, admin)),
+            Err(_) => at = (at + 1) % ways.len(),
+        }
+    }
+    Ok((at, ways[at].connect(key.clone()).await?))
 }

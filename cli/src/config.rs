@@ -1,4 +1,4 @@
-//! Where the control plane is, and what opens it: from flags, the environment or a file.
+//! Where the control planes are, and what opens it: from flags, the environment or a file.
 
 use std::{
     collections::BTreeMap,
@@ -22,11 +22,18 @@ mod tests;
 /// All that a connection needs.
 #[derive(Debug)]
 pub(crate) struct Connection {
+    /// To control planes of one network, at least one, in the order in which they are tried.
+    pub(crate) ways: Vec<Way>,
+    pub(crate) key: ApiKey,
+    pub(crate) call_timeout: Duration,
+}
+
+/// Where one of them is.
+#[derive(Debug)]
+pub(crate) struct Way {
     pub(crate) endpoint: Endpoint,
     /// As it was given, for messages.
     pub(crate) address: String,
-    pub(crate) key: ApiKey,
-    pub(crate) call_timeout: Duration,
 }
 
 /// What opens the control plane.
@@ -106,11 +113,16 @@ impl Connection {
     ) -> Result<Self, ConfigError> {
         let call_timeout = args.call_timeout.duration();
         let places = places(args, variable)?;
-        let address = first(&places, |place| place.endpoint.clone());
-        let address = address.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        let addresses = first(&places, |place| place.endpoint.clone());
+        let addresses = addresses.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
         let ca_file = first(&places, |place| place.ca_file.clone());
         let key = first(&places, ApiKey::of).unwrap_or(Err(ConfigError::NoKey))?;
-        Ok(Self { endpoint: endpoint(&address, ca_file)?, address, key, call_timeout })
+        let way = |address: &str| {
+            let endpoint = endpoint(address, ca_file.clone())?;
+            Ok(Way { endpoint, address: address.to_owned() })
+        };
+        let ways = addresses.split(',').map(|address| way(address.trim()));
+        Ok(Self { ways: ways.collect::<Result<_, ConfigError>>()?, key, call_timeout })
     }
 }
 

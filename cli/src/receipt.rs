@@ -2,7 +2,7 @@
 
 use std::io;
 
-use tokio::time::{Duration, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Duration, MissedTickBehavior, interval, timeout};
 use wcdn_proto::pb::admin::v1::{Change, Receipt, WatchReceiptRequest};
 
 use crate::{
@@ -19,10 +19,6 @@ mod document;
 mod table;
 
 pub(crate) use document::{ChangeDocument, Committed, ReceiptDocument};
-
-/// How long a control plane that broke off is left alone before it is asked again. It starts within
-/// a second; what bounds the tries is how long the caller is willing to wait.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// The receipt of one change, as it grows.
 #[derive(Debug)]
@@ -142,7 +138,8 @@ impl Wait<'_> {
         }
     }
 
-    /// Watches again after the control plane broke off: the change is in its log, and waits there.
+    /// Watches again after the control plane broke off: the change is in its log, and waits there. What
+    /// bounds the tries is how long the caller is willing to wait.
     async fn until_settled(&mut self) -> Result<(), Failure> {
         loop {
             match self.watch().await {
@@ -150,7 +147,7 @@ impl Wait<'_> {
                     return Ok(());
                 }
                 Err(failure) if !failure.may_heal() => return Err(failure),
-                Ok(()) | Err(_) => sleep(PAUSE).await,
+                Ok(()) | Err(_) => self.client.turn().await,
             }
         }
     }

@@ -149,10 +149,9 @@ impl<'a> Banner<'a> {
             ]);
         }
         if let Some(desk) = self.desks.first() {
-            let wcdn = format!(
-                "WCDN_ENDPOINT=http://{} WCDN_API_KEY={} target/release/wcdn",
-                desk.grpc, desk.key
-            );
+            let all: Vec<&str> = self.desks.iter().map(|desk| desk.grpc.as_str()).collect();
+            let (all, key) = (all.join(","), desk.key);
+            let wcdn = format!("WCDN_ENDPOINT={all} WCDN_API_KEY={key} target/release/wcdn");
             commands.extend([
                 ("remove it from every edge, with a receipt", format!("{wcdn} purge {id} --wait")),
                 ("every edge, and how far it has followed", format!("{wcdn} nodes")),

@@ -14,7 +14,7 @@ Configuration, each from the first place that has it: flags; the profile named b
 WCDN_ENDPOINT, WCDN_API_KEY, WCDN_CA_FILE; the head of ~/.config/wcdn/config.toml (or
 $XDG_CONFIG_HOME/wcdn/config.toml):
 
-  endpoint = \"https://wcdn.example:4501\"
+  endpoint = \"https://wcdn.example:4501\"   # of several control planes: \"https://a:4501,https://b:4501\"
   api_key_file = \"key\"                 # relative to this file
   ca_file = \"ca.pem\"
 

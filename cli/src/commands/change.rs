@@ -1,8 +1,5 @@
 //! Purge, block, unblock, barrier: what goes into the log, and its receipt.
 
-use std::time::Duration;
-
-use tokio::time::sleep;
 use wcdn_proto::{
     ContentId,
     pb::admin::v1::{
@@ -25,9 +22,6 @@ const MAX_PURGED: usize = 100_000;
 
 /// As the service limits it.
 const MAX_BLOCKED: usize = 10_000;
-
-/// Before a change is sent again: a control plane that restarts is back within about a second.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// A change that can be sent.
 #[derive(Debug, Clone)]
@@ -67,12 +61,13 @@ impl Asked {
         receipt::committed(client, output, change, wait).await
     }
 
-    /// Sends it once more if the connection was lost: under its token it is one change all the same.
+    /// Sends it once more if the connection was lost, to another control plane if there are several: under
+    /// its token it is one change all the same.
     async fn surely(self, client: &mut Client) -> Result<Change, Failure> {
         let Some(token) = self.token() else { return self.send(client).await };
         let sent = match self.clone().send(client).await {
             Err(failure) if failure.is_lost_connection() => {
-                sleep(PAUSE).await;
+                client.turn().await;
                 self.send(client).await
             }
             sent => sent,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use wcdn_proto::{
     Change, ContentId, Position, Purge,
     pb::admin::v1::{GetStatusRequest, TailEventsRequest, TailEventsResponse},
@@ -25,9 +25,6 @@ const LAST: u64 = 20;
 
 /// How long a control plane may be away while its events are followed: a restart, even a slow one.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Between two tries meanwhile.
-const PAUSE: Duration = Duration::from_millis(500);
 
 /// Where the tail is, so that it can go on there.
 #[derive(Debug)]
@@ -77,7 +74,7 @@ pub(super) async fn tail(
         if tail.heard.elapsed() > PATIENCE {
             return failure.map_or(Ok(Outcome::Done), Err);
         }
-        sleep(PAUSE).await;
+        tail.client.turn().await;
     }
 }
 

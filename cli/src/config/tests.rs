@@ -43,7 +43,8 @@ fn read(
 }
 
 fn address(args: ConnectionArgs, home: &Path, variables: &[(&str, &str)]) -> String {
-    read(args, home, variables).unwrap().address
+    let ways = read(args, home, variables).unwrap().ways;
+    ways.into_iter().map(|way| way.address).collect::<Vec<_>>().join(" ")
 }
 
 proptest! {
@@ -58,7 +59,7 @@ proptest! {
     fn any_file_is_read_or_refused(text in r#"(endpoint|ca_file|x) = "[a-z]{0,4}"|\[profile.a\]|[ -~]{0,20}"#) {
         let home = home(&text);
         if let Ok(connection) = read(flags(Some("http://a:1"), None), home.path(), &[("WCDN_API_KEY", "k")]) {
-            prop_assert_eq!(connection.address, "http://a:1");
+            prop_assert_eq!(&connection.ways[0].address, "http://a:1");
         }
     }
 }

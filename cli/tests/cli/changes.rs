@@ -1,6 +1,7 @@
 //! Purge, block, unblock, barrier, and receipts that are there already.
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use wcdn_proto::{
     BlobId,
     pb::{
@@ -64,6 +65,25 @@ async fn a_change_whose_answer_was_lost_is_sent_again_under_the_same_token() {
         assert_eq!(asked[0], asked[1]);
         assert!(asked[0].contains("idempotency_token: \"cli-"), "{asked:?}");
     }
+}
+
+#[tokio::test]
+async fn where_one_control_plane_is_gone_another_is_asked_for_the_same_change() {
+    let (one, other) = (Desk::start().await, Desk::start().await);
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let gone = free.local_addr().expect("a bound socket has an address");
+    drop(free);
+    let all = format!("{gone}, {},{}", one.url(), other.url());
+    let shell = Shell::of(&one).set("WCDN_ENDPOINT", all);
+    shell.run(&format!("purge {}", id(1))).await.done();
+    assert_eq!((one.state().asked.len(), other.state().asked.len()), (1, 0));
+    one.state().losses = 1;
+    shell.run(&format!("purge {}", id(2))).await.done();
+    assert_eq!(one.state().asked[1], other.state().asked[0], "token and all");
+    let told = shell.run(&format!("status --endpoint {gone},{gone}")).await.failed(4);
+    assert!(told.starts_with(&format!("cannot reach {gone}: ")), "{told}");
+    let told = shell.run(&format!("status --endpoint {gone},")).await.failed(2);
+    assert!(told.starts_with("\"\" is no address: "), "{told}");
 }
 
 #[tokio::test]
