@@ -127,6 +127,36 @@ async fn a_region_that_is_cut_off_serves_with_a_label_and_purges_when_it_is_heal
     assert_fetched_again(&far, LAST..LAST + 1, &id).await;
 }
 
+#[tokio::test]
+async fn a_region_that_is_cut_off_for_half_a_minute_is_lost_and_misses_nothing_in_the_end() {
+    const CUT: Duration = Duration::from_secs(30);
+    let far = Far::start(all_ways(Duration::from_millis(5)), 1, |_| {}).await;
+    let (operator, ids) = (far.fleet.operator(), held_everywhere(&far, 0..20).await);
+    far.cut_off(LAST);
+    let healed_at = Instant::now() + CUT;
+    let mut changes = Vec::new();
+    for id in &ids {
+        changes.push(operator.begin_purge(std::slice::from_ref(id)).await);
+    }
+    let last = changes.last().unwrap();
+    for id in &ids {
+        assert_fetched_again(&far, 0..LAST, id).await;
+    }
+    tokio::time::sleep_until(healed_at).await;
+    eventually("it is given up", || async {
+        operator.nodes().await.iter().any(|node| node.node == LAST_NAME && node.state == "lost")
+    })
+    .await;
+    let (status, cache) = get(&far, LAST, &ids[0]).await;
+    assert!(status == StatusCode::OK && cache.contains("hit"), "it knows of nothing: {cache}");
+    assert_converges(&far, &operator, &ids[0], last).await;
+    for (id, change) in ids.iter().zip(&changes) {
+        assert_fetched_again(&far, LAST..LAST + 1, id).await;
+        eventually("every receipt names it", || async { operator.receipt(change).await.complete })
+            .await;
+    }
+}
+
 /// Heals it, and waits until the receipt of `change` is complete.
 async fn assert_converges(far: &Far, operator: &Operator, id: &BlobId, change: &Change) {
     let seq = change.last.unwrap().seq;
