@@ -1,6 +1,7 @@
 //! What is promised of speed in good weather and bad, one scenario for each promise.
 
 pub(crate) mod first_byte;
+pub(crate) mod flood;
 pub(crate) mod hedge;
 pub(crate) mod herd;
 pub(crate) mod propagation;

@@ -74,6 +74,8 @@ enum Scenario {
     Region,
     /// How fast a purge is everywhere, and known to be.
     Propagation,
+    /// Ten thousand purges a second, and hits beside them.
+    Flood,
     /// How fast a purge is acknowledged by two control planes on PostgreSQL.
     Replicas,
 }
@@ -90,6 +92,7 @@ impl Scenario {
             Self::Storm => claims::storm::measure,
             Self::Region => claims::region::measure,
             Self::Propagation => claims::propagation::measure,
+            Self::Flood => claims::flood::measure,
             Self::Replicas => claims::replicas::measure,
         })
     }

@@ -1,10 +1,13 @@
 //! Ten thousand purges a second, and what the viewers of an edge notice of it.
 
+mod fleet;
+mod operators;
+
 use std::{thread, time::Duration};
 
 use tokio::runtime::{Builder, Runtime};
 
-use super::{
+use self::{
     fleet::Fleet,
     operators::{Operators, Plan, Purged},
 };
@@ -52,7 +55,7 @@ struct Used {
     operators: f64,
 }
 
-pub(super) fn measure(is_quick: bool) -> anyhow::Result<Vec<Figures>> {
+pub(crate) fn measure(is_quick: bool) -> anyhow::Result<Vec<Figures>> {
     let seconds = if is_quick { 2 } else { 10 };
     // Whatever purges is elsewhere: what viewers notice is what their edge does.
     cpu::away_from(PROCESSOR, || {
@@ -88,7 +91,7 @@ impl Stage {
             anyhow::Ok((purged?, hits?))
         })?;
         let used = self.used()?;
-        let mut figures = Figures::new(format!("propagation: three edges, purges, {what}"));
+        let mut figures = Figures::new(format!("flood: three edges, purges, {what}"));
         purges(&mut figures, ids, purged);
         hits(&mut figures, &quiet, &during);
         let fetches = self.fleet.origin.requests() - fetches;

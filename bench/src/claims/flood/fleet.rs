@@ -6,7 +6,6 @@ use anyhow::{Context, ensure};
 use tempfile::TempDir;
 use wcdn_gossip::frame::SigningKey;
 
-use super::cluster::REGIONS;
 use crate::{
     body::{self, Body},
     edge::{Edge, Setup},
@@ -14,6 +13,7 @@ use crate::{
     process::{Process, free_port, sibling, wait_until},
     viewer::Viewer,
 };
+use wcdn_dev::topology::REGIONS;
 
 /// Of the control plane; this network lasts for seconds.
 const SEED: [u8; 32] = [7; 32];
@@ -54,7 +54,7 @@ impl Fleet {
         })?;
         let desk = Desk::start(home.path())?;
         let mut fleet = Self { desk, edges: Vec::new(), origin, hot, home };
-        for region in REGIONS {
+        for (region, _) in REGIONS {
             let edge = fleet.edge(region)?;
             fleet.edges.push(edge);
         }
