@@ -4,6 +4,7 @@ use std::{fs, net::UdpSocket, os::unix::fs::PermissionsExt as _, path::Path, pro
 
 use anyhow::{Context, ensure};
 use tempfile::TempDir;
+use wcdn_dev::topology::REGIONS;
 use wcdn_gossip::frame::SigningKey;
 
 use crate::{
@@ -13,7 +14,6 @@ use crate::{
     process::{Process, free_port, sibling, wait_until},
     viewer::Viewer,
 };
-use wcdn_dev::topology::REGIONS;
 
 /// Of the control plane; this network lasts for seconds.
 const SEED: [u8; 32] = [7; 32];
