@@ -4,11 +4,13 @@ use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
-use wcdn_proto::{ContentId, OriginName, Position, Span};
+use wcdn_proto::{ContentId, Position, Span};
 
+pub(crate) use self::origins::{ListArgs, OneArgs, OriginsArgs, OriginsCommand};
 use crate::text;
 
 mod help;
+mod origins;
 #[cfg(test)]
 mod tests;
 
@@ -82,7 +84,7 @@ pub(crate) enum Command {
     /// List every node that is known, alive or not
     #[command(after_long_help = help::NODES)]
     Nodes,
-    /// Read or change the origins of every edge
+    /// Show how the origins of every edge do, or change which there are
     #[command(after_long_help = help::ORIGINS)]
     Origins(OriginsArgs),
     /// Show the events of the log
@@ -186,44 +188,6 @@ pub(crate) struct ReceiptArgs {
     pub(crate) change: String,
     #[command(flatten)]
     pub(crate) wait: WaitArgs,
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct OriginsArgs {
-    #[command(subcommand)]
-    pub(crate) command: Option<OriginsCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum OriginsCommand {
-    /// Show them; the same as without a word
-    Get,
-    /// Replace all of them by what `wcdn origins get --json` printed and somebody edited
-    Set {
-        /// The file, or "-" for standard input
-        file: PathBuf,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Add one
-    Add {
-        /// What to call it
-        name: OriginName,
-        /// Where it is
-        url: String,
-        /// Believe its word alone for "no such blob", and check none of its bytes
-        #[arg(long)]
-        trusted: bool,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Remove one
-    Remove {
-        /// What it is called
-        name: OriginName,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
 }
 
 #[derive(Debug, ClapArgs)]

@@ -74,8 +74,8 @@ pub(crate) async fn run(
         Command::Blocks => blocks::list(&mut connect().await?, output).await,
         Command::Nodes => nodes::list(&mut connect().await?, output).await,
         Command::Origins(args) => {
-            let edit = origins::Edit::read(args)?;
-            origins::run(&mut connect().await?, output, edit).await
+            let asked = origins::Asked::read(args)?;
+            origins::run(&mut connect().await?, output, asked).await
         }
         Command::Events(args) => events::tail(&mut connect().await?, output, &args).await,
         Command::Explain(args) => explain::id(&mut connect().await?, output, args.id).await,

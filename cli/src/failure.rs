@@ -120,6 +120,11 @@ impl Failure {
         }
     }
 
+    /// Whether somebody else made a change meanwhile.
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if status.code() == Code::Aborted)
+    }
+
     fn remedy(&self, line: &str) -> Option<&'static str> {
         match self {
             Self::Unreachable { .. } if line.contains("certificate") => {

@@ -3,9 +3,12 @@
 mod cli {
     mod changes;
     mod desk;
+    mod desk_origins;
+    mod desk_state;
     mod events;
     mod failures;
     mod lists;
+    mod origin_health;
     mod origins;
     mod program;
     mod terminal;

@@ -3,10 +3,7 @@
 use wcdn_gossip::frame;
 use wcdn_proto::{
     Change, ContentId, Position, Purge,
-    pb::{
-        admin::v1 as admin,
-        edge::v1::{Origin, OriginPool},
-    },
+    pb::{admin::v1 as admin, edge::v1::OriginPool},
 };
 
 use crate::base32;
@@ -117,8 +114,7 @@ impl Asked {
     /// The pool that replaces the one of the revision it names.
     pub(crate) fn next_pool(&self) -> Option<OriginPool> {
         let Self::Origins(pool) = self else { return None };
-        let origins: Vec<Origin> = pool.origins.clone();
-        Some(OriginPool { revision: pool.revision + 1, origins })
+        Some(OriginPool { revision: pool.revision + 1, ..pool.clone() })
     }
 }
 

@@ -1,19 +1,23 @@
 //! What a control plane is told at start: every key with its default, and what values make sense.
 
+mod health;
 mod limits;
 mod parts;
 mod store;
+mod walrus;
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::Span;
+use wcdn_proto::{Span, pb::edge::v1::OriginPool};
 
-pub(crate) use self::store::encode as url_encode;
 pub use self::{
+    health::Health,
     limits::Limits,
     parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Tls},
     store::{InvalidStoreUrl, Store, StoreUrl},
+    walrus::{OriginConfig, Walrus, WalrusNetwork},
 };
+pub(crate) use self::{store::encode as url_encode, walrus::listed};
 
 /// The configuration of a control plane. `config.example.toml` shows every key with its default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -35,6 +39,16 @@ pub struct Config {
     pub keys: Keys,
     /// When a node counts as what.
     pub receipts: Receipts,
+    /// The Walrus network.
+    pub walrus: Walrus,
+    /// The aggregators until some are set; empty means those of the network.
+    #[serde(rename = "origin", skip_serializing_if = "Vec::is_empty")]
+    pub origins: Vec<OriginConfig>,
+    /// The publishers until some are set; empty means those of the network.
+    #[serde(rename = "publisher", skip_serializing_if = "Vec::is_empty")]
+    pub publishers: Vec<OriginConfig>,
+    /// How origins are watched.
+    pub health: Health,
     /// What operators and edges may take.
     pub limits: Limits,
 }
@@ -53,8 +67,17 @@ impl Config {
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
         self.receipts.check(&mut problems);
+        self.walrus.check(&mut problems);
+        walrus::check_names("origin", &self.origins, &mut problems);
+        walrus::check_names("publisher", &self.publishers, &mut problems);
+        self.health.check(&mut problems);
         self.limits.check(&mut problems);
         problems.into_result()
+    }
+
+    /// The origin pool until one is set.
+    pub fn base_pool(&self) -> OriginPool {
+        walrus::base_pool(&self.walrus, &self.origins, &self.publishers)
     }
 }
 

@@ -19,6 +19,7 @@ use crate::{
     desk::{Desk, Parts},
     doors::Doors,
     grpc,
+    health::Monitor,
     jobs::Jobs,
     log::{Log, Room, Tell},
     metrics::Metrics,
@@ -113,6 +114,7 @@ pub async fn start(
     let first_key = first_key(&store, &secrets).await?;
     let (metrics, mut registry) = Metrics::new();
     let (writing, close) = (TaskTracker::new(), CancellationToken::new());
+    let rest = close.child_token();
     let unfinished = close.clone().drop_guard();
     let tracker = Arc::new(Mutex::new(tracker(&config, &store).await?));
     let services = TaskTracker::new();
@@ -137,14 +139,16 @@ pub async fn start(
         &writing,
     )
     .await?;
-    let issuer = secrets.signing.public();
-    let rest = CancellationToken::new();
+    let registered = registry.sub_registry_with_prefix("wcdn");
     let jobs = Jobs::new(store.clone(), &config.gossip.node, services.clone(), rest.clone());
+    let health = Monitor::start(&config, store.clone(), log.clone(), registered, &jobs);
+    let issuer = secrets.signing.public();
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
         store,
         log,
+        health,
         tracker,
         tokens: secrets.tokens,
         issuers: secrets.issuers,

@@ -17,6 +17,7 @@ use crate::{
     api_key::Pepper,
     config::Limits,
     grpc::error::Refusal,
+    health::Monitor,
     log::Log,
     metrics::Metrics,
     plane::Plane,
@@ -45,6 +46,8 @@ pub(crate) struct Desk {
     pub(crate) instance: u64,
     pub(crate) store: Store,
     pub(crate) log: Log,
+    /// Of origins.
+    pub(crate) health: Monitor,
     /// Held for lines, never across an await.
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) sessions: Sessions,
@@ -83,6 +86,7 @@ struct Keys {
 pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) log: Log,
+    pub(crate) health: Monitor,
     pub(crate) tracker: Arc<Mutex<Tracker>>,
     pub(crate) tokens: ClusterTokens,
     pub(crate) issuers: IssuerKeys,
@@ -95,12 +99,24 @@ pub(crate) struct Parts {
 
 impl Desk {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { store, log, tracker, tokens, issuers, pepper, limits, metrics, leaving, plane } =
-            parts;
+        let Parts {
+            store,
+            log,
+            health,
+            tracker,
+            tokens,
+            issuers,
+            pepper,
+            limits,
+            metrics,
+            leaving,
+            plane,
+        } = parts;
         Self {
             instance: rand::random_range(1..=u64::MAX),
             store,
             log,
+            health,
             tracker,
             sessions: Sessions::new(limits.max_sessions),
             tokens,

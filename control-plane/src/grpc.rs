@@ -6,6 +6,7 @@ mod changes;
 mod edge;
 pub(crate) mod error;
 mod gate;
+mod health;
 mod incoming;
 mod origins;
 mod parse;

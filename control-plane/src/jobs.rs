@@ -53,6 +53,11 @@ impl Jobs {
         Self { store, holder, timing: TIMING, tasks, shutdown }
     }
 
+    /// Does this, here as on every other control plane; it is dropped at any await at the end.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(self.shutdown.clone().run_until_cancelled_owned(work));
+    }
+
     /// Does this whenever no other control plane does; it is dropped when the turn is over, at any await,
     /// and begun again with the next one. Each write of it must hold the fence in its transaction.
     pub(crate) fn run_as_singleton<W>(

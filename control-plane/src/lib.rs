@@ -9,6 +9,7 @@
 //! - `store`: the SQLite file or PostgreSQL database, and what is done with copies of it
 //! - `plane`: frames to nodes at once, and their confirmations
 //! - `state`: what the log amounts to, for edges that begin
+//! - `health`: how origins are doing
 //! - `tracker`: which node has applied what, and when; receipts
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
@@ -23,6 +24,7 @@ mod control_plane;
 mod desk;
 mod doors;
 mod grpc;
+mod health;
 mod jobs;
 mod log;
 mod metrics;

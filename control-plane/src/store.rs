@@ -13,6 +13,7 @@ pub(crate) mod backup;
 pub(crate) mod changes;
 mod claim;
 pub(crate) mod follow;
+pub(crate) mod health;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod listen;
@@ -177,6 +178,11 @@ impl Store {
         .await?;
         sqlx::query(
             "INSERT INTO checkpoint (one, seq, floor_seq) VALUES (1, 0, 0) ON CONFLICT DO NOTHING",
+        )
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query(
+            "INSERT INTO origin_notes (one, revision) VALUES (1, 0) ON CONFLICT DO NOTHING",
         )
         .execute(&mut *tx)
         .await?;

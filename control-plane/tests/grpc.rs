@@ -8,6 +8,8 @@ mod access;
 mod edges;
 #[path = "grpc/log.rs"]
 mod log;
+#[path = "grpc/origins.rs"]
+mod origins;
 #[path = "grpc/plane.rs"]
 mod plane;
 #[path = "grpc/receipts.rs"]

@@ -7,15 +7,14 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use anyhow::Context;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-use wcdn_node::config::OriginSpec;
 use wcdn_proto::{Region, Span};
-use wcdn_walrus::BaseUrl;
 
 use self::desks::Desks;
 use crate::{
     desk,
     edge::{self, Edge},
     gossip_place::GossipPlace,
+    origins,
     redis::{self, RedisAddress, RedisServer},
     standin::Standin,
     topology::{Ports, REDIS_PORT, REGIONS, Topology, WalrusNetwork},
@@ -83,6 +82,9 @@ impl Cluster {
                 config.control.endpoints = vec![format!("http://{way}")];
             }
             config.peer.advertise = cluster.topology.peer_ways.get(n).copied();
+            if let Some(origins) = cluster.topology.origin_ways.get(n) {
+                config.origins.clone_from(origins);
+            }
             let place = places.next();
             let edge = edge::start(&cluster.topology, config, port, place).await?;
             cluster.edges.push(edge);
@@ -114,6 +116,11 @@ impl Cluster {
         guard.disarm();
         let edges = Vec::new();
         Ok(Self { topology, standin, desks, edges, redis, walrus_shutdown, home })
+    }
+
+    /// The configuration of the control planes, but for their sockets and files.
+    pub(crate) fn control_config(&self) -> anyhow::Result<wcdn_control_plane::Config> {
+        origins::watch(&self.topology, self.standin.as_ref())
     }
 
     /// Drains and stops an edge, and starts it with what it kept on disk, at other ports, after its
@@ -153,7 +160,7 @@ impl Cluster {
         if let Some(standin) = &self.standin
             && config.origins.is_empty()
         {
-            config.origins = origins(&standin.aggregator_urls)?;
+            config.origins = origins::named(&standin.aggregator_urls)?;
         }
         if let Some(own) = self.redis.iter().find(|own| own.region == *region) {
             config.redis.urls = vec![own.server.url()];
@@ -245,12 +252,4 @@ async fn start_redis(topology: &Topology, home: &Home) -> anyhow::Result<Vec<Reg
         servers.push(RegionRedis { region: region.parse()?, server });
     }
     Ok(servers)
-}
-
-fn origins(urls: &[BaseUrl]) -> anyhow::Result<Vec<OriginSpec>> {
-    let named = urls
-        .iter()
-        .enumerate()
-        .map(|(n, url)| Ok(OriginSpec::new(format!("aggregator-{}", n + 1).parse()?, url.clone())));
-    named.collect()
 }

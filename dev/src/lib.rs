@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod desk;
 mod edge;
 mod gossip_place;
+mod origins;
 pub mod ports;
 pub mod process;
 pub mod reach;

@@ -75,7 +75,7 @@ fn main() -> ExitCode {
             edge.access_log.to = "stdout".into();
             edge.access_log.format = wcdn_node::config::LogFormat::Clf;
         }
-        let topology = Topology {
+        let mut topology = Topology {
             network: args.network,
             edges_per_region: args.edges_per_region,
             control_planes: args.control_planes,
@@ -86,6 +86,9 @@ fn main() -> ExitCode {
             ..Topology::default()
         };
         topology.edge.check()?;
+        if topology.network == WalrusNetwork::Local {
+            topology.control.health.known_blob = Some(seed::demo_blob(topology.encoding)?);
+        }
         if args.common.check_config {
             return Ok(());
         }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use bytes::Bytes;
 use wcdn_proto::BlobId;
-use wcdn_walrus::{BaseUrl, HttpClient, HttpOptions, Publisher, QuiltPart, StoreOptions};
+use wcdn_walrus::{
+    BaseUrl, Encoding, HttpClient, HttpOptions, Publisher, QuiltPart, StoreOptions, blob_id,
+};
 
 /// What was stored.
 #[derive(Debug, Clone)]
@@ -27,6 +29,14 @@ const PICTURE: &str = r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1
 <circle cx="50" cy="38" r="3"/><circle cx="70" cy="38" r="3"/>
 <path d="M54 50l-3 18M66 50l3 18" stroke="#fff" stroke-width="4" stroke-linecap="round"/></svg>
 "##;
+
+/// The id of the demo blob, before it is stored.
+///
+/// # Errors
+/// Never: a short text can be encoded.
+pub fn demo_blob(encoding: Encoding) -> anyhow::Result<BlobId> {
+    Ok(blob_id(encoding, &[Bytes::from_static(TEXT.as_bytes())])?)
+}
 
 /// Stores the demo blob and the demo quilt.
 ///

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
+use wcdn_node::config::OriginSpec;
 use wcdn_proto::Region;
 use wcdn_walrus::{Encoding, Network};
 
@@ -39,6 +40,8 @@ pub struct Topology {
     pub control_ports: Option<(u16, u16)>,
     /// Where edges reach it, in their order, if something stands in between.
     pub control_ways: Vec<SocketAddr>,
+    /// What edges fill from, in their order, if something stands between them and the origins.
+    pub origin_ways: Vec<Vec<OriginSpec>>,
     /// Its configuration, before its own names, ports and files are put in.
     pub control: wcdn_control_plane::Config,
     /// The API key that it knows; one is made if not given.
@@ -120,6 +123,7 @@ impl Default for Topology {
             peer_ways: Vec::new(),
             control_ports: None,
             control_ways: Vec::new(),
+            origin_ways: Vec::new(),
             control: wcdn_control_plane::Config::default(),
             api_key: None,
             edge: wcdn_node::Config::default(),

@@ -8,12 +8,14 @@
 //! - [`line`]: a connection to any of them
 //! - [`catchup`]: what was missed of the log, read again from one of them
 //! - [`holding`]: what this node holds of an id
+//! - [`gathered`]: what is told of origins
 //!
 //! Every control plane so knows all nodes, and answers for them without asking another. Viewers never
 //! wait for any of this.
 
 pub mod catchup;
 pub mod endpoint;
+pub mod gathered;
 pub mod holding;
 pub mod line;
 pub mod origins;

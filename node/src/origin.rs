@@ -1,24 +1,27 @@
 //! The aggregators a node fills from: whom to ask first, and what their failures mean.
 //!
 //! [`Pool`] keeps them; [`choice`] puts them in order; each [`Origin`] has its [`standing`],
-//! [`latency`] and [`pace`], and is asked by an [`attempt`] that holds a [`Permit`].
+//! [`latency`] and [`pace`], and is asked by an [`attempt`] that holds a [`Permit`]. What came of it is
+//! told to control planes by [`traffic`] and [`lies`].
 
 pub mod attempt;
 pub mod choice;
 pub mod hedge;
 pub mod latency;
+pub mod lies;
 pub mod meter;
 pub mod pace;
 pub mod pool;
 pub mod quantile;
 pub mod standing;
+pub mod traffic;
 pub mod witness;
 
 use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64, AtomicUsize,
+            AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
             Ordering::{AcqRel, Acquire, Relaxed},
         },
     },
@@ -35,8 +38,10 @@ use self::{
     attempt::AttemptError,
     hedge::Hedging,
     latency::Latency,
+    lies::Lies,
     pace::Pace,
     standing::{Availability, Standing, Verdict},
+    traffic::Traffic,
 };
 use crate::{
     config::{Fetch, OriginSpec},
@@ -57,7 +62,19 @@ pub struct Origin {
     limit: usize,
     served: AtomicU64,
     failed: AtomicU64,
+    /// Its share of blobs among others that are as fast; the pool writes it.
+    weight: AtomicU32,
+    /// Whether it is asked only where no other serves, whatever this node knows; the pool writes it.
+    is_banned: AtomicBool,
+    traffic: Arc<Traffic>,
+    shared: Shared,
+}
+
+/// What all origins of a pool share.
+#[derive(Debug, Clone)]
+struct Shared {
     hedging: Arc<Mutex<Hedging>>,
+    lies: Arc<Lies>,
     metrics: Arc<Metrics>,
 }
 
@@ -114,12 +131,14 @@ impl Origin {
         spec: OriginSpec,
         http: &HttpClient,
         fetch: &Fetch,
-        hedging: &Arc<Mutex<Hedging>>,
-        metrics: &Arc<Metrics>,
+        traffic: Arc<Traffic>,
+        shared: Shared,
     ) -> Self {
         Self {
             aggregator: Aggregator::new(http.clone(), spec.url.clone()),
             authority: spec.url.authority().to_ascii_lowercase(),
+            weight: AtomicU32::new(spec.weight),
+            is_banned: AtomicBool::new(spec.ejected),
             spec,
             record: Mutex::new(Record {
                 standing: Standing::default(),
@@ -130,9 +149,15 @@ impl Origin {
             limit: fetch.max_per_origin,
             served: AtomicU64::new(0),
             failed: AtomicU64::new(0),
-            hedging: Arc::clone(hedging),
-            metrics: Arc::clone(metrics),
+            traffic,
+            shared,
         }
+    }
+
+    /// Takes the terms of a spec that is otherwise the same.
+    fn take_terms(&self, spec: &OriginSpec) {
+        self.weight.store(spec.weight, Relaxed);
+        self.is_banned.store(spec.ejected, Relaxed);
     }
 
     /// Its name in configuration, logs and metrics.
@@ -162,7 +187,8 @@ impl Origin {
     pub fn acquire(self: &Arc<Self>, need: Need) -> Result<Permit, Unready> {
         let now = Instant::now();
         let mut record = self.record.lock();
-        if need == Need::Hedge && record.standing.availability(now) != Availability::Passing {
+        let is_passing = record.standing.availability(now) == Availability::Passing;
+        if need == Need::Hedge && (!is_passing || self.is_banned.load(Relaxed)) {
             return Err(Unready::Away);
         }
         if let Some(wait) = record.standing.told_to_wait(now) {
@@ -187,13 +213,14 @@ impl Origin {
         if !has_budget {
             return Err(Unready::Spent);
         }
-        self.hedging.lock().asked();
+        self.shared.hedging.lock().asked();
         Ok(permit)
     }
 
     /// It answered as an origin should, with all the bytes.
     pub fn served(&self) {
         self.served.fetch_add(1, Relaxed);
+        self.traffic.served();
         self.count(Outcome::Served);
         self.note(Verdict::Answered);
     }
@@ -201,6 +228,7 @@ impl Origin {
     /// It failed or refused.
     pub fn failed(&self, error: &AttemptError) {
         self.failed.fetch_add(1, Relaxed);
+        self.traffic.failed(error);
         self.count(error.outcome());
         self.note(error.verdict());
     }
@@ -208,6 +236,8 @@ impl Origin {
     /// Its bytes are not the blob.
     pub fn lied(&self, id: &BlobId) {
         self.failed.fetch_add(1, Relaxed);
+        self.traffic.lied();
+        self.shared.lies.note(self.name(), id);
         self.count(Outcome::Lied);
         self.note(Verdict::Lie);
         tracing::warn!(origin = %self.name(), blob = %id, "origin sent bytes that are not the blob");
@@ -235,7 +265,13 @@ impl Origin {
         record.standing.serves(length);
         record.latency.note(took, Instant::now());
         drop(record);
-        self.hedging.lock().head(took);
+        self.traffic.head(took);
+        self.shared.hedging.lock().head(took);
+    }
+
+    /// So many bytes of a body came.
+    fn received(&self, bytes: usize) {
+        self.traffic.received(bytes as u64);
     }
 
     /// Its head had not come after so long.
@@ -265,7 +301,7 @@ impl Origin {
 
     fn count(&self, outcome: Outcome) {
         let label = OriginOutcome { origin: self.name().to_string(), outcome: outcome.as_str() };
-        self.metrics.origin.requests.get_or_create(&label).inc();
+        self.shared.metrics.origin.requests.get_or_create(&label).inc();
     }
 }
 

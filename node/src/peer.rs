@@ -62,7 +62,7 @@ const MAX_ASKED: usize = 2;
 
 /// Requests to one peer under way up to which it is not passed over for being busier than others: below,
 /// who is asked is to depend on the blob alone.
-const LEAST_LOAD: usize = 32;
+const LEAST_LOAD: u64 = 32;
 
 /// How long the head of a peer's answer is waited for before another is asked too, as long as it is not
 /// known what is usual.
@@ -130,8 +130,8 @@ impl Peers {
         });
         route.retain(|peer| peer.is_well(now));
         let under_way = known.values().map(|peer| peer.in_flight()).sum();
-        let most = rendezvous::share(under_way, known.len()).max(LEAST_LOAD);
-        route.sort_by_key(|peer| peer.in_flight() > most);
+        let most = rendezvous::share(under_way, 1, known.len() as u64).max(LEAST_LOAD);
+        route.sort_by_key(|peer| peer.in_flight() as u64 > most);
         route.truncate(MAX_ASKED);
         route
     }

@@ -14,8 +14,10 @@ pub fn affinity(id: &BlobId, name: &str) -> u64 {
     u64::from_le_bytes(score)
 }
 
-/// The most requests that one of `count` may have under way before others come first: a quarter more
-/// than its share of all (consistent hashing with bounded loads, arXiv:1608.01350).
-pub fn share(under_way: usize, count: usize) -> usize {
-    (5 * (under_way + 1)).div_ceil(4 * count.max(1))
+/// The most requests that one of this weight may have under way before others come first, where `all`
+/// weights together have `under_way`: a quarter more than its share (consistent hashing with bounded
+/// loads, arXiv:1608.01350).
+pub fn share(under_way: usize, weight: u64, all: u64) -> u64 {
+    let whole = (under_way as u64).saturating_add(1);
+    5_u64.saturating_mul(whole).saturating_mul(weight).div_ceil(4_u64.saturating_mul(all).max(1))
 }

@@ -66,7 +66,7 @@ impl Scene {
         (config.listen.edge, config.listen.admin) = (any(), any());
         config.walrus.n_shards = origin::encoding().n_shards();
         let (name, url) = ("o".parse().unwrap(), self.origin.url.parse().unwrap());
-        config.origins = vec![OriginSpec { name, url, trusted: true }];
+        config.origins = vec![OriginSpec { trusted: true, ..OriginSpec::new(name, url) }];
         config.cluster.key_file = Some(self.home.path().join("cluster.key"));
         config.control.endpoints = vec![self.control_plane.url.clone()];
         config.gossip.listen = Some(any());

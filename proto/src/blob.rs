@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
+use crate::text::serde_as_text;
+
 /// The name of a blob, computed from its bytes: whoever holds the bytes can check the name.
 ///
 /// Its one text form is base64url without padding, 43 characters. Decoding refuses non-canonical
@@ -81,6 +83,8 @@ impl fmt::Display for BlobId {
         f.pad(std::str::from_utf8(&text[..written]).expect("base64 is ASCII"))
     }
 }
+
+serde_as_text!(BlobId);
 
 impl fmt::Debug for BlobId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,12 +5,14 @@
 //! - [`Position`]: how far in the event log a node has applied
 //! - [`ContentId`], [`Change`], [`Event`]: what becomes true everywhere
 //! - [`removal_slot`]: where an id stands in the table of removals
+//! - [`head_class`]: how long origins let nodes wait, so that it can be added up
 //! - [`ByteSize`], [`Span`]: sizes and durations as people write them (`"2 GiB"`, `"30s"`)
 //! - [`pb`]: the gRPC services, and what travels
 
 mod blob;
 mod content;
 mod event;
+mod heads;
 mod name;
 mod object;
 mod patch;
@@ -24,6 +26,7 @@ mod text;
 pub use blob::{BlobId, InvalidBlobId};
 pub use content::{ContentId, InvalidContentId, MAX_BLOCKS};
 pub use event::{Change, Event, Events, InvalidEvents, Purge};
+pub use heads::{HEAD_BOUNDS_MS, HEAD_CLASSES, head_class, head_quantile_ms};
 pub use name::{InvalidName, NodeId, OriginName, Region};
 pub use object::{InvalidObjectId, ObjectId};
 pub use patch::{InvalidPatchId, QuiltPatchId};

@@ -2,6 +2,8 @@
 //!
 //! - [`Fleet`]: the whole system on free ports, with the doors users have
 //! - [`operator`]: an operator, with a key to the control plane
+//! - [`origins`]: how origins do, as an operator sees it
+//! - [`forged`]: a node that says whatever a test makes it say
 //! - [`program`]: our programs as processes, to be stopped and killed
 //! - [`signal`]: how they are stopped
 //! - [`client`]: requests, and what came back, even if it was cut
@@ -33,11 +35,13 @@ pub mod dns;
 mod eventually;
 pub mod far;
 mod fleet;
+pub mod forged;
 pub mod frames;
 pub mod grpc_peer;
 pub mod lab;
 pub mod nghttp2;
 pub mod operator;
+pub mod origins;
 pub mod program;
 pub mod redbot;
 pub mod redis;

@@ -22,12 +22,12 @@ use wcdn_proto::pb::{
 /// Calls the control plane; a call that is refused fails the test.
 #[derive(Debug, Clone)]
 pub struct Operator {
-    admin: AdminServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) admin: AdminServiceClient<InterceptedService<Channel, Key>>,
 }
 
 /// Puts the API key into every request.
 #[derive(Debug, Clone)]
-struct Key(MetadataValue<Ascii>);
+pub(crate) struct Key(MetadataValue<Ascii>);
 
 /// Longer than anything takes that is to happen.
 const DEADLINE: Duration = Duration::from_secs(30);

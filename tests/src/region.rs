@@ -10,8 +10,7 @@ use crate::{Fleet, bytes, client::Reply, eventually};
 /// Nodes of a region.
 pub const NODES: usize = 3;
 
-/// Starts it, with three nodes in each of three regions, and waits until those of a region know of each
-/// other. Nothing is asked twice for being slow, so that fetches can be counted, and a machine that
+/// Starts it, with three nodes in each of three regions, and waits until all know of each other. Nothing is asked twice for being slow, so that fetches can be counted, and a machine that
 /// compiles meanwhile is not taken for a dead peer.
 ///
 /// # Panics
@@ -36,14 +35,17 @@ pub fn reading_through_each_other(topology: &mut Topology) {
     topology.edge.verify.recheck = 0.0;
 }
 
-/// Waits until the nodes of each region know of each other.
+/// Waits until all nodes know of each other, and those of each region where to ask each other.
 ///
 /// # Panics
 /// When they do not come to.
 pub async fn know_each_other(fleet: &Fleet) {
-    for edge in 0..fleet.cluster.edges().len() {
-        eventually("the node knows those of its region", || async {
-            fleet.metric_of(edge, "wcdn_peer_nodes", "").await == NODES as f64
+    let edges = fleet.cluster.edges().len();
+    let all = (edges + fleet.cluster.desks().count()) as f64;
+    for edge in 0..edges {
+        eventually("the node knows the others", || async {
+            fleet.metric_of(edge, "wcdn_gossip_members_live", "").await >= all
+                && fleet.metric_of(edge, "wcdn_peer_nodes", "").await == NODES as f64
         })
         .await;
     }

@@ -19,6 +19,8 @@ mod conditions;
 mod control_planes;
 #[path = "fleet/fills.rs"]
 mod fills;
+#[path = "fleet/health.rs"]
+mod health;
 #[path = "fleet/large.rs"]
 mod large;
 #[path = "fleet/limits.rs"]
@@ -59,6 +61,8 @@ mod versions;
 mod weather_desk;
 #[path = "fleet/weather_dns.rs"]
 mod weather_dns;
+#[path = "fleet/weather_health.rs"]
+mod weather_health;
 #[path = "fleet/weather_herd.rs"]
 mod weather_herd;
 #[path = "fleet/weather_network.rs"]

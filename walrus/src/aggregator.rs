@@ -72,6 +72,39 @@ impl Aggregator {
         }
     }
 
+    /// Asks whether there is a blob, by HEAD: the status of the answer. An aggregator reads the whole
+    /// blob for that, so ask for one that does not exist.
+    ///
+    /// # Errors
+    /// [`AggregatorError`], if there is no answer.
+    pub async fn presence(&self, id: &BlobId) -> Result<StatusCode, AggregatorError> {
+        let path = format!("/v1/blobs/{id}");
+        Ok(self.send(Method::HEAD, &path, None).await?.status())
+    }
+
+    /// Asks for the first byte of a blob, the least that a read can cost. Who sends the whole instead,
+    /// as old aggregators and some caches do, is let off after its head.
+    ///
+    /// # Errors
+    /// [`AggregatorError`]; also when a page comes instead of a blob.
+    pub async fn first_byte(&self, id: &BlobId) -> Result<(), AggregatorError> {
+        let path = format!("/v1/blobs/{id}");
+        let response = self.get(&path, Some(&(0..=0))).await?;
+        let media = response.headers().get(header::CONTENT_TYPE);
+        if media.is_some_and(|media| media.as_bytes().starts_with(b"text/html")) {
+            return Err(InvalidAnswer::Page.into());
+        }
+        match response.status() {
+            StatusCode::OK => BlobResponse::whole(response).map(drop),
+            StatusCode::PARTIAL_CONTENT => {
+                let mut part = BlobResponse::part(response, &(0..=0))?;
+                while part.chunk().await.map_err(|_| InvalidAnswer::Short)?.is_some() {}
+                Ok(())
+            }
+            _ => Err(AggregatorError::read(response).await),
+        }
+    }
+
     /// Asks which blob a Sui object holds.
     ///
     /// # Errors
@@ -113,8 +146,17 @@ impl Aggregator {
         path: &str,
         range: Option<&RangeInclusive<u64>>,
     ) -> Result<Response<Incoming>, AggregatorError> {
+        self.send(Method::GET, path, range).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        range: Option<&RangeInclusive<u64>>,
+    ) -> Result<Response<Incoming>, AggregatorError> {
         let mut request = Request::new(Full::<Bytes>::default());
-        *request.method_mut() = Method::GET;
+        *request.method_mut() = method;
         *request.uri_mut() = self.base.join(path);
         if let Some(range) = range {
             let value = format!("bytes={}-{}", range.start(), range.end());

@@ -31,6 +31,11 @@ impl BaseUrl {
         self.uri.authority().map_or("", |authority| authority.as_str())
     }
 
+    /// The port, where one is written.
+    pub fn port(&self) -> Option<u16> {
+        self.uri.port_u16()
+    }
+
     /// The URI of a path below this URL; `path` begins with a slash and is already encoded.
     ///
     /// # Panics

@@ -1,6 +1,9 @@
 //! The HTTP client that aggregators and publishers are asked with.
 
+mod dial;
 pub(crate) mod dns;
+pub(crate) mod outage;
+pub(crate) mod public;
 mod reuse;
 
 use std::time::Duration;
@@ -11,13 +14,14 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder, MaybeHttpsStream};
 use hyper_util::{
-    client::legacy::{Client, Error, connect::HttpConnector},
+    client::legacy::{Client, Error},
     rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use tokio::net::TcpStream;
 use tower::util::MapResponse;
 
 use self::{
+    dial::Dial,
     dns::{DnsOptions, Resolver},
     reuse::{Tracked, Used},
 };
@@ -30,7 +34,7 @@ pub struct HttpClient {
 }
 
 /// Names to addresses to TCP to TLS, each stream knowing whether it was used before.
-type Connector = MapResponse<HttpsConnector<HttpConnector<Resolver>>, Track>;
+type Connector = MapResponse<HttpsConnector<Dial>, Track>;
 
 type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
@@ -50,6 +54,8 @@ pub struct HttpOptions {
     pub user_agent: &'static str,
     /// How names are looked up.
     pub dns: DnsOptions,
+    /// Whether only hosts in the public internet are connected to, whatever their names lead to.
+    pub public_only: bool,
 }
 
 impl Default for HttpOptions {
@@ -60,6 +66,7 @@ impl Default for HttpOptions {
             max_idle_per_host: 32,
             user_agent: concat!("wcdn/", env!("CARGO_PKG_VERSION")),
             dns: DnsOptions::default(),
+            public_only: false,
         }
     }
 }
@@ -80,7 +87,8 @@ impl HttpClient {
     /// # Panics
     /// Never: the cryptography that is compiled in supports the protocol versions asked for.
     pub fn new(options: HttpOptions) -> Self {
-        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(options.dns));
+        let mut dial = Dial::new(Resolver::new(options.dns), options.public_only);
+        let tcp = dial.tcp();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(options.connect_timeout));
@@ -91,7 +99,7 @@ impl HttpClient {
             .expect("the provider supports TLS 1.2 and 1.3")
             .https_or_http()
             .enable_http1()
-            .wrap_connector(tcp);
+            .wrap_connector(dial);
         let connector = MapResponse::new(connector, Tracked::new as Track);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
@@ -112,7 +120,8 @@ impl HttpClient {
         headers.insert(header::USER_AGENT, self.user_agent.clone());
         // Aggregators copy Accept into Content-Type unless it has an asterisk.
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let again = (request.method() == Method::GET).then(|| request.clone());
+        let only_reads = matches!(*request.method(), Method::GET | Method::HEAD);
+        let again = only_reads.then(|| request.clone());
         let response = match (self.client.request(request).await, again) {
             (Err(error), Some(again)) if reuse::met_closing(&error) => {
                 self.client.request(again).await?

@@ -4,7 +4,7 @@
 //! - [`blob_id`], [`SliverHashes`]: the name of a blob, computed from its bytes
 //! - [`quilt`]: many small files in one blob
 //! - [`Aggregator`], [`Publisher`]: the HTTP interfaces, with an error for each of their answers
-//! - [`Network`]: the public networks and who runs their aggregators
+//! - [`Network`], [`Operators`]: the public networks and who runs aggregators and publishers
 //!
 //! No caching of blobs, no policy: no timeout but those of names and connections, no retry but
 //! that of a request which met a connection being closed.
@@ -16,6 +16,7 @@ mod encoding;
 mod http;
 mod merkle;
 mod networks;
+mod operators;
 mod publisher;
 pub mod quilt;
 mod rope;
@@ -30,8 +31,11 @@ pub use encoding::{BlobTooLarge, Encoding, InvalidShards};
 pub use http::{
     HttpClient, HttpOptions,
     dns::{DnsOptions, Resolver, Unresolved},
+    outage::Outage,
+    public::is_public,
 };
 pub use networks::{KNOWN_LIVE_BLOB, Network, NetworkOperator};
+pub use operators::{InvalidOperators, MAX_OPERATORS_DOCUMENT, Operators, OperatorsError};
 pub use publisher::{
     Publisher, PublisherError, QuiltPart, StoreOptions, Stored, StoredPatch, StoredQuilt,
 };

@@ -73,9 +73,19 @@ impl fmt::Display for Network {
 }
 
 fn named(Listed { operator, url }: Listed) -> NetworkOperator {
-    let name: String = url.host().chars().take(63).collect();
-    let name = name.to_lowercase().parse().expect("a host name is a name");
+    let name = name(&url, false).expect("a host name is a name");
     NetworkOperator { name, operator, url }
+}
+
+/// A name made from the host of a URL, and its port where the host alone does not tell it from another.
+pub(crate) fn name(url: &BaseUrl, with_port: bool) -> Option<OriginName> {
+    let is_plain = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit() || *c == '.';
+    let host: String =
+        url.host().to_lowercase().chars().map(|c| if is_plain(&c) { c } else { '-' }).collect();
+    let port = url.port().filter(|_| with_port).map(|port| format!("-{port}")).unwrap_or_default();
+    let room = 63_usize.saturating_sub(port.len());
+    let host: String = host.trim_start_matches(['.', '-']).chars().take(room).collect();
+    format!("{host}{port}").parse().ok()
 }
 
 #[cfg(test)]

@@ -56,6 +56,18 @@ impl Publisher {
         Self { http, base }
     }
 
+    /// Asks whether anybody is there, by HEAD of its root: any status will do.
+    ///
+    /// # Errors
+    /// [`PublisherError::Connect`].
+    pub async fn presence(&self) -> Result<StatusCode, PublisherError> {
+        let mut request = Request::new(Full::<Bytes>::default());
+        *request.method_mut() = Method::HEAD;
+        *request.uri_mut() = self.base.join("/");
+        let response = self.http.send(request).await.map_err(PublisherError::from_send)?;
+        Ok(response.status())
+    }
+
     /// Stores a blob.
     ///
     /// # Errors

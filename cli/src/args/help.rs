@@ -54,10 +54,22 @@ JSON: {head, nodes: [{node, region, state, applied, confirmedAgoMs, version, has
 edgeUrl}]}. state is live, unconfirmed, fenced or lost.";
 
 pub(crate) const ORIGINS: &str = "\
-JSON of get: {revision, origins: [{name, url, trusted}]}, which set takes. Of set, add and remove:
-{change: {…}, pool: {revision, origins}}; with --wait as `wcdn receipt`.
+Without a word, and for show, JSON: {revision, origins: [{name, kind, url, state, reason, since,
+score, successPercent, p50Ms, probedAt, liedAt, trusted, weight, automatic, operator,
+probes: [{at, asked, result, reason, tookMs}], strip: [{from, good, bad}],
+regions: [{region, requests, unreachable, timedOut, refused, throttled, broken, slow, lies, bytes,
+headP50Ms, headP95Ms}], changes: [{at, from, to, reason}]}]}. kind is aggregator or publisher; state
+is healthy, degraded, unhealthy or ejected; score goes to 100. The 24 hours are one character each,
+as high as the share of answers; regions are of about the last quarter of an hour, as edges report.
+Of probe: one line {name, kind, at, asked, result, reason, tookMs} per answer.
 
-A change names the revision it was made from. If another one came between, nothing is changed.";
+JSON of get: {revision, origins: [{name, url, trusted}], publishers}, which set takes; weight,
+ejected, reason, automatic and operator stand there where they are not the usual ones. Of set, and of
+whatever changes one: {change: {…}, pool: {…}}; with --wait as `wcdn receipt`. Of refresh: {change,
+added, removed, altered, skipped}.
+
+set names the revision it was made from: if another change came between, nothing is changed. Changes
+of one origin are made anew in that case, and what others did to others stays.";
 
 pub(crate) const EVENTS: &str = "\
 JSON, one line per event: {position, committedAt, kind, all, ids, revision}. kind is purge, block,

@@ -16,24 +16,26 @@ use tokio_stream::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{
-    Code, Request, Response, Status,
+    Request, Response, Status,
     transport::{Identity, Server, ServerTlsConfig},
 };
 use wcdn_proto::pb::{
     DESCRIPTORS,
     admin::v1::{
-        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, BlockedId, Change,
-        ExplainRequest, ExplainResponse, GetOriginsRequest, GetOriginsResponse, GetReceiptRequest,
-        GetReceiptResponse, GetStatusRequest, GetStatusResponse, ListBlocksRequest,
-        ListBlocksResponse, ListNodesRequest, ListNodesResponse, Node, NodeHolding, NodeReceipt,
-        NodeState, PurgeRequest, PurgeResponse, Receipt, SetOriginsRequest, SetOriginsResponse,
-        TailEventsRequest, TailEventsResponse, UnblockRequest, UnblockResponse,
-        WatchReceiptRequest, WatchReceiptResponse,
+        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, Change, ExplainRequest,
+        ExplainResponse, GetOriginHealthRequest, GetOriginHealthResponse, GetOriginsRequest,
+        GetOriginsResponse, GetReceiptRequest, GetReceiptResponse, GetStatusRequest,
+        GetStatusResponse, ListBlocksRequest, ListBlocksResponse, ListNodesRequest,
+        ListNodesResponse, NodeReceipt, NodeState, ProbeOriginsRequest, ProbeOriginsResponse,
+        PurgeRequest, PurgeResponse, Receipt, RefreshOriginsRequest, RefreshOriginsResponse,
+        SetOriginsRequest, SetOriginsResponse, TailEventsRequest, TailEventsResponse,
+        UnblockRequest, UnblockResponse, WatchReceiptRequest, WatchReceiptResponse,
         admin_service_server::{AdminService, AdminServiceServer},
     },
-    edge::v1::OriginPool,
     event::v1::Position,
 };
+
+use super::desk_state::State;
 
 /// What opens it.
 pub(crate) const KEY: &str = "wcdn_right";
@@ -47,27 +49,6 @@ pub(crate) const COMMITTED_AT_MS: u64 = 1_795_608_000_250;
 /// Room for 100,000 ids.
 const MAX_MESSAGE: usize = 8 << 20;
 
-/// What it knows, and what was asked of it.
-#[derive(Debug, Default)]
-pub(crate) struct State {
-    /// Each request that changes something, as it was read.
-    pub(crate) asked: Vec<String>,
-    pub(crate) nodes: Vec<Node>,
-    pub(crate) blocks: Vec<BlockedId>,
-    pub(crate) pool: OriginPool,
-    pub(crate) holdings: Vec<NodeHolding>,
-    /// How many streams are still to break off after their first message.
-    pub(crate) breaks: usize,
-    /// How many changes are still to be made without anybody being told.
-    pub(crate) losses: usize,
-    /// Whether streams of events do not end.
-    pub(crate) hangs: bool,
-    /// What it answers instead of everything.
-    pub(crate) refusal: Option<Status>,
-    /// Whether somebody else changes the origins whenever they were read.
-    pub(crate) has_rival: bool,
-}
-
 /// Runs until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Desk {
@@ -77,7 +58,7 @@ pub(crate) struct Desk {
 }
 
 #[derive(Debug, Clone)]
-struct Service {
+pub(crate) struct Service {
     state: Arc<Mutex<State>>,
     receipt: watch::Sender<Receipt>,
     events: watch::Sender<Vec<TailEventsResponse>>,
@@ -152,14 +133,14 @@ pub(crate) fn at(epoch: u64, seq: u64) -> Option<Position> {
     Some(Position { epoch, seq })
 }
 
-type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+pub(crate) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no test panics with the state in its hands")
     }
 
-    fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let key = request.metadata().get("x-api-key").map(|key| key.as_bytes());
         if ![KEY, READER].iter().any(|known| key == Some(known.as_bytes())) {
             return Err(Status::unauthenticated("the API key is unknown"));
@@ -174,7 +155,12 @@ impl Service {
     }
 
     /// Writes down what was asked; the change that it becomes.
-    fn change<T>(&self, request: &Request<T>, kind: &str, ids: usize) -> Result<Change, Status>
+    pub(crate) fn change<T>(
+        &self,
+        request: &Request<T>,
+        kind: &str,
+        ids: usize,
+    ) -> Result<Change, Status>
     where
         T: std::fmt::Debug,
     {
@@ -226,6 +212,7 @@ impl Service {
 impl AdminService for Service {
     type WatchReceiptStream = Streamed<WatchReceiptResponse>;
     type TailEventsStream = Streamed<TailEventsResponse>;
+    type ProbeOriginsStream = Streamed<ProbeOriginsResponse>;
 
     async fn purge(&self, asked: Request<PurgeRequest>) -> Result<Response<PurgeResponse>, Status> {
         let change = Some(self.change(&asked, "purge", asked.get_ref().ids.len())?);
@@ -311,30 +298,35 @@ impl AdminService for Service {
         &self,
         asked: Request<GetOriginsRequest>,
     ) -> Result<Response<GetOriginsResponse>, Status> {
-        self.admit(&asked)?;
-        let mut state = self.state();
-        let pool = Some(state.pool.clone());
-        if state.has_rival {
-            state.pool.revision += 1;
-        }
-        Ok(Response::new(GetOriginsResponse { pool }))
+        self.origins(&asked)
     }
 
     async fn set_origins(
         &self,
         asked: Request<SetOriginsRequest>,
     ) -> Result<Response<SetOriginsResponse>, Status> {
-        let mut pool = asked.get_ref().pool.clone().unwrap_or_default();
-        let present = self.state().pool.revision;
-        if pool.revision != present {
-            let told =
-                format!("revision {} was replaced, the present one is {present}", pool.revision);
-            return Err(Status::new(Code::Aborted, told));
-        }
-        let change = Some(self.change(&asked, "origins", 0)?);
-        pool.revision += 1;
-        self.state().pool = pool.clone();
-        Ok(Response::new(SetOriginsResponse { change, pool: Some(pool) }))
+        self.replace_origins(&asked)
+    }
+
+    async fn get_origin_health(
+        &self,
+        asked: Request<GetOriginHealthRequest>,
+    ) -> Result<Response<GetOriginHealthResponse>, Status> {
+        self.origin_health(&asked)
+    }
+
+    async fn probe_origins(
+        &self,
+        asked: Request<ProbeOriginsRequest>,
+    ) -> Result<Response<Self::ProbeOriginsStream>, Status> {
+        self.probes(&asked)
+    }
+
+    async fn refresh_origins(
+        &self,
+        asked: Request<RefreshOriginsRequest>,
+    ) -> Result<Response<RefreshOriginsResponse>, Status> {
+        self.refreshed(&asked)
     }
 
     async fn tail_events(

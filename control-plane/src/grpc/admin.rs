@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wcdn_proto::pb::admin::v1::{self as admin, admin_service_server::AdminService};
 
-use super::{changes, origins, queries, receipts, stream::Sent, tail};
+use super::{changes, health, origins, queries, receipts, stream::Sent, tail};
 use crate::desk::Desk;
 
 /// The service.
@@ -17,6 +17,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl AdminService for Admin {
     type WatchReceiptStream = Sent<admin::WatchReceiptResponse>;
+    type ProbeOriginsStream = Sent<admin::ProbeOriginsResponse>;
     type TailEventsStream = Sent<admin::TailEventsResponse>;
 
     async fn purge(&self, request: Request<admin::PurgeRequest>) -> Answer<admin::PurgeResponse> {
@@ -81,6 +82,27 @@ impl AdminService for Admin {
         request: Request<admin::SetOriginsRequest>,
     ) -> Answer<admin::SetOriginsResponse> {
         self.0.answer(origins::set(&self.0, request).await)
+    }
+
+    async fn get_origin_health(
+        &self,
+        request: Request<admin::GetOriginHealthRequest>,
+    ) -> Answer<admin::GetOriginHealthResponse> {
+        self.0.answer(health::get(&self.0, request).await)
+    }
+
+    async fn probe_origins(
+        &self,
+        request: Request<admin::ProbeOriginsRequest>,
+    ) -> Answer<Self::ProbeOriginsStream> {
+        self.0.answer(health::probe(&self.0, request))
+    }
+
+    async fn refresh_origins(
+        &self,
+        request: Request<admin::RefreshOriginsRequest>,
+    ) -> Answer<admin::RefreshOriginsResponse> {
+        self.0.answer(origins::refresh(&self.0, request).await)
     }
 
     async fn tail_events(

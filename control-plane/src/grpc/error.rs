@@ -66,6 +66,8 @@ refusals! {
     TokenReused { change: String } => FailedPrecondition, "IDEMPOTENCY_TOKEN_REUSED",
     /// The pool to replace is not the present one.
     PoolChanged { revision: u64 } => Aborted, "ORIGINS_CHANGED",
+    /// The list of operators cannot be had, or must not be followed.
+    List { problem: String } => FailedPrecondition, "OPERATORS_REFUSED",
     /// There is no such change, or it is older than the log.
     NoChange { id: String } => NotFound, "CHANGE_UNKNOWN",
     /// The log does not reach back so far, or is another one.
@@ -124,6 +126,7 @@ impl Refusal {
             Self::PoolChanged { revision } => {
                 format!("the origin pool has revision {revision} by now; read it, and set it again")
             }
+            Self::List { problem } => format!("the origins stay as they are: {problem}"),
             Self::NoChange { id } => {
                 format!("there is no change {id:?}, or it is older than the log")
             }

@@ -20,6 +20,12 @@ const MAX_BLOCKED: usize = 10_000;
 /// Origins of a pool.
 const MAX_ORIGINS: usize = 1_000;
 
+/// The weight of an origin among others.
+const MAX_WEIGHT: u32 = 1_000;
+
+/// Characters of what is said of an origin.
+const MAX_WORDS: usize = 200;
+
 /// Characters of a reason, a version, a URL.
 const MAX_TEXT: usize = 500;
 
@@ -129,13 +135,25 @@ pub(super) fn text(field: &str, text: String) -> Result<String, Refusal> {
 pub(super) fn pool(pool: Option<edge::OriginPool>) -> Result<edge::OriginPool, Refusal> {
     let pool = pool.ok_or_else(|| Refusal::invalid("pool", "is missing"))?;
     let mut problems = Problems::default();
-    if !(1..=MAX_ORIGINS).contains(&pool.origins.len()) {
-        let problem = format!("has {} entries; give 1 to {MAX_ORIGINS}", pool.origins.len());
+    if pool.origins.is_empty() {
+        let problem = format!("has 0 entries; give 1 to {MAX_ORIGINS}");
         problems.push("pool.origins", problem);
+    } else if pool.origins.iter().all(|origin| origin.ejected) {
+        problems.push("pool.origins", "are all ejected; leave one that can be asked");
+    }
+    origins(&mut problems, "pool.origins", &pool.origins);
+    origins(&mut problems, "pool.publishers", &pool.publishers);
+    problems.none().map(|()| pool)
+}
+
+fn origins(problems: &mut Problems, list: &str, origins: &[edge::Origin]) {
+    if origins.len() > MAX_ORIGINS {
+        let problem = format!("has {} entries; give 1 to {MAX_ORIGINS}", origins.len());
+        problems.push(list, problem);
     }
     let mut names = BTreeSet::new();
-    for (n, origin) in pool.origins.iter().enumerate().take(MAX_ORIGINS) {
-        let field = |name| format!("pool.origins[{n}].{name}");
+    for (n, origin) in origins.iter().enumerate().take(MAX_ORIGINS) {
+        let field = |name| format!("{list}[{n}].{name}");
         if let Err(error) = origin.name.parse::<OriginName>() {
             problems.push(field("name"), format!("is wrong: {error}"));
         }
@@ -145,8 +163,17 @@ pub(super) fn pool(pool: Option<edge::OriginPool>) -> Result<edge::OriginPool, R
         if let Err(error) = origin.url.parse::<BaseUrl>() {
             problems.push(field("url"), format!("is wrong: {error}"));
         }
+        if origin.weight > MAX_WEIGHT {
+            let problem = format!("is {}; the most is {MAX_WEIGHT}", origin.weight);
+            problems.push(field("weight"), problem);
+        }
+        for (name, words) in [("reason", &origin.reason), ("operator", &origin.operator)] {
+            if words.chars().count() > MAX_WORDS || words.contains(char::is_control) {
+                let problem = format!("must be one line of at most {MAX_WORDS} characters");
+                problems.push(field(name), problem);
+            }
+        }
     }
-    problems.none().map(|()| pool)
 }
 
 /// A node, and how far it has applied the log.
@@ -222,15 +249,39 @@ mod tests {
         let origin = |name: &str, url: &str| edge::Origin {
             name: name.to_owned(),
             url: url.to_owned(),
-            trusted: false,
+            ..edge::Origin::default()
         };
         let wrong = edge::OriginPool {
-            revision: 0,
             origins: vec![origin("a", "http://a"), origin("a", "ftp://b"), origin("B", "http://c")],
+            ..edge::OriginPool::default()
         };
         let Err(Refusal::Invalid { violations }) = pool(Some(wrong)) else { panic!("accepted") };
         let fields: Vec<_> = violations.iter().map(|it| it.field.as_str()).collect();
         assert_eq!(fields, ["pool.origins[1].name", "pool.origins[1].url", "pool.origins[2].name"]);
         assert!(pool(Some(edge::OriginPool::default())).is_err());
+    }
+
+    #[test]
+    fn a_pool_needs_one_that_can_be_asked_and_weights_and_words_have_bounds() {
+        let origin = |weight, ejected, reason: &str| edge::Origin {
+            name: "a".to_owned(),
+            url: "http://a".to_owned(),
+            weight,
+            ejected,
+            reason: reason.to_owned(),
+            ..edge::Origin::default()
+        };
+        let told = |origin: edge::Origin| {
+            let publishers = vec![origin.clone()];
+            let wrong = edge::OriginPool { revision: 0, origins: vec![origin], publishers };
+            let Err(Refusal::Invalid { violations }) = pool(Some(wrong)) else { return vec![] };
+            violations.into_iter().map(|it| it.field).collect::<Vec<_>>()
+        };
+        assert_eq!(told(origin(0, false, "")), Vec::<String>::new());
+        assert_eq!(told(origin(0, true, "")), ["pool.origins"]);
+        let both = ["pool.origins[0].weight", "pool.publishers[0].weight"];
+        assert_eq!(told(origin(1_001, false, "")), both);
+        let both = ["pool.origins[0].reason", "pool.publishers[0].reason"];
+        assert_eq!(told(origin(0, false, "two\nlines")), both);
     }
 }

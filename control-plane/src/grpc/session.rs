@@ -44,6 +44,10 @@ const BEHIND: Duration = Duration::from_secs(3);
 /// Outcomes of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
 
+/// Origins and lies of one report: several times what nodes have.
+const MAX_ORIGINS: usize = 4_096;
+const MAX_LIES: usize = 1_024;
+
 /// The task of a session.
 struct Session {
     desk: Arc<Desk>,
@@ -203,6 +207,14 @@ impl Session {
             let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
             return Err(Refusal::invalid("report.outcomes", problem));
         }
+        if report.origins.len() > MAX_ORIGINS || report.lies.len() > MAX_LIES {
+            let (origins, lies) = (report.origins.len(), report.lies.len());
+            let problem = format!(
+                "has {origins} origins and {lies} lies; the most are {MAX_ORIGINS} and {MAX_LIES}"
+            );
+            return Err(Refusal::invalid("report", problem));
+        }
+        self.desk.health.heard(&self.who, &report.origins, &report.lies);
         let places = report.outcomes.iter().map(|outcome| Position::from(outcome.position));
         self.catch_up(places.fold(applied, Position::max)).await;
         // Whoever is ahead shows its proof when it registers.

@@ -201,8 +201,9 @@ async fn a_token_makes_two_requests_one_and_is_not_for_another(on: On) {
 async fn of_two_that_replace_the_same_pool_one_is_told_the_other_was_first(on: On) {
     let bench = bench(on).await;
     let pool = |name: &str| {
-        let origin = Origin { name: name.into(), url: "http://a".into(), trusted: false };
-        request(Asked::Origins(OriginPool { revision: 0, origins: vec![origin] }))
+        let origin = Origin { name: name.into(), url: "http://a".into(), ..Origin::default() };
+        let origins = vec![origin];
+        request(Asked::Origins(OriginPool { origins, ..OriginPool::default() }))
     };
     let (one, other) = tokio::join!(bench.log.append(pool("a")), bench.log.append(pool("b")));
     assert!(one.is_ok());
@@ -269,14 +270,17 @@ async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused(
 async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known(on: On) {
     let bench = bench(on).await;
     let head = bench.log.append(purge(1)).await.unwrap().last;
-    // A table is missing: transactions fail, and the log cannot be read.
+    let other = Store::open(&bench.fresh.place).await.unwrap();
+    // A table is missing: transactions fail, and the log cannot be read. The second time that is known,
+    // and for a second it is not tried again.
     bench.store.run("ALTER TABLE head RENAME TO hidden").await;
-    assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
+    for _ in 0..2 {
+        assert!(matches!(bench.log.append(purge(2)).await, Err(LogError::Store(_))));
+    }
     // What became of it: it was written all the same, and so was another pool.
-    let pool = OriginPool { revision: 9, origins: Vec::new() };
+    let pool = OriginPool { revision: 9, ..OriginPool::default() };
     bench.store.put_pool(&pool).await;
     bench.store.run("ALTER TABLE hidden RENAME TO head").await;
-    let other = Store::open(&bench.fresh.place).await.unwrap();
     let lost = other.append(&key(), 3, &[purge(2)]).await.unwrap();
     assert_eq!(bench.log.head(), head);
     eventually("the store is read again", || bench.log.head() == lost.head).await;

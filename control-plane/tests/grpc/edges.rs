@@ -16,8 +16,9 @@ use wcdn_proto::pb::{
 use crate::stage::{PATIENCE, Stage, blob, reason, register};
 
 fn pool(revision: u64, name: &str) -> SetOriginsRequest {
-    let origin = Origin { name: name.into(), url: "http://a.example".into(), trusted: true };
-    SetOriginsRequest { pool: Some(OriginPool { revision, origins: vec![origin] }) }
+    let (name, url) = (name.into(), "http://a.example".into());
+    let origins = vec![Origin { name, url, trusted: true, ..Origin::default() }];
+    SetOriginsRequest { pool: Some(OriginPool { revision, origins, ..OriginPool::default() }) }
 }
 
 #[tokio::test]

@@ -86,8 +86,8 @@ async fn blocks_origins_and_keys_of_one_hold_at_the_other() {
     let mut edge = second.edge_named("a", None).await;
     let block = first.keyed(BlockRequest { ids: vec![blob(1)], ..Default::default() });
     first.admin.block(block).await.unwrap();
-    let origin = Origin { name: "a".into(), url: "http://a.example".into(), trusted: false };
-    let pool = OriginPool { revision: 0, origins: vec![origin] };
+    let origin = Origin { name: "a".into(), url: "http://a.example".into(), ..Origin::default() };
+    let pool = OriginPool { origins: vec![origin], ..OriginPool::default() };
     let origins = SetOriginsRequest { pool: Some(pool) };
     first.admin.set_origins(first.keyed(origins)).await.unwrap();
     let pool = loop {

@@ -8,7 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Status, Streaming, transport::Channel};
 use tonic_types::StatusExt as _;
-use wcdn_control_plane::{Config, ControlPlane, Doors, start};
+use wcdn_control_plane::{Config, ControlPlane, Doors, config::WalrusNetwork, start};
 use wcdn_proto::{
     BlobId,
     pb::{
@@ -56,6 +56,8 @@ impl Stage {
         config.cluster.signing_key_file = folder.path().join("keys/signing.key");
         config.listen.grpc = ([127, 0, 0, 1], 0).into();
         config.listen.admin = ([127, 0, 0, 1], 0).into();
+        // Nobody in tests asks the public origins.
+        config.walrus.network = WalrusNetwork::Local;
         config.limits.drain_delay = "0s".parse().unwrap();
         change(&mut config);
         let (plane, shutdown) = run(&config).await;

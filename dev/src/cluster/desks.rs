@@ -117,7 +117,7 @@ impl Cluster {
 
     /// The configuration of a control plane but for its sockets, and what else makes it one of several.
     pub(crate) fn desk_role(&self, n: usize) -> anyhow::Result<(wcdn_control_plane::Config, Role)> {
-        let mut config = self.topology.control.clone();
+        let mut config = self.control_config()?;
         config.gossip.node = format!("control-plane-{}", n + 1).parse()?;
         config.gossip.seeds.extend(self.desks().map(|desk| desk.gossip.to_string()));
         if let Some(postgres) = &self.desks.postgres {

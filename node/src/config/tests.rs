@@ -25,7 +25,9 @@ fn the_origin_in_the_example_is_one() {
         .replace("# [[origin]]", "[[origin]]")
         .replace("# name", "name")
         .replace("# url", "url")
-        .replace("# trusted", "trusted");
+        .replace("# trusted", "trusted")
+        .replace("# weight", "weight")
+        .replace("# ejected", "ejected");
     let config: Config = toml::from_str(&text).unwrap();
     assert_eq!(config.origins().len(), 1);
     assert_eq!(config.check(), Ok(()));
@@ -46,7 +48,7 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
          [fetch]\ntries = 0\nmax_fills = 100\nidle_timeout = \"0s\"\n\
          [walrus]\nn_shards = 3\n[access_log]\nsample = 1.5\n\
          [[origin]]\nname = \"a\"\nurl = \"http://a\"\n\
-         [[origin]]\nname = \"a\"\nurl = \"http://b\"\n",
+         [[origin]]\nname = \"a\"\nurl = \"http://b\"\nweight = 0\n",
     )
     .unwrap();
     let told = config.check().unwrap_err().to_string();
@@ -61,10 +63,11 @@ fn every_problem_is_told_with_its_key_value_and_remedy() {
         "walrus.n_shards is 3; a code needs at least 4 shards",
         "access_log.sample is 1.5; it lies between 0 and 1",
         "origin has a twice; names are unique",
+        "origin a has weight 0; it lies between 1 and 1000",
     ] {
         assert!(told.lines().any(|line| line == problem), "{problem} is missing in\n{told}");
     }
-    assert_eq!(told.lines().count(), 10);
+    assert_eq!(told.lines().count(), 11);
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Choice {
     }
 
     /// A control plane whose log is of this epoch gives this pool.
-    pub(super) fn take(&self, epoch: u64, OriginPool { revision, origins }: OriginPool) {
+    pub(super) fn take(&self, epoch: u64, OriginPool { revision, origins, .. }: OriginPool) {
         let mut present = self.present.lock();
         if revision == 0 || (epoch, revision) <= *present {
             return;
@@ -58,17 +58,15 @@ impl Choice {
 }
 
 fn spec(origin: &wcdn_proto::pb::edge::v1::Origin) -> Option<OriginSpec> {
-    match (origin.name.parse(), origin.url.parse()) {
-        (Ok(name), Ok(url)) => Some(OriginSpec { name, url, trusted: origin.trusted }),
-        _ => {
-            tracing::warn!(
-                origin = origin.name,
-                url = origin.url,
-                "the control plane names an origin that this node cannot ask"
-            );
-            None
-        }
+    let spec = OriginSpec::read(origin);
+    if spec.is_none() {
+        tracing::warn!(
+            origin = origin.name,
+            url = origin.url,
+            "the control plane names an origin that this node cannot ask"
+        );
     }
+    spec
 }
 
 #[cfg(test)]
@@ -81,8 +79,8 @@ mod tests {
 
     fn given(revision: u64, name: &str) -> OriginPool {
         let url = "http://127.0.0.1:9".to_owned();
-        let origins = vec![Origin { name: name.to_owned(), url, trusted: false }];
-        OriginPool { revision, origins }
+        let origins = vec![Origin { name: name.to_owned(), url, ..Origin::default() }];
+        OriginPool { revision, origins, ..OriginPool::default() }
     }
 
     fn names(pool: &Pool) -> Vec<String> {
@@ -109,7 +107,7 @@ mod tests {
         takes(2, 3, "restored", "restored");
         takes(1, 9, "old-log", "restored");
         takes(2, 4, "next", "next");
-        choice.take(3, OriginPool { revision: 9, origins: Vec::new() });
+        choice.take(3, OriginPool { revision: 9, ..OriginPool::default() });
         assert_eq!(names(&pool), ["next"], "of none the old ones stay");
         takes(3, 1, "after-none", "after-none");
     }

@@ -9,13 +9,17 @@
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use wcdn_proto::{
     Position,
     pb::edge::v1::{Report, Welcome},
 };
 
-use crate::events::{Log, outcome::Outcomes};
+use super::gathered::Gathered;
+use crate::{
+    events::{Log, outcome::Outcomes},
+    origin::Pool,
+};
 
 /// What there is to tell.
 #[derive(Debug, Clone)]
@@ -24,6 +28,8 @@ pub struct Sources {
     pub log: Arc<Log>,
     /// What events did.
     pub outcomes: Arc<Outcomes>,
+    /// How origins did.
+    pub pool: Pool,
 }
 
 /// How far a control plane has been told.
@@ -40,6 +46,8 @@ pub(super) struct Reporter {
     marks: Marks,
     applied: watch::Receiver<Position>,
     outcomes: watch::Receiver<u64>,
+    /// Each session is told all of it anew.
+    gathered: Gathered,
 }
 
 /// Outcomes in one report.
@@ -51,7 +59,8 @@ impl Reporter {
     pub(super) fn new(sources: Sources, welcome: &Welcome, before: Marks) -> Self {
         let marks = Marks { outcomes: welcome.last_outcome.unwrap_or(before.outcomes) };
         let (applied, outcomes) = (sources.log.positions.watch(), sources.outcomes.watch());
-        Self { sources, marks, applied, outcomes }
+        let gathered = Gathered::new(sources.pool.clone());
+        Self { sources, marks, applied, outcomes, gathered }
     }
 
     /// Waits for something that is to be told soon.
@@ -72,7 +81,9 @@ impl Reporter {
         let told = self.sources.outcomes.after(self.marks.outcomes, MAX_OUTCOMES);
         self.marks.outcomes = told.last;
         let applied = Some(self.sources.log.positions.applied().into());
-        let report = Report { applied, first_outcome: told.first, outcomes: told.outcomes };
+        let (first_outcome, outcomes) = (told.first, told.outcomes);
+        let mut report = Report { applied, first_outcome, outcomes, ..Report::default() };
+        self.gathered.fill(&mut report, Instant::now());
         (report, told.is_all)
     }
 
@@ -90,7 +101,7 @@ mod tests {
     fn sources(outcomes: u64) -> Sources {
         let (log, told) = (Log::none(), Arc::new(Outcomes::new(Arc::default())));
         (1..=outcomes).for_each(|seq| told.done(Position { epoch: 1, seq }, Did::default(), None));
-        Sources { log, outcomes: told }
+        Sources { log, outcomes: told, pool: crate::origin::pool::tests::pool(&["a"]) }
     }
 
     fn numbers(report: &Report) -> (u64, usize) {

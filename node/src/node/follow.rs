@@ -111,7 +111,7 @@ pub(super) fn start(
         register,
         line,
         plane: Arc::clone(&plane),
-        sources: Sources { log: Arc::clone(&log), outcomes },
+        sources: Sources { log: Arc::clone(&log), outcomes, pool: edge.fills.pool().clone() },
         shelf: Shelf::new(cache, edge.fills.clone()),
         origins,
     };

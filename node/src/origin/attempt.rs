@@ -181,7 +181,9 @@ impl Download {
         let piece = timeout(self.idle, self.response.chunk())
             .await
             .map_err(|_| AttemptError::Stalled(self.idle))??;
-        self.meter.count(piece.as_ref().map_or(0, Bytes::len), Instant::now())?;
+        let bytes = piece.as_ref().map_or(0, Bytes::len);
+        self.origin().received(bytes);
+        self.meter.count(bytes, Instant::now())?;
         Ok(piece)
     }
 }

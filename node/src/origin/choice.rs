@@ -12,6 +12,10 @@ use crate::rendezvous;
 pub struct Candidate {
     /// How strongly the blob belongs to it.
     pub affinity: u64,
+    /// Its share of blobs among others that are as fast: one of twice the weight gets twice as many.
+    pub weight: u32,
+    /// Whether it is to be asked only where no other serves: a control plane ejected it for all.
+    pub is_banned: bool,
     /// How long it is expected to let us wait; `None` while nobody knows.
     pub cost: Option<Duration>,
     /// Whether it should be asked now.
@@ -33,17 +37,22 @@ const FAST: Duration = Duration::from_millis(50);
 ///
 /// 1. Of those that pass, the `spread` cheapest, by rendezvous hashing: every node asks the same
 ///    origin first for the same blob, so that the caches of the aggregators warm up. One that has
-///    more than its share of requests under way comes behind the others (bounded load).
+///    more than its share of requests under way comes behind the others (bounded load). Shares are
+///    by weight.
 /// 2. The others that pass, by cost.
 /// 3. Those that have no room or failed, in the order in which their time-outs end: they are asked
 ///    only if no other serves.
-/// 4. Those that refuse blobs of this size.
+/// 4. Those that are ejected for all.
+/// 5. Those that refuse blobs of this size.
 ///
 /// If more than half of all are ejected, those whose time-outs end first count as passing until
 /// half of them pass: otherwise the few that are left would get the load of all.
 pub fn order(candidates: &[Candidate], spread: usize) -> Vec<usize> {
     let indices = 0..candidates.len();
     let (serving, refusing): (Vec<_>, Vec<_>) = indices.partition(|n| !candidates[*n].refuses);
+    let (mut banned, serving): (Vec<_>, Vec<_>) =
+        serving.into_iter().partition(|n| candidates[*n].is_banned);
+    banned.sort_by_key(|n| (until(&candidates[*n]), Reverse(pull(&candidates[*n]))));
     let (mut passing, mut away): (Vec<_>, Vec<_>) =
         serving.into_iter().partition(|n| candidates[*n].availability == Availability::Passing);
     away.sort_by_key(|n| until(&candidates[*n]));
@@ -52,22 +61,36 @@ pub fn order(candidates: &[Candidate], spread: usize) -> Vec<usize> {
     let median = median_cost(candidates, &passing);
     let cost = |n: &usize| quantised(candidates[*n].cost.unwrap_or(median));
     let limit = quantised(median.max(FAST) * TOO_SLOW);
-    passing.sort_by_key(|n| (cost(n), Reverse(candidates[*n].affinity)));
+    passing.sort_by_key(|n| (cost(n), Reverse(pull(&candidates[*n]))));
     let near = passing.partition_point(|n| cost(n) <= limit);
     let rest = passing.split_off(near.min(spread.max(1)));
     let best = by_affinity(candidates, passing);
-    [best, rest, away, refusing].concat()
+    [best, rest, away, banned, refusing].concat()
 }
 
 /// Those that belong together with the blob first, but not if they are busier than the others.
 fn by_affinity(candidates: &[Candidate], mut best: Vec<usize>) -> Vec<usize> {
     let in_flight: usize = best.iter().map(|n| candidates[*n].in_flight).sum();
-    let share = rendezvous::share(in_flight, best.len());
+    let all: u64 = best.iter().map(|n| weight(&candidates[*n])).sum();
     best.sort_by_key(|n| {
         let candidate = &candidates[*n];
-        (candidate.in_flight > share, Reverse(candidate.affinity))
+        let share = rendezvous::share(in_flight, weight(candidate), all);
+        (candidate.in_flight as u64 > share, Reverse(pull(candidate)))
     });
     best
+}
+
+fn weight(candidate: &Candidate) -> u64 {
+    u64::from(candidate.weight.max(1))
+}
+
+/// How strongly a blob is drawn to an origin: among origins of the same weight by affinity, among
+/// others so that each gets its share (weighted rendezvous hashing: the weight over the logarithm
+/// of a uniform number). Larger is stronger; the bits of positive numbers are in their order.
+fn pull(candidate: &Candidate) -> (u64, u64) {
+    let uniform = (candidate.affinity as f64 + 0.5) / (u64::MAX as f64);
+    let pull = f64::from(candidate.weight.max(1)) / -uniform.min(1.0).ln();
+    (pull.abs().to_bits(), candidate.affinity)
 }
 
 /// Moves ejected ones back among those that pass while fewer than half of all do.

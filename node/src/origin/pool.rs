@@ -1,6 +1,7 @@
 //! All aggregators of a node.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -12,14 +13,16 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use wcdn_proto::{BlobId, OriginName};
+use wcdn_proto::{BlobId, OriginName, pb::edge::v1::OriginTraffic};
 use wcdn_walrus::{BaseUrl, HttpClient};
 
 use super::{
-    Origin,
+    Origin, Shared as OfAll,
     choice::{self, Candidate},
     hedge::Hedging,
+    lies::Lies,
     standing::Availability,
+    traffic::Traffic,
 };
 use crate::{
     config::{Fetch, OriginSpec},
@@ -40,9 +43,13 @@ struct Shared {
     is_managed: AtomicBool,
     http: HttpClient,
     fetch: Fetch,
-    hedging: Arc<Mutex<Hedging>>,
-    metrics: Arc<Metrics>,
+    of_all: OfAll,
+    /// By name, of all that there ever were, within a bound.
+    traffic: Mutex<BTreeMap<OriginName, Arc<Traffic>>>,
 }
+
+/// Origins whose counts are kept after they left.
+const MAX_COUNTED: usize = 4_096;
 
 /// How one origin is doing.
 #[derive(Debug)]
@@ -53,6 +60,10 @@ pub struct Report {
     pub url: BaseUrl,
     /// Whether its word alone is believed.
     pub trusted: bool,
+    /// Its share of blobs among others that are as fast.
+    pub weight: u32,
+    /// Whether it is asked only where no other serves, because the pool says so.
+    pub is_banned: bool,
     /// Whether it is asked as any other.
     pub availability: Availability,
     /// Whether one request tries if it is well again.
@@ -81,13 +92,18 @@ impl Pool {
         fetch: Fetch,
         metrics: &Arc<Metrics>,
     ) -> Self {
+        let of_all = OfAll {
+            hedging: Arc::new(Mutex::new(Hedging::new(fetch.hedge))),
+            lies: Arc::default(),
+            metrics: Arc::clone(metrics),
+        };
         let shared = Shared {
             origins: ArcSwap::default(),
             is_managed: AtomicBool::new(false),
             http: http.clone(),
-            hedging: Arc::new(Mutex::new(Hedging::new(fetch.hedge))),
             fetch,
-            metrics: Arc::clone(metrics),
+            of_all,
+            traffic: Mutex::default(),
         };
         let pool = Self { shared: Arc::new(shared) };
         pool.replace(specs);
@@ -111,12 +127,39 @@ impl Pool {
     /// Takes these origins instead. Those whose name, URL and trust stay keep their standing;
     /// what is under way with others runs to its end.
     pub fn replace(&self, specs: Vec<OriginSpec>) {
-        let Shared { origins, http, fetch, hedging, metrics, is_managed: _ } = &*self.shared;
+        let Shared { origins, http, fetch, of_all, .. } = &*self.shared;
         let known = origins.load();
-        let kept = |spec: &OriginSpec| known.iter().find(|origin| origin.spec == *spec).cloned();
-        let new = |spec| Arc::new(Origin::new(spec, http, fetch, hedging, metrics));
+        let kept = |spec: &OriginSpec| {
+            let origin = known.iter().find(|origin| origin.spec.is_same_place(spec))?;
+            origin.take_terms(spec);
+            Some(Arc::clone(origin))
+        };
+        let new = |spec: OriginSpec| {
+            let traffic = self.traffic_of(&spec.name);
+            Arc::new(Origin::new(spec, http, fetch, traffic, of_all.clone()))
+        };
         let all = specs.into_iter().map(|spec| kept(&spec).unwrap_or_else(|| new(spec)));
         origins.store(Arc::new(all.collect()));
+    }
+
+    fn traffic_of(&self, name: &OriginName) -> Arc<Traffic> {
+        let mut traffic = self.shared.traffic.lock();
+        if traffic.len() >= MAX_COUNTED {
+            // Whoever is still asked holds its own.
+            traffic.retain(|_, counts| Arc::strong_count(counts) > 1);
+        }
+        Arc::clone(traffic.entry(name.clone()).or_default())
+    }
+
+    /// What was asked of every origin since the node started, by name.
+    pub fn traffic(&self) -> Vec<OriginTraffic> {
+        let traffic = self.shared.traffic.lock();
+        traffic.iter().map(|(name, counts)| counts.told(name.as_str())).collect()
+    }
+
+    /// Their last lies.
+    pub fn lies(&self) -> &Lies {
+        &self.shared.of_all.lies
     }
 
     /// The origins in the order in which they should be asked for `id`, whose length may be
@@ -138,12 +181,12 @@ impl Pool {
     /// How long to wait for a head before another origin is asked too; `None` for as long as it
     /// takes.
     pub fn patience(&self) -> Option<Duration> {
-        self.shared.hedging.lock().patience()
+        self.shared.of_all.hedging.lock().patience()
     }
 
     /// Takes one hedge from the budget; `false`, counted, if there is none left.
     pub fn may_hedge(&self) -> bool {
-        let may = self.shared.hedging.lock().take();
+        let may = self.shared.of_all.hedging.lock().take();
         if !may {
             self.metrics().hedge("denied");
         }
@@ -152,7 +195,7 @@ impl Pool {
 
     /// Where it is counted.
     pub fn metrics(&self) -> &OriginMetrics {
-        &self.shared.metrics.origin
+        &self.shared.of_all.metrics.origin
     }
 
     /// How every origin is doing.
@@ -165,7 +208,7 @@ impl Pool {
     pub fn describe(&self) -> Value {
         let now = Instant::now();
         let origins: Vec<_> = self.reports().iter().map(|report| report.describe(now)).collect();
-        let hedging = self.shared.hedging.lock();
+        let hedging = self.shared.of_all.hedging.lock();
         let quantile = |share| hedging.quantile(share).map(millis);
         json!({
             "heads_ms": {"p50": quantile(0.5), "p95": quantile(0.95)},
@@ -181,6 +224,8 @@ impl Origin {
         let refused_from = record.standing.refused_from(now);
         Candidate {
             affinity: rendezvous::affinity(id, self.name().as_str()),
+            weight: self.weight.load(Relaxed),
+            is_banned: self.is_banned.load(Relaxed),
             cost: record.latency.expected(now),
             availability: record.standing.availability(now),
             in_flight: self.in_flight.load(Relaxed),
@@ -194,6 +239,8 @@ impl Origin {
             name: self.spec.name.clone(),
             url: self.spec.url.clone(),
             trusted: self.spec.trusted,
+            weight: self.weight.load(Relaxed),
+            is_banned: self.is_banned.load(Relaxed),
             availability: record.standing.availability(now),
             is_probed: record.standing.is_probed(),
             cost: record.latency.expected(now),
@@ -210,7 +257,7 @@ impl Origin {
 impl Report {
     /// Whether it is asked as any other.
     pub fn is_passing(&self) -> bool {
-        self.availability == Availability::Passing
+        self.availability == Availability::Passing && !self.is_banned
     }
 
     fn describe(&self, now: Instant) -> Value {
@@ -225,6 +272,8 @@ impl Report {
             "name": self.name.as_str(),
             "url": self.url.to_string(),
             "trusted": self.trusted,
+            "weight": self.weight,
+            "ejected_for_all": self.is_banned,
             "state": state,
             "seconds_left": seconds,
             "cost_ms": self.cost.map(millis),

@@ -138,7 +138,8 @@ async fn of_the_pools_of_several_control_planes_that_of_the_newest_log_is_in_for
     let (second, node) = two(&scene).await;
     let pool = |revision, url: &str| {
         let (name, url) = ("given".to_owned(), url.to_owned());
-        Kind::Origins(OriginPool { revision, origins: vec![Origin { name, url, trusted: true }] })
+        let origins = vec![Origin { name, url, trusted: true, ..Origin::default() }];
+        Kind::Origins(OriginPool { revision, origins, ..OriginPool::default() })
     };
     let status = async || viewer::get(node.edge(), &format!("/cdn/{id}")).await.status;
     second.send(pool(7, "http://127.0.0.1:9")).await;

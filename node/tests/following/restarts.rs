@@ -16,8 +16,9 @@ async fn blocks_removals_and_origins_outlast_a_restart_without_any_control_plane
     let other = scene.origin.store(Bytes::from_static(b"another blob"));
     let url = scene.origin.url.clone();
     scene.control_plane.said(|said| {
-        let origin = Origin { name: "given".to_owned(), url, trusted: true };
-        said.origins = OriginPool { revision: 5, origins: vec![origin] };
+        let name = "given".to_owned();
+        let origins = vec![Origin { name, url, trusted: true, ..Origin::default() }];
+        said.origins = OriginPool { revision: 5, origins, ..OriginPool::default() };
     });
     let node = scene.ready().await;
     node.block(11, ContentId::Blob(id)).await;

@@ -93,12 +93,15 @@ async fn origins_of_the_control_plane_take_the_place_of_the_configured_ones() {
         name: name.to_owned(),
         url: url.to_owned(),
         trusted: true,
+        ..Origin::default()
     };
     let origins = vec![origin("given", &scene.origin.url), origin("no name", "no url")];
-    scene.control_plane.send(Kind::Origins(OriginPool { revision: 1, origins })).await;
+    scene
+        .control_plane
+        .send(Kind::Origins(OriginPool { revision: 1, origins, ..OriginPool::default() }))
+        .await;
     eventually("they are asked", async || status().await == 200).await;
-    let unset = OriginPool { revision: 0, origins: Vec::new() };
-    scene.control_plane.send(Kind::Origins(unset)).await;
+    scene.control_plane.send(Kind::Origins(OriginPool::default())).await;
     assert!(node.node.reload(node.node.config()).is_ok());
     let other = scene.origin.store(Bytes::from_static(b"another blob"));
     assert_eq!(viewer::get(node.edge(), &format!("/cdn/{other}")).await.status, 200);

@@ -6,7 +6,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use crate::http::{dns::Unresolved, error_text};
+use crate::http::{dns::Unresolved, error_text, outage::Outage};
 
 /// Why an aggregator did not answer with the blob. Statuses and reasons as of version 1.56.
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +98,12 @@ pub enum InvalidAnswer {
     /// `Content-Length` and `Content-Range` contradict each other.
     #[error("says two different lengths")]
     Contradiction,
+    /// It is a page for people.
+    #[error("answers with a page")]
+    Page,
+    /// The body has fewer or more bytes than announced.
+    #[error("sends another number of bytes than it announces")]
+    Short,
     /// The `ETag` of an object is no blob id.
     #[error("does not say which blob the object holds")]
     Etag,
@@ -209,6 +215,15 @@ impl AggregatorError {
                 | Self::RangeNotSatisfiable
                 | Self::Blocked
         )
+    }
+
+    /// Why it could not be asked at all, if that is what happened.
+    pub fn outage(&self) -> Option<Outage> {
+        match self {
+            Self::Connect { cause } => Some(Outage::of(cause)),
+            Self::Unresolved(_) => Some(Outage::Name),
+            _ => None,
+        }
     }
 
     /// Whether it could not be asked at all.

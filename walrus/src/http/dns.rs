@@ -10,21 +10,16 @@ mod memory;
 use std::{
     collections::HashMap,
     error::Error,
-    future::Future,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    pin::Pin,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
-use hyper_util::client::legacy::connect::dns::Name;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::task::TaskTracker;
-use tower::Service;
 
 use self::{
     lookup::Lookup,
@@ -185,26 +180,6 @@ fn in_turn(addresses: &[IpAddr], turn: usize) -> Vec<IpAddr> {
         family.truncate(MAX_ADDRESSES);
     }
     six.into_iter().chain(four).collect()
-}
-
-/// What the connector asks for: a future of addresses without a port.
-impl Service<Name> for Resolver {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = Unresolved;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Unresolved>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.clone();
-        Box::pin(async move {
-            let found = resolver.addresses(name.as_str()).await?;
-            let with_port: Vec<_> = found.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-            Ok(with_port.into_iter())
-        })
-    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use wcdn_proto::BlobId;
 
+use crate::http::outage::Outage;
+
 /// Why a publisher did not store something. Statuses and reasons as of version 1.56.
 #[derive(Debug, thiserror::Error)]
 pub enum PublisherError {
@@ -133,6 +135,14 @@ impl PublisherError {
             (451, _) => Self::Blocked,
             (500, _) => Self::Internal { reason },
             _ => Self::Unexpected { status },
+        }
+    }
+
+    /// Why it could not be asked at all, if that is what happened.
+    pub fn outage(&self) -> Option<Outage> {
+        match self {
+            Self::Connect { cause } => Some(Outage::of(cause)),
+            _ => None,
         }
     }
 

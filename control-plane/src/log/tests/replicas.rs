@@ -60,9 +60,13 @@ async fn what_two_write_at_once_is_one_log_and_told_once_by_each_in_its_order() 
 async fn blocks_pools_and_tokens_of_one_are_those_of_the_other() {
     let (one, other) = two().await;
     one.log.append(blocks([1, 2])).await.unwrap();
-    let origin = Origin { name: "a".into(), url: "http://a".into(), trusted: false };
-    let pool =
-        || request(Asked::Origins(OriginPool { revision: 0, origins: vec![origin.clone()] }));
+    let origin = Origin { name: "a".into(), url: "http://a".into(), ..Origin::default() };
+    let pool = || {
+        request(Asked::Origins(OriginPool {
+            origins: vec![origin.clone()],
+            ..OriginPool::default()
+        }))
+    };
     one.log.append(pool()).await.unwrap();
     let with_token = || Request { token: Some("once".to_owned()), ..purge(1) };
     let first = one.log.append(with_token()).await.unwrap();

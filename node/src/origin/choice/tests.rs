@@ -7,6 +7,8 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 fn passing(affinity: u64) -> Candidate {
     Candidate {
         affinity,
+        weight: 100,
+        is_banned: false,
         cost: None,
         availability: Availability::Passing,
         in_flight: 0,
@@ -63,6 +65,22 @@ async fn one_that_refuses_the_size_is_asked_after_all_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_is_ejected_for_all_comes_after_those_that_failed_here() {
+    let banned = Candidate { is_banned: true, ..passing(9) };
+    assert_eq!(order(&[banned, ejected(1, Instant::now() + MS(9)), passing(1)], 8), [2, 1, 0]);
+    let refusing = Candidate { refuses: true, ..passing(9) };
+    assert_eq!(order(&[refusing, banned, passing(1)], 8), [2, 1, 0]);
+}
+
+#[test]
+fn the_heavier_is_drawn_to_more_strongly_but_affinity_still_counts() {
+    let heavy = |affinity, weight| Candidate { weight, ..passing(affinity) };
+    let half = u64::MAX / 2;
+    assert_eq!(order(&[passing(half), heavy(half, 200)], 8), [1, 0]);
+    assert_eq!(order(&[passing(u64::MAX), heavy(half, 200)], 8), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn never_below_half_pass() {
     let now = Instant::now();
     let candidates =
@@ -76,14 +94,19 @@ fn candidate(now: Instant) -> impl Strategy<Value = Candidate> {
         1 => Availability::BackingOff(now + MS(ms)),
         _ => Availability::Ejected(now + MS(ms)),
     });
-    (any::<u64>(), prop::option::of(0u64..30_000), availability, 0usize..80, any::<bool>())
-        .prop_map(|(affinity, cost, availability, in_flight, refuses)| Candidate {
+    let terms = (1_u32..1_000, prop::bool::weighted(0.2));
+    let load = (0usize..80, any::<bool>());
+    (any::<u64>(), terms, prop::option::of(0u64..30_000), availability, load).prop_map(
+        |(affinity, (weight, is_banned), cost, availability, (in_flight, refuses))| Candidate {
             affinity,
+            weight,
+            is_banned,
             cost: cost.map(MS),
             availability,
             in_flight,
             refuses,
-        })
+        },
+    )
 }
 
 proptest! {
@@ -104,12 +127,14 @@ proptest! {
     ) {
         for candidate in &mut candidates {
             (candidate.availability, candidate.refuses) = (Availability::Passing, false);
-            candidate.cost = None;
+            (candidate.cost, candidate.is_banned) = (None, false);
         }
         let order = order(&candidates, spread);
         let best = &order[..spread.min(order.len())];
         let sum: usize = best.iter().map(|n| candidates[*n].in_flight).sum();
-        prop_assert!(candidates[order[0]].in_flight <= rendezvous::share(sum, best.len()));
+        let all = best.iter().map(|n| weight(&candidates[*n])).sum();
+        let first = &candidates[order[0]];
+        prop_assert!(first.in_flight as u64 <= rendezvous::share(sum, weight(first), all));
     }
 
     #[test]
@@ -134,7 +159,7 @@ proptest! {
         mut candidates in prop::collection::vec(candidate(Instant::now()), 1..60),
     ) {
         for candidate in &mut candidates {
-            candidate.refuses = false;
+            (candidate.refuses, candidate.is_banned) = (false, false);
             if let Availability::BackingOff(until) = candidate.availability {
                 candidate.availability = Availability::Ejected(until);
             }

@@ -13,7 +13,7 @@ fn pool_of(specs: Vec<OriginSpec>, fetch: Fetch) -> Pool {
     Pool::new(specs, &http, fetch, &Arc::new(metrics))
 }
 
-fn pool(names: &[&str]) -> Pool {
+pub(crate) fn pool(names: &[&str]) -> Pool {
     let specs = names.iter().map(|name| spec(name, &format!("http://{name}.example")));
     pool_of(specs.collect(), Fetch::default())
 }
@@ -107,6 +107,42 @@ async fn one_that_refused_a_size_is_asked_last_for_it_and_larger_ones() {
         ranked.iter().position(|other| Arc::ptr_eq(other, &origin)).unwrap()
     };
     assert_eq!([place(None), place(Some(999)), place(Some(1_000))], [0, 0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_ejected_for_all_is_asked_last_and_not_to_be_faster() {
+    let pool = pool(&["a", "b", "c"]);
+    let id = BlobId::from_bytes([7; 32]);
+    let before = pool.ranked(&id, None);
+    let specs = |ejected: bool| -> Vec<OriginSpec> {
+        let all = before.iter().map(|origin| origin.spec.clone());
+        let is_first = |spec: &OriginSpec| spec.name == *before[0].name();
+        all.map(|spec| OriginSpec { ejected: ejected && is_first(&spec), ..spec }).collect()
+    };
+    pool.replace(specs(true));
+    let ranked = pool.ranked(&id, None);
+    assert!(Arc::ptr_eq(&ranked[2], &before[0]), "it kept its standing");
+    assert_eq!(before[0].acquire(Need::Hedge).unwrap_err(), Unready::Away);
+    assert!(before[0].acquire(Need::Choice).is_ok(), "where nobody else serves");
+    // One that this node ejected by itself comes before it all the same.
+    ranked[0].lied(&id);
+    assert!(Arc::ptr_eq(&pool.ranked(&id, None)[2], &before[0]));
+    pool.replace(specs(false));
+    assert!(Arc::ptr_eq(&pool.ranked(&id, None)[0], &before[0]), "and returned");
+}
+
+#[tokio::test]
+async fn blobs_spread_by_weight() {
+    let pool = pool(&["a", "b"]);
+    let weigh = |weight| OriginSpec { weight, ..spec("a", "http://a.example") };
+    let share = |pool: &Pool| {
+        let ids = (0..200).map(|n| BlobId::from_bytes([n; 32]));
+        ids.filter(|id| pool.ranked(id, None)[0].name().as_str() == "a").count()
+    };
+    pool.replace(vec![weigh(300), spec("b", "http://b.example")]);
+    assert!((125..=175).contains(&share(&pool)), "{} of 200", share(&pool));
+    pool.replace(vec![weigh(1), spec("b", "http://b.example")]);
+    assert!(share(&pool) <= 8, "{} of 200", share(&pool));
 }
 
 #[tokio::test]

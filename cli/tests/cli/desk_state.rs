@@ -1,0 +1,34 @@
+//! What the desk of tests knows.
+
+use tonic::Status;
+use wcdn_proto::pb::{
+    admin::v1::{
+        BlockedId, Node, NodeHolding, OriginHealth, ProbeOriginsResponse, RefreshOriginsResponse,
+    },
+    edge::v1::OriginPool,
+};
+
+/// What it knows, and what was asked of it.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Each request that changes something, as it was read.
+    pub(crate) asked: Vec<String>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) blocks: Vec<BlockedId>,
+    pub(crate) pool: OriginPool,
+    pub(crate) holdings: Vec<NodeHolding>,
+    /// How many streams are still to break off after their first message.
+    pub(crate) breaks: usize,
+    /// How many changes are still to be made without anybody being told.
+    pub(crate) losses: usize,
+    /// Whether streams of events do not end.
+    pub(crate) hangs: bool,
+    /// What it answers instead of everything.
+    pub(crate) refusal: Option<Status>,
+    /// How often somebody else changes the origins when they were read.
+    pub(crate) rivals: usize,
+    pub(crate) health: Vec<OriginHealth>,
+    pub(crate) probes: Vec<ProbeOriginsResponse>,
+    /// What a refresh answers.
+    pub(crate) refreshed: RefreshOriginsResponse,
+}
