@@ -181,12 +181,11 @@ impl Preloads {
         let region = taker.region.clone();
         let nodes = self.takers.values().filter(|other| other.region == region).count();
         let room = TAKEN.saturating_sub(taker.taken).min(PIECE);
-        let (job, share) = self.jobs.iter_mut().find_map(|(number, job)| {
+        let (job, share, count) = self.jobs.iter_mut().find_map(|(number, job)| {
             let share = job.regions.get_mut(&region)?;
-            (!share.waiting.is_empty()).then_some((*number, share))
+            let count = share.part_of(node, nodes).min(room);
+            (count > 0).then_some((*number, share, count))
         })?;
-        // So that a few blobs are not all taken by the first who comes.
-        let count = room.min(share.waiting.len().div_ceil(nodes.max(1)));
         let ids: Vec<BlobId> = share.waiting.drain(..count).collect();
         share.taken.extend(ids.iter().map(|id| (*id, node.clone())));
         self.takers.get_mut(node)?.taken += ids.len();
@@ -239,6 +238,16 @@ impl Preloads {
             self.unsettled = self.jobs.values().map(Job::unsettled).sum();
             self.bell.send_replace(());
         }
+    }
+}
+
+impl Share {
+    /// How many more are for a node, of so many: a few blobs are not all taken by the first who comes,
+    /// and whoever is done with its part has one of the rest.
+    fn part_of(&self, node: &NodeId, nodes: usize) -> usize {
+        let mine = self.taken.values().filter(|taker| *taker == node).count();
+        let fair = (self.waiting.len() + self.taken.len()).div_ceil(nodes.max(1));
+        fair.saturating_sub(mine).min(self.waiting.len())
     }
 }
 

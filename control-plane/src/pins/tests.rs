@@ -34,7 +34,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let nodes = ["a1", "a2", "a3", "b1"].map(|name| who(name, &name[..1], 1)).to_vec();
+        let nodes =
+            ["a1", "a2", "a3", "b1"].map(|name| who(name, name.get(..1).unwrap(), 1)).to_vec();
         let mut pins = Pins::new(10);
         for (session, node) in (1..).zip(&nodes) {
             pins.registered(node, session);

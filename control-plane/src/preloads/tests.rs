@@ -20,7 +20,7 @@ fn region(name: &str) -> Region {
 fn preloads() -> Preloads {
     let mut preloads = Preloads::default();
     for (session, node) in (1..).zip(["a1", "a2", "b1"]) {
-        preloads.entered(&name(node), &region(&node[..1]), session);
+        preloads.entered(&name(node), &region(node.get(..1).unwrap()), session);
     }
     preloads
 }
@@ -80,8 +80,8 @@ fn what_failed_is_named_and_what_another_took_is_not_its_to_tell() {
     let job = begin(&mut preloads, 1, &["a"]).unwrap();
     let piece = preloads.take(&name("a1"), 1).unwrap();
     let failed = edge::Preloaded { failure: "gone\n".to_owned(), ..done(&piece).remove(0) };
-    preloads.reported(&name("a2"), 2, &[failed.clone()]);
-    preloads.reported(&name("a1"), 7, &[failed.clone()]);
+    preloads.reported(&name("a2"), 2, std::slice::from_ref(&failed));
+    preloads.reported(&name("a1"), 7, std::slice::from_ref(&failed));
     assert!(!preloads.standing(&job).unwrap().settled);
     let settled = preloads.reported(&name("a1"), 1, &[failed.clone(), failed]);
     assert_eq!(settled, Settled { done: 0, failed: 1 });

@@ -69,9 +69,12 @@ pub struct Keeper {
     ready: VecDeque<BlobId>,
     /// Whether there may be room again for those that found none.
     freed: bool,
-    filling: FuturesUnordered<Work<(BlobId, Result<Fetched, Arc<FillError>>)>>,
+    filling: FuturesUnordered<Work<(BlobId, Outcome)>>,
     renewing: FuturesUnordered<Work<Stay>>,
 }
+
+/// What became of a fill.
+type Outcome = Result<Fetched, Arc<FillError>>;
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -271,7 +274,7 @@ impl Keeper {
         }
     }
 
-    fn fetched(&mut self, id: BlobId, fetched: &Result<Fetched, Arc<FillError>>) {
+    fn fetched(&mut self, id: BlobId, fetched: &Outcome) {
         if self.pins.state(&id) != Some(State::Filling) {
             return;
         }

@@ -187,7 +187,7 @@ mod tests {
         fn hear(&mut self, told: &Told, most: usize) -> bool {
             let Chunk { pins, last, is_all } = told.after(self.told, most);
             self.told = Some(last);
-            for Pins { begins, states } in pins {
+            if let Some(Pins { begins, states }) = pins {
                 if begins {
                     self.states.clear();
                 }
@@ -213,7 +213,7 @@ mod tests {
                 let keeping = Keeping::try_from(keeping).unwrap();
                 told.tell(id(n), keeping, "why");
                 match keeping {
-                    Keeping::Unspecified => truth.remove(&id(n).as_bytes().to_vec()),
+                    Keeping::Unspecified => truth.remove(id(n).as_bytes().as_slice()),
                     _ => truth.insert(id(n).as_bytes().to_vec(), (keeping.into(), "why".to_owned())),
                 };
                 if most > 0 {

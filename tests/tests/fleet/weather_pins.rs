@@ -1,14 +1,11 @@
 //! Pins in bad weather: nodes that die, blobs that vanish, and very many of them.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, time::Duration};
 
 use http::StatusCode;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use wcdn_dev::Topology;
 use wcdn_proto::{BlobId, ByteSize, Span, pb::admin::v1::PinState};
 use wcdn_tests::{
@@ -197,7 +194,7 @@ fn stored(data: &Path, count: u32) -> Vec<BlobId> {
     fs::create_dir_all(&folder).unwrap();
     let store = |n: u32| {
         let body = bytes(u64::from(n) + 1_000, 64);
-        let id = blob_id(encoding, &[body.clone()]).unwrap();
+        let id = blob_id(encoding, std::slice::from_ref(&body)).unwrap();
         fs::write(folder.join(id.to_string()), &body).unwrap();
         id
     };
