@@ -155,7 +155,8 @@ impl EdgeBrain {
             actions.push(Action::Keep);
         }
         self.catching.watch(&self.progress, now);
-        self.leases.settle(self.progress.applied());
+        // What is applied is in force, whether or not the disk has it yet.
+        self.leases.settle(self.progress.reached());
         if let Some(confirmed) = self.leases.confirmed() {
             self.catching.saw(confirmed);
         }

@@ -258,6 +258,12 @@ async fn a_disk_that_hangs_holds_up_the_position_of_a_block_and_no_event() {
     issuer.commit(1);
     eventually("so is what comes after", || sink.seqs().contains(&9)).await;
     assert_eq!(edge.plane.applied(), at(1));
+    let begun = tokio::time::Instant::now();
+    eventually("the lease goes on", || {
+        edge.plane.confirmed_ago().is_some_and(|ago| ago < begun.elapsed())
+    })
+    .await;
+    assert_eq!(edge.plane.applied(), at(1));
     drop(hung);
     all_applied(std::slice::from_ref(&edge), 9).await;
     receipt_is_complete(&issuer, 9, 1).await;

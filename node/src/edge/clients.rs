@@ -90,6 +90,11 @@ struct Filling(Arc<Client>);
 pub(crate) struct InFlight(Arc<Client>);
 
 impl Payer {
+    /// Whether it has nothing under way, and no clone of it is held.
+    pub(crate) fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.client) == 1
+    }
+
     /// Opens a connection, unless the client has `most` open.
     pub(crate) fn connect(&self, most: usize) -> Option<Connected> {
         let most = u32::try_from(most).unwrap_or(u32::MAX);

@@ -174,7 +174,6 @@ impl Disk {
             let turn = Arc::clone(&self.turn).lock_owned().await;
             let writing = tokio::task::spawn_blocking(move || {
                 let written = write(&disk);
-                disk.metrics.disk_hangs.set(0);
                 drop(turn);
                 written
             });
@@ -199,7 +198,9 @@ impl Disk {
                     dir = %self.dir.display(), waited = ?HANGS_AFTER,
                     "disk hangs; what is withheld is, and is not confirmed until it is written"
                 );
-                writing.await
+                let written = writing.await;
+                self.metrics.disk_hangs.set(0);
+                written
             }
         };
         written.unwrap_or_else(|error| Err(io::Error::other(error)))

@@ -102,6 +102,12 @@ impl PeerMetrics {
         self.requests.get_or_create(&Outcome { outcome }).inc();
     }
 
+    /// Requests that came to this.
+    #[cfg(test)]
+    pub fn requested(&self, outcome: &'static str) -> u64 {
+        self.requests.get_or_create(&Outcome { outcome }).get()
+    }
+
     /// Counts a hedge that was won, lost, or denied.
     pub fn hedge(&self, result: &'static str) {
         self.hedges.get_or_create(&HedgeResult { result }).inc();

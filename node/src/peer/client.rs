@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     config::Fetch,
+    edge::response::Source,
     metrics::peer::PeerMetrics,
     origin::{
         hedge::Hedging,
@@ -119,7 +120,7 @@ impl Peer {
 
     /// Its bytes and those of others together are not the blob.
     pub fn suspected(&self) {
-        self.note(Verdict::Lie);
+        self.note(Verdict::Fault);
     }
 
     /// It gave all that it was asked for.
@@ -220,6 +221,11 @@ impl Download {
     /// What was said of the bytes.
     pub fn found(&self) -> &Found {
         &self.found
+    }
+
+    /// Whether the peer has the bytes, or gives them on as they come from an origin.
+    pub fn holds(&self) -> bool {
+        matches!(self.found.source, Source::Memory | Source::Redis)
     }
 
     /// The next piece of the body; `None` at its proper end.

@@ -57,13 +57,17 @@ impl PeerError {
     pub fn verdict(&self) -> Option<Verdict> {
         Some(match self {
             Self::Full(_) => return None,
-            Self::Unreachable(_) | Self::Silent(_) | Self::Stalled(_) | Self::Trickling(_) => {
-                Verdict::Outage
-            }
+            Self::Unreachable(_)
+            | Self::Silent(_)
+            | Self::Stalled(_)
+            | Self::Trickling(_)
+            | Self::Refused(Refusal::Slow) => Verdict::Outage,
             Self::Lost(error) if is_of_connection(error) => Verdict::Outage,
             Self::Refused(Refusal::Busy(after)) => Verdict::Busy(*after),
+            Self::Refused(Refusal::Failed) | Self::Lost(_) | Self::Odd(_) | Self::Length => {
+                Verdict::Fault
+            }
             Self::Refused(_) | Self::Older => Verdict::Answered,
-            Self::Lost(_) | Self::Odd(_) | Self::Length => Verdict::Fault,
         })
     }
 

@@ -128,8 +128,8 @@ async fn an_owner_that_hangs_under_two_hundred_viewers_is_missed_by_none() {
         trio.edges[second].metric("wcdn_peer_nodes", "").await == (NODES - 1) as f64
     })
     .await;
-    // The next blob of the same owner: it is not even asked.
-    let asked = || trio.edges[second].metric("wcdn_peer_requests_total", "unreachable");
+    // The next blob of the same owner: it is not even asked, and the second asks nobody.
+    let asked = || trio.edges[second].metric("wcdn_peer_requests_total", "");
     let before = asked().await;
     trio.get(second, &other, seed).await;
     assert_eq!(asked().await, before);
@@ -140,10 +140,16 @@ async fn an_owner_that_hangs_under_two_hundred_viewers_is_missed_by_none() {
 async fn an_owner_that_hangs_before_it_answers_costs_seconds_once() {
     let trio = Trio::start().await;
     let (seed, id) = owned_by(&trio.fleet, 0, 200..230).await;
+    let (another, other) = owned_by(&trio.fleet, 0, 230..260).await;
     trio.edges[0].signal(Signal::Stop);
     let began = Instant::now();
     join(trio.get(1, &id, seed), trio.get(2, &id, seed)).await;
     assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    let second = owners(&other)[1];
+    let asked = || trio.edges[second].metric("wcdn_peer_requests_total", "");
+    let before = asked().await;
+    trio.get(second, &other, another).await;
+    assert_eq!(asked().await, before, "it is left alone");
     trio.edges[0].signal(Signal::Continue);
 }
 

@@ -273,7 +273,7 @@ pub(super) async fn tell(
     receipt::committed(client, output, change, wait).await
 }
 
-/// Reads what [`print`] printed as JSON.
+/// Reads what [`print()`] printed as JSON.
 pub(super) fn read(path: &Path) -> Result<Pool, PoolError> {
     let text = text_of(path, MAX_BYTES)?;
     let pool: Pool = serde_json::from_str(&text)

@@ -141,7 +141,7 @@ impl Task {
                     false => Ok(()),
                 }
             }
-            // It would have said so itself if it did not hold it: it has more room than this node.
+            // It has more room than this node.
             (Trouble::Large { total }, Giver::Peer(_)) => Err(Stop::Large { total }),
             (Trouble::Passed(GiveError::Origin(error)), Giver::Origin(origin)) => {
                 self.note_attempt(&error, origin, course, growing, progress);
@@ -202,16 +202,20 @@ pub(super) enum Trouble {
     Alone,
     /// It says that the blob is too large to hold.
     Large { total: u64 },
+    /// A peer says so by the word of one origin alone.
+    Hearsay,
     /// The fill is at its end.
     Stop(Stop),
 }
 
 impl Trouble {
-    /// The same, where it is the peer of `download` that says an impossible length.
+    /// The same, where it is the giver of `download` that says a length.
     pub(super) fn of(self, download: &Download) -> Self {
-        match (self, download) {
-            (Self::Passed(_), Download::Peer(_)) => Self::Broke(PeerError::Length),
-            (trouble, _) => trouble,
+        let Download::Peer(peer) = download else { return self };
+        match self {
+            Self::Passed(_) => Self::Broke(PeerError::Length),
+            Self::Large { .. } if !peer.holds() => Self::Hearsay,
+            trouble => trouble,
         }
     }
 }

@@ -20,6 +20,8 @@ use crate::origin::{
 pub(super) struct Course {
     pool: Pool,
     waiting: VecDeque<Arc<Origin>>,
+    /// Those asked of whom nothing was heard yet.
+    asked: Vec<Arc<Origin>>,
     /// How many independent origins must say that there is no such blob.
     witnesses: usize,
     tries: usize,
@@ -48,6 +50,7 @@ impl Course {
         Self {
             witnesses: witness::needed(&ranked),
             waiting: ranked.into(),
+            asked: Vec::new(),
             tries: pool.fetch().tries,
             resumes: MAX_RESUMES,
             pool,
@@ -66,7 +69,11 @@ impl Course {
     }
 
     /// The right to ask the next origin, or why there is none.
+    ///
+    /// Whoever was asked before and is not waited for any more, because a peer was faster, may be asked
+    /// again.
     pub(super) fn next(&mut self) -> Result<Permit, FillError> {
+        self.asked.drain(..).rev().for_each(|origin| self.waiting.push_front(origin));
         if self.blocked.suffice(self.witnesses) {
             return Err(FillError::Blocked);
         }
@@ -96,7 +103,13 @@ impl Course {
 
     /// Puts back an origin that another was faster than.
     pub(super) fn put_back(&mut self, origin: Arc<Origin>) {
+        self.heard_of(&origin);
         self.waiting.push_front(origin);
+    }
+
+    /// Notes that an origin answered.
+    pub(super) fn heard_of(&mut self, origin: &Arc<Origin>) {
+        self.asked.retain(|asked| !Arc::ptr_eq(asked, origin));
     }
 
     /// Takes the first origin that has room out of those waiting; the others keep their places.
@@ -106,7 +119,7 @@ impl Course {
         for n in 0..self.waiting.len() {
             match self.waiting[n].acquire(need) {
                 Ok(permit) => {
-                    self.waiting.remove(n);
+                    self.asked.extend(self.waiting.remove(n));
                     return Ok(permit);
                 }
                 Err(reason) => unready.push(reason),
@@ -117,6 +130,7 @@ impl Course {
 
     /// Notes that an origin failed or refused.
     pub(super) fn failed(&mut self, origin: &Arc<Origin>, error: &AttemptError) {
+        self.heard_of(origin);
         origin.failed(error);
         self.tries = self.tries.saturating_sub(1);
         self.failures += 1;

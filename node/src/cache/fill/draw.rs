@@ -138,9 +138,6 @@ impl Task {
             None => (0, total),
         };
         let decides_how = matches!(self.fill.key.part, Part::Whole | Part::Probe);
-        if decides_how && total > limits.whole && limits.strict {
-            return Err(FillError::Unverifiable { total }.into());
-        }
         if decides_how && total > limits.whole {
             return Err(Trouble::Large { total });
         }

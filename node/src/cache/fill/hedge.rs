@@ -18,7 +18,23 @@ impl Task {
     /// Opens a download at the origin of `permit`, or at the next of the course if that one's head
     /// comes sooner. Who is overtaken may be asked again later on: it did nothing wrong. If one
     /// fails, that is noted, and the other is waited for.
+    ///
+    /// # Cancel safety
+    /// Cancel safe: the course asks whoever was asked again.
     pub(super) async fn open(
+        &self,
+        permit: Permit,
+        course: &mut Course,
+        wanted: Option<RangeInclusive<u64>>,
+    ) -> Opened {
+        let opened = self.race(permit, course, wanted).await;
+        if let Ok(download) = &opened {
+            course.heard_of(download.origin());
+        }
+        opened
+    }
+
+    async fn race(
         &self,
         permit: Permit,
         course: &mut Course,

@@ -92,6 +92,12 @@ impl Task {
             () = self.abandoned() => Err(Stop::Failed(FillError::Abandoned)),
             () = self.shared.shutdown.cancelled() => Err(Stop::Failed(FillError::Abandoned)),
         };
+        let outcome = outcome.map_err(|stop| match stop {
+            Stop::Large { total } if self.shared.limits.strict => {
+                FillError::Unverifiable { total }.into()
+            }
+            stop => stop,
+        });
         let (outcome, result) = match outcome {
             Ok((entry, source @ Source::Redis)) => (Outcome::Done(entry, source), "redis"),
             Ok((entry, source @ Source::Peer)) => (Outcome::Done(entry, source), "peer"),

@@ -1,9 +1,9 @@
 //! Reading through the node of the region that owns the blob, before any origin is asked.
 
-use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc};
+use std::{collections::VecDeque, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 use wcdn_proto::{ContentId, Position};
 
 use super::{
@@ -156,7 +156,7 @@ impl Task {
             start: got,
             // What goes on with a body must not be older than its beginning.
             least: if got > 0 { least.max(self.token()) } else { least },
-            patience: self.deadline().saturating_duration_since(Instant::now()),
+            patience: self.patience(got),
         };
         match Arc::clone(&peer).open(ask).await {
             Ok(download) => {
@@ -169,9 +169,10 @@ impl Task {
         }
     }
 
-    /// Until when peers are waited for.
-    fn deadline(&self) -> Instant {
-        self.began + self.shared.pool.fetch().first_byte_timeout.duration() / SHARE
+    /// How long a peer is waited for: all of them together, until a body is begun.
+    fn patience(&self, got: u64) -> Duration {
+        let all = self.shared.pool.fetch().first_byte_timeout.duration() / SHARE;
+        if got > 0 { all } else { all.saturating_sub(self.began.elapsed()) }
     }
 
     /// What a peer's answer means for the fill: some are the end of it.
@@ -197,9 +198,6 @@ impl Task {
                     Absence::NotFound => Err(FillError::NotFound.into()),
                     Absence::Blocked => Err(FillError::Blocked.into()),
                 }
-            }
-            Refusal::Large { total, .. } if self.shared.limits.strict => {
-                Err(FillError::Unverifiable { total }.into())
             }
             Refusal::Large { total, token } if self.adopt(token) => Err(Stop::Large { total }),
             _ => Ok(opened),

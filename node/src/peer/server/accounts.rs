@@ -68,6 +68,9 @@ impl Accounts {
 
     fn payer(&self, node: &NodeId) -> Payer {
         let mut known = self.known.lock();
+        if known.len() >= MAX_PEERS && !known.contains_key(node) {
+            known.retain(|_, payer| !payer.is_idle());
+        }
         match known.get(node) {
             Some(payer) => payer.clone(),
             None if known.len() >= MAX_PEERS => self.crowd.clone(),
@@ -112,5 +115,18 @@ mod tests {
         assert!(accounts.enter(&one).is_some());
         drop(place);
         assert_eq!(serving.get(), 0);
+    }
+
+    #[test]
+    fn peers_that_are_gone_give_up_their_accounts() {
+        let accounts = Accounts::new(&Config::default(), &Gauge::default());
+        let node = |n: usize| format!("edge-{n}").parse::<NodeId>().unwrap();
+        let staying = accounts.enter(&node(0)).unwrap();
+        for n in 1..=MAX_PEERS {
+            assert!(accounts.enter(&node(n)).is_some());
+        }
+        let known = accounts.known.lock();
+        assert!(known.len() == 2 && known.contains_key(&node(0)), "{}", known.len());
+        drop((known, staying));
     }
 }

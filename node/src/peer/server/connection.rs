@@ -1,16 +1,19 @@
 //! Connections of peers: who proves the cluster's key is let in.
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{collections::VecDeque, convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 
 use hyper::{Request, body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
 use super::Server;
 use crate::edge::Tasks;
@@ -18,7 +21,7 @@ use crate::edge::Tasks;
 /// Connections at once: each node of a region has one, and a second while one goes.
 const MAX_CONNECTIONS: usize = 1_024;
 
-/// Handshakes at once; more wait to be accepted. They are all that strangers can make this node do.
+/// Handshakes at once. They are all that strangers can make this node do.
 const MAX_HANDSHAKES: usize = 64;
 
 /// From connecting to the end of the handshake.
@@ -47,14 +50,13 @@ pub(crate) async fn serve(
     cut: CancellationToken,
 ) {
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-    let handshakes = Arc::new(Semaphore::new(MAX_HANDSHAKES));
+    let mut handshakes = Handshakes::default();
     loop {
-        let accepting = accept(&listener, &handshakes);
-        let Some((accepted, handshake)) = refuse.run_until_cancelled(accepting).await else {
+        let Some(accepted) = refuse.run_until_cancelled(listener.accept()).await else {
             return;
         };
         let stream = match accepted {
-            Ok(stream) => stream,
+            Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::debug!(%error, "cannot accept a connection of a peer");
                 sleep(ACCEPT_PAUSE).await;
@@ -63,10 +65,9 @@ pub(crate) async fn serve(
         };
         let Ok(place) = Arc::clone(&room).try_acquire_owned() else { continue };
         let (server, requests, refuse) = (Arc::clone(&server), requests.clone(), refuse.clone());
+        let handshake = handshakes.begin();
         let conversing = async move {
-            let opened = timeout(HANDSHAKE_TIMEOUT, open(&server, stream)).await;
-            drop(handshake);
-            match opened.unwrap_or_else(|elapsed| Err(elapsed.into())) {
+            match handshake.run(open(&server, stream)).await {
                 Ok(stream) => drive(server, stream, requests, refuse).await,
                 Err(error) => {
                     server.metrics.strangers.inc();
@@ -79,12 +80,36 @@ pub(crate) async fn serve(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    handshakes: &Arc<Semaphore>,
-) -> (io::Result<TcpStream>, Option<OwnedSemaphorePermit>) {
-    let handshake = Arc::clone(handshakes).acquire_owned().await.ok();
-    (listener.accept().await.map(|(stream, _)| stream), handshake)
+/// The handshakes under way, the oldest first. Where there are too many, that one ends: a peer is done
+/// within some round trips, so that idle connections of strangers keep none out.
+#[derive(Debug, Default)]
+struct Handshakes(VecDeque<CancellationToken>);
+
+/// One of them.
+#[derive(Debug)]
+struct Handshake(DropGuard);
+
+impl Handshakes {
+    fn begin(&mut self) -> Handshake {
+        self.0.retain(|handshake| !handshake.is_cancelled());
+        if self.0.len() >= MAX_HANDSHAKES {
+            self.0.pop_front().inspect(CancellationToken::cancel);
+        }
+        let handshake = CancellationToken::new();
+        self.0.push_back(handshake.clone());
+        Handshake(handshake.drop_guard())
+    }
+}
+
+impl Handshake {
+    /// Runs it to its end, or until there is no more time or room for it.
+    async fn run<T>(self, opening: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let Self(guard) = self;
+        let crowded_out = CancellationToken::clone(guard.token());
+        let opened = crowded_out.run_until_cancelled(timeout(HANDSHAKE_TIMEOUT, opening)).await;
+        let opened = opened.ok_or_else(|| io::Error::other("others want to be let in"))?;
+        opened.unwrap_or_else(|late| Err(late.into()))
+    }
 }
 
 type Stream = tokio_rustls::server::TlsStream<TcpStream>;

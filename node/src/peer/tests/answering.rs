@@ -1,6 +1,9 @@
 //! What a node answers its peers.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use bytes::Bytes;
 use tokio::net::TcpListener;
@@ -183,6 +186,24 @@ async fn a_fill_that_waits_for_a_peer_goes_to_origins_once_it_is_asked_for_itsel
 }
 
 #[tokio::test]
+async fn an_origin_that_was_asked_while_a_peer_was_silent_is_asked_again() {
+    let (id, body) = blob(11, 5_000);
+    let silent = FakePeer::start(&TaskTracker::new(), |_: &_| Reply::Nothing).await;
+    let pair = Pair::before(&id, &body, silent.address).await;
+    pair.origin.holds_first.store(true, Relaxed);
+    let waiting = pair.owner.get(id);
+    let asking = async {
+        while pair.origin.asked.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        pair.asker.get(id).await
+    };
+    let (waited, asked) = tokio::join!(waiting, asking);
+    assert_eq!((waited.unwrap().source, asked.unwrap().source), (Source::Walrus, Source::Peer));
+    assert_eq!(pair.fetches(), (2, 0));
+}
+
+#[tokio::test]
 async fn a_node_that_stops_gives_what_it_has_begun_and_nothing_more() {
     let (id, body) = blob(9, 1_800_000);
     let pair = Pair::new(&id, &body).await;
@@ -215,4 +236,23 @@ async fn strangers_are_counted_and_get_nothing() {
     drop(stranger.read_to_end(&mut answer).await);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     assert_eq!(pair.owner.metrics.peer.strangers.get(), 1);
+}
+
+#[tokio::test]
+async fn strangers_that_say_nothing_keep_no_peer_out() {
+    let (id, body) = blob(12, 5_000);
+    let pair = Pair::new(&id, &body).await;
+    let address = pair.asker.peers.route(&Key { id, part: Part::Whole })[0].address();
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(tokio::net::TcpStream::connect(address).await.unwrap());
+    }
+    assert_eq!(pair.asker.get(id).await.unwrap().source, Source::Peer);
+    assert_eq!(pair.fetches(), (1, 0));
+    let counted = async {
+        while pair.owner.metrics.peer.strangers.get() < 200 - 64 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("the oldest ones are dropped");
 }

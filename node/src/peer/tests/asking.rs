@@ -1,16 +1,22 @@
 //! What a node makes of a peer that serves, fails, or refuses.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
 use tokio_util::task::TaskTracker;
 use wcdn_proto::ContentId;
 
-use super::scene::{FakePeer, KEY, Piece, Reply, Scene, at, blob, found, honest, rest, vouched};
+use super::{
+    origin::Asks,
+    scene::{FakePeer, KEY, PATIENCE, Piece, Reply, Scene, at, blob, found, honest, rest, vouched},
+};
 use crate::{
     cache::{
         Lookup,
         entry::{Key, Level, Part},
-        fill::error::FillError,
+        fill::{Had, Ready, Want, error::FillError},
         negative::Absence,
     },
     edge::response::Source,
@@ -149,7 +155,77 @@ async fn refusals_that_are_none_of_ours_send_us_to_origins() {
         let (scene, _) = Scene::new(&id, body.clone(), peer.address).await;
         let got = scene.get(id).await.unwrap();
         assert_eq!((got.source, got.bytes() == body), (Source::Walrus, true), "{refusal:?}");
-        assert_eq!(scene.asks_peers(id), refusal != busy, "{refusal:?}");
+        let is_left_alone = [busy, Refusal::Slow].contains(&refusal);
+        assert_eq!(scene.asks_peers(id), !is_left_alone, "{refusal:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_owner_whom_no_origin_serves_is_left_alone_in_time() {
+    let (id, body) = blob(13, 1_000);
+    let failing = |_: &_| Reply::Refused(Refusal::Failed);
+    let peer = FakePeer::start(&TaskTracker::new(), failing).await;
+    let (scene, _) = Scene::new(&id, body.clone(), peer.address).await;
+    for asked in 1..=3 {
+        assert_eq!(scene.get(id).await.unwrap().source, Source::Walrus);
+        assert_eq!(peer.asked.lock().len(), asked);
+        scene.cache.remove_all_of(&id);
+    }
+    assert!(!scene.asks_peers(id));
+}
+
+#[tokio::test]
+async fn the_only_origin_is_asked_again_after_a_peer_was_faster_and_broke_off() {
+    let (id, body) = blob(14, 1_800_000);
+    let origin_asked = Arc::<OnceLock<Asks>>::default();
+    let (bytes, asked) = (body.clone(), origin_asked.clone());
+    let answer = move |_: &_| {
+        let mut pieces = rest(&bytes, 0);
+        pieces.truncate(150);
+        pieces.push(Piece::Break);
+        let asked = asked.clone();
+        let is_so = move || asked.get().is_some_and(|asked| !asked.lock().is_empty());
+        Reply::Once(Box::new(is_so), Box::new(Reply::Found(found(&bytes), pieces, None)))
+    };
+    let peer = FakePeer::start(&TaskTracker::new(), answer).await;
+    let (scene, origin) = Scene::new(&id, body.clone(), peer.address).await;
+    origin.holds_first.store(true, Relaxed);
+    origin_asked.set(origin.asked.clone()).unwrap();
+    let got = scene.get(id).await.unwrap();
+    assert!(got.bytes() == body && got.source == Source::Walrus);
+    let asked = origin.asked.lock().clone();
+    assert!(asked.len() == 2 && asked[0].is_none(), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_length_that_an_owner_has_by_hearsay_is_not_believed() {
+    let (id, body) = blob(15, 60_000);
+    let bytes = body.clone();
+    for (source, total, is_believed) in [
+        (Source::Walrus, 1_000_000, false),
+        (Source::Peer, 1_000_000, false),
+        (Source::Memory, 1_000_000, true),
+    ] {
+        let said = Found { source, total, ..found(&bytes) };
+        let bytes = body.clone();
+        let answer = move |_: &_| Reply::Found(said, rest(&bytes, 0), None);
+        let peer = FakePeer::start(&TaskTracker::new(), answer).await;
+        let (scene, origin) = Scene::with(&id, body.clone(), peer.address, |config| {
+            config.cache.memory = wcdn_proto::ByteSize::mib(4);
+        })
+        .await;
+        let (key, payer) = (Key { id, part: Part::Whole }, scene.payer());
+        let had = scene.fills.have(key, None, &payer, Want::Whole, PATIENCE).await;
+        match had.unwrap() {
+            Had::Filled { ready: Ready::Entry(entry, Source::Walrus), .. } => {
+                assert_eq!((entry.record().level, is_believed), (Level::Full, false));
+            }
+            Had::Filled { ready: Ready::Large { total, .. }, .. } => {
+                assert_eq!((total, is_believed), (1_000_000, true));
+            }
+            other => panic!("{source:?}: {other:?}"),
+        }
+        assert_eq!(origin.asked.lock().len(), usize::from(!is_believed));
     }
 }
 
@@ -195,7 +271,6 @@ async fn a_peer_that_knows_more_of_the_log_counts_as_if_it_knew_no_more() {
 
 #[tokio::test]
 async fn readers_have_the_bytes_of_a_peer_as_they_come_and_the_end_with_what_it_vouches_for() {
-    use crate::cache::fill::{Had, Ready, Want};
     let (id, body) = blob(12, 1_800_000);
     let bytes = body.clone();
     let answer = move |_: &_| {
@@ -205,7 +280,7 @@ async fn readers_have_the_bytes_of_a_peer_as_they_come_and_the_end_with_what_it_
     };
     let peer = FakePeer::start(&TaskTracker::new(), answer).await;
     let (scene, _origin) = Scene::new(&id, body.clone(), peer.address).await;
-    let (key, patience) = (Key { id, part: Part::Whole }, super::scene::PATIENCE);
+    let (key, patience) = (Key { id, part: Part::Whole }, PATIENCE);
     let had = scene.fills.have(key, None, &scene.payer(), Want::Beginning, patience).await;
     let Had::Filled { ready: Ready::Streaming(head), mut reader, .. } = had.unwrap() else {
         panic!("it streams");

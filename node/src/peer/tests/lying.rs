@@ -134,4 +134,5 @@ async fn a_part_that_was_wrong_is_traced_to_the_peer_that_gave_it() {
     let got = scene.get(id).await.unwrap();
     assert!(got.bytes() == body && got.level() == Level::Full);
     assert_eq!(*origin.asked.lock(), [Some(100_000), None], "the rest, then all of it");
+    assert_eq!(scene.metrics.peer.requested("lied"), 1);
 }

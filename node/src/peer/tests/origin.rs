@@ -1,6 +1,12 @@
 //! An origin that is honest.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -14,25 +20,30 @@ use tokio_util::task::TaskTracker;
 #[derive(Debug)]
 pub(super) struct Origin {
     pub(super) url: String,
-    pub(super) asked: Arc<Mutex<Vec<Option<u64>>>>,
+    pub(super) asked: Asks,
+    /// Whether it leaves the first request without an answer.
+    pub(super) holds_first: Arc<AtomicBool>,
 }
+
+pub(super) type Asks = Arc<Mutex<Vec<Option<u64>>>>;
 
 impl Origin {
     pub(super) async fn start(tasks: &TaskTracker, body: Bytes) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::<Mutex<Vec<Option<u64>>>>::default();
-        let (asks, answering) = (Arc::clone(&asked), tasks.clone());
+        let (asked, holds_first) = (Asks::default(), Arc::<AtomicBool>::default());
+        let (asks, holds, answering) = (asked.clone(), holds_first.clone(), tasks.clone());
         tasks.spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                answering.spawn(answer(stream, body.clone(), Arc::clone(&asks)));
+                let (asks, holds) = (asks.clone(), holds.clone());
+                answering.spawn(answer(stream, body.clone(), asks, holds));
             }
         });
-        Self { url, asked }
+        Self { url, asked, holds_first }
     }
 }
 
-async fn answer(mut stream: TcpStream, body: Bytes, asks: Arc<Mutex<Vec<Option<u64>>>>) {
+async fn answer(mut stream: TcpStream, body: Bytes, asks: Asks, holds_first: Arc<AtomicBool>) {
     let (mut request, mut got) = ([0; 4096], 0);
     while !request[..got].windows(4).any(|end| end == b"\r\n\r\n") {
         match stream.read(&mut request[got..]).await {
@@ -46,6 +57,10 @@ async fn answer(mut stream: TcpStream, body: Bytes, asks: Arc<Mutex<Vec<Option<u
         Some((from.parse::<u64>().ok()?, rest.split_once('\r')?.0.parse::<u64>().ok()?))
     });
     asks.lock().push(range.map(|(from, _)| from));
+    if holds_first.swap(false, Relaxed) {
+        let _ended = stream.read(&mut request).await;
+        return;
+    }
     let (head, bytes) = match range {
         None => ("200 OK\r\n".to_owned(), body.clone()),
         Some((from, to)) => {

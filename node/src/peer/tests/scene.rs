@@ -82,6 +82,8 @@ pub(super) enum Reply {
     Refused(Refusal),
     /// Nothing at all.
     Nothing,
+    /// The other, once this is so.
+    Once(Box<dyn Fn() -> bool + Send>, Box<Self>),
 }
 
 /// What comes of a body.
@@ -136,10 +138,16 @@ impl FakePeer {
     }
 }
 
-async fn response(reply: Reply) -> Result<Response<Body>, Infallible> {
+async fn response(mut reply: Reply) -> Result<Response<Body>, Infallible> {
     let empty = || StreamBody::new(stream::empty().boxed());
+    while let Reply::Once(is_so, then) = reply {
+        while !is_so() {
+            tokio::task::yield_now().await;
+        }
+        reply = *then;
+    }
     Ok(match reply {
-        Reply::Nothing => std::future::pending().await,
+        Reply::Nothing | Reply::Once(..) => std::future::pending().await,
         Reply::Refused(refusal) => {
             let mut response = Response::new(empty());
             *response.status_mut() = refusal.status();
