@@ -5,7 +5,7 @@
 //! - [`session`]: one of them, as long as it is listed: reports go up, origins and questions come down
 //! - [`report`]: what is told to each of them
 //! - [`origins`]: which of their origin pools is in force
-//! - [`line`]: a connection to any of them
+//! - [`mod@line`]: a connection to any of them
 //! - [`catchup`]: what was missed of the log, read again from one of them
 //! - [`holding`]: what this node holds of an id
 //! - [`gathered`]: what is told of origins

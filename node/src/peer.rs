@@ -1,7 +1,7 @@
 //! One fill per region: a node reads what it lacks through the node that owns the blob.
 //!
 //! [`View`] knows the nodes; [`ring`] says to which of them a blob belongs; [`client`] asks one of them
-//! and [`server`] answers, over TLS that proves the cluster's key ([`tls`]), as [`wire`] has it. What one
+//! and `server` answers, over TLS that proves the cluster's key (`tls`), as [`wire`] has it. What one
 //! region has checked, [`notes`] tell the others.
 //!
 //! What keeps it simple is what it does not promise. A peer is a source as an origin is: one that is

@@ -1,11 +1,11 @@
 //! What a node tells a control plane, put together when a report leaves.
 //!
-//! Each session has a [`Reporter`], which knows how far this control plane has been told, by a mark for
+//! Each session has a `Reporter`, which knows how far this control plane has been told, by a mark for
 //! each part. A part that is a list of events has numbers, and goes on after its mark; one that is a
 //! state, or sums since the node's start, is told whole if it is another than at its mark. So a report
 //! that is lost with its session costs nothing: the next session's reports make up for it. A new part
-//! is a source in [`Sources`], a mark in [`Marks`], a line in [`Reporter::report`] and, unless it can
-//! wait for the next report, one in [`Reporter::news`].
+//! is a source in [`Sources`], a mark in `Marks`, a line in `Reporter::report` and, unless it can
+//! wait for the next report, one in `Reporter::news`.
 
 use std::sync::Arc;
 
