@@ -14,7 +14,7 @@ cargo-is-here:
 
 run: cargo-is-here ## build, and run three regions and a Walrus here; ARGS="--help" lists options
 	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node -p wcdn-control-plane -p wcdn
-	@exec $(CARGO) run --quiet --release --locked -p wcdn-dev -- $(ARGS)
+	@exec "$${CARGO_TARGET_DIR:-target}/release/wcdn-dev" $(ARGS)
 
 build: cargo-is-here ## build the programs into target/release
 	$(CARGO) build --release --locked -p wcdn-dev -p wcdn-node -p wcdn-control-plane -p wcdn
