@@ -37,7 +37,7 @@ bench: cargo-is-here ## micro benches, the edge beside nginx, Varnish and HAProx
 	@scripts/install bench
 	$(CARGO) bench --locked -p wcdn-bench
 	$(CARGO) build --release --locked -p wcdn-node -p wcdn-control-plane -p wcdn-bench
-	$(CARGO) run --quiet --release --locked -p wcdn-bench -- $(ARGS)
+	"$${CARGO_TARGET_DIR:-target}/release/wcdn-bench" $(ARGS)
 
 # The properties are tests like any other. What they may reject grows with the cases.
 fuzz: cargo-is-here ## the property tests of every parser, with many more cases
