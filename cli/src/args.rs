@@ -11,8 +11,11 @@ use crate::text;
 
 mod help;
 mod origins;
+mod pins;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use pins::{PinArgs, PinWord, PinsArgs, PreloadArgs, UnpinArgs};
 
 /// Tells every edge of a WCDN network what to do, and shows what became of it.
 #[derive(Debug, Parser)]
@@ -75,6 +78,18 @@ pub(crate) enum Command {
     /// List what is blocked
     #[command(after_long_help = help::BLOCKS)]
     Blocks,
+    /// Keep blobs ready in every region: in its Redis, and in the memory of two of its nodes
+    #[command(after_long_help = help::PIN)]
+    Pin(PinArgs),
+    /// Keep pinned blobs no longer than others
+    #[command(after_long_help = help::CHANGE)]
+    Unpin(UnpinArgs),
+    /// List what is pinned, and how far it is
+    #[command(after_long_help = help::PINS)]
+    Pins(PinsArgs),
+    /// Have blobs fetched in every region before anybody asks
+    #[command(after_long_help = help::PRELOAD)]
+    Preload(PreloadArgs),
     /// Write an event that changes nothing, to prove that all edges hear
     #[command(after_long_help = help::CHANGE)]
     Barrier(WaitArgs),
@@ -111,7 +126,7 @@ pub(crate) struct IdArgs {
     pub(crate) ids: Vec<String>,
     /// Read ids from a file, or from standard input if it is "-": between them white space, and
     /// what follows a "#" is left out
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, alias = "file", value_name = "FILE")]
     pub(crate) from_file: Option<PathBuf>,
 }
 
@@ -150,7 +165,7 @@ pub(crate) struct PurgeArgs {
     /// Remove everything
     #[arg(long, conflicts_with_all = ["ids", "from_file"])]
     pub(crate) all: bool,
-    /// Remove what is pinned, too
+    /// Remove what is pinned, too: it stays pinned, and is fetched anew
     #[arg(long)]
     pub(crate) force: bool,
     #[command(flatten)]

@@ -19,6 +19,8 @@ mod events;
 mod explain;
 mod nodes;
 mod origins;
+mod pins;
+mod preload;
 mod status;
 
 use change::Asked;
@@ -28,7 +30,7 @@ pub(crate) use origins::PoolError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Done,
-    /// Some node has not applied the change.
+    /// Some node has not applied the change, or does not hold what it should.
     Incomplete,
     /// Somebody had no patience.
     Interrupted,
@@ -68,6 +70,19 @@ pub(crate) async fn run(
         Command::Unblock(args) => {
             let asked = Asked::unblock(&args)?;
             asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Pin(args) => {
+            let asked = pins::Pin::read(&args)?;
+            asked.make(&mut connect().await?, output).await
+        }
+        Command::Unpin(args) => {
+            let asked = Asked::unpin(&args)?;
+            asked.make(&mut connect().await?, output, &args.wait).await
+        }
+        Command::Pins(args) => pins::list(&mut connect().await?, output, args.state).await,
+        Command::Preload(args) => {
+            let asked = preload::Preload::read(&args)?;
+            asked.make(&mut connect().await?, output).await
         }
         Command::Barrier(wait) => Asked::Barrier.make(&mut connect().await?, output, &wait).await,
         Command::Receipt(args) => change::receipt(&mut connect().await?, output, &args).await,

@@ -44,10 +44,7 @@ pub(crate) async fn committed(
     change: Change,
     wait: &WaitArgs,
 ) -> Result<Outcome, Failure> {
-    if !output.is_json() {
-        let line = if output.is_quiet() { text::plain(&change.id) } else { sentence(&change) };
-        output.line(&line)?;
-    }
+    announce(output, &change)?;
     if wait.wait {
         return settled(client, output, &change.id, wait, Some(&change)).await;
     }
@@ -55,6 +52,15 @@ pub(crate) async fn committed(
         output.document(&Committed::from(&change))?;
     }
     Ok(Outcome::Done)
+}
+
+/// Tells people which change was committed.
+pub(crate) fn announce(output: &Output, change: &Change) -> io::Result<()> {
+    match (output.is_json(), output.is_quiet()) {
+        (true, _) => Ok(()),
+        (false, true) => output.line(&text::plain(&change.id)),
+        (false, false) => output.line(&sentence(change)),
+    }
 }
 
 /// Waits for the receipt of a change, and prints it as far as it came.
@@ -116,7 +122,7 @@ fn sentence(change: &Change) -> String {
     let what = match change.kind.as_str() {
         "purge" if change.ids == 0 => "purge of everything".to_owned(),
         "origins" => "change of the origins".to_owned(),
-        kind @ ("purge" | "block" | "unblock") => {
+        kind @ ("purge" | "block" | "unblock" | "pin" | "unpin") => {
             format!("{kind} of {}", text::count(change.ids, "id"))
         }
         kind => kind.to_owned(),

@@ -10,6 +10,8 @@ mod cli {
     mod lists;
     mod origin_health;
     mod origins;
+    mod pins;
+    mod preload;
     mod program;
     mod terminal;
     mod waiting;

@@ -2,7 +2,7 @@
 
 use wcdn_gossip::frame;
 use wcdn_proto::{
-    Change, ContentId, Position, Purge,
+    BlobId, Change, ContentId, Position, Purge,
     pb::{admin::v1 as admin, edge::v1::OriginPool},
 };
 
@@ -22,8 +22,10 @@ pub(crate) struct Request {
 /// What is asked for.
 #[derive(Debug, Clone)]
 pub(crate) enum Asked {
-    /// Remove bytes.
+    /// Remove bytes, unless some of them are pinned.
     Purge(Purge),
+    /// Remove bytes, pinned or not.
+    ForcedPurge(Purge),
     /// Withhold ids.
     Block {
         /// Which.
@@ -33,6 +35,15 @@ pub(crate) enum Asked {
     },
     /// End that.
     Unblock(Vec<ContentId>),
+    /// Keep blobs ready.
+    Pin {
+        /// Which.
+        ids: Vec<BlobId>,
+        /// For people.
+        note: String,
+    },
+    /// End that.
+    Unpin(Vec<BlobId>),
     /// Replace the origin pool of this revision.
     Origins(OriginPool),
     /// Nothing; to prove that all hear.
@@ -62,9 +73,11 @@ impl Asked {
     /// As one word.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
-            Self::Purge(_) => "purge",
+            Self::Purge(_) | Self::ForcedPurge(_) => "purge",
             Self::Block { .. } => "block",
             Self::Unblock(_) => "unblock",
+            Self::Pin { .. } => "pin",
+            Self::Unpin(_) => "unpin",
             Self::Origins(_) => "origins",
             Self::Barrier => "barrier",
         }
@@ -73,9 +86,13 @@ impl Asked {
     /// Ids that it names.
     pub(crate) fn ids(&self) -> usize {
         match self {
-            Self::Purge(Purge::Ids(ids)) => ids.len(),
+            Self::Purge(purge) | Self::ForcedPurge(purge) => match purge {
+                Purge::Ids(ids) => ids.len(),
+                Purge::All => 0,
+            },
             Self::Block { ids, .. } | Self::Unblock(ids) => ids.len(),
-            Self::Purge(Purge::All) | Self::Origins(_) | Self::Barrier => 0,
+            Self::Pin { ids, .. } | Self::Unpin(ids) => ids.len(),
+            Self::Origins(_) | Self::Barrier => 0,
         }
     }
 
@@ -87,9 +104,11 @@ impl Asked {
     /// As events, none of them larger than a frame.
     pub(crate) fn changes(&self) -> Vec<Change> {
         frame::split(match self {
-            Self::Purge(purge) => Change::Purge(purge.clone()),
+            Self::Purge(purge) | Self::ForcedPurge(purge) => Change::Purge(purge.clone()),
             Self::Block { ids, .. } => Change::Block(ids.clone()),
             Self::Unblock(ids) => Change::Unblock(ids.clone()),
+            Self::Pin { ids, .. } => Change::Pin(ids.clone()),
+            Self::Unpin(ids) => Change::Unpin(ids.clone()),
             Self::Origins(pool) => Change::Origins { revision: pool.revision + 1 },
             Self::Barrier => Change::Barrier,
         })
@@ -100,13 +119,22 @@ impl Asked {
         let mut hash = blake3::Hasher::new();
         hash.update(self.kind().as_bytes());
         match self {
-            Self::Purge(Purge::Ids(ids)) => ids.iter().for_each(|id| {
+            Self::Purge(Purge::Ids(ids))
+            | Self::ForcedPurge(Purge::Ids(ids))
+            | Self::Pin { ids, .. }
+            | Self::Unpin(ids) => ids.iter().for_each(|id| {
                 hash.update(id.as_bytes());
             }),
             Self::Block { ids, .. } | Self::Unblock(ids) => ids.iter().for_each(|id| {
                 hash.update(&id.to_vec());
             }),
-            Self::Purge(Purge::All) | Self::Origins(_) | Self::Barrier => {}
+            Self::Purge(Purge::All)
+            | Self::ForcedPurge(Purge::All)
+            | Self::Origins(_)
+            | Self::Barrier => {}
+        }
+        if matches!(self, Self::ForcedPurge(_)) {
+            hash.update(b"force");
         }
         *hash.finalize().as_bytes()
     }
@@ -158,7 +186,18 @@ mod tests {
             let asked = Asked::Purge(Purge::Ids(ids));
             assert_eq!(asked.events(), asked.changes().len());
         }
+        let ids = vec![BlobId::from_bytes([1; 32]); 49];
+        let pin = Asked::Pin { ids, note: String::new() };
+        assert_eq!((pin.events(), pin.changes().len()), (3, 3));
         assert_eq!(Asked::Barrier.events(), Asked::Barrier.changes().len());
+    }
+
+    #[test]
+    fn a_purge_by_force_is_another_request() {
+        let purge = Purge::Ids(vec![BlobId::from_bytes([1; 32])]);
+        let (spares, forces) = (Asked::Purge(purge.clone()), Asked::ForcedPurge(purge));
+        assert_ne!(spares.digest(), forces.digest());
+        assert_eq!(spares.changes(), forces.changes());
     }
 
     #[test]

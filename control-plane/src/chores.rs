@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use wcdn_proto::pb::admin::v1::Receipt;
+use wcdn_proto::{NodeId, pb::admin::v1::Receipt};
 
 use crate::{
     config,
     desk::Desk,
     store::{StoreError, jobs::Fence, now_ms, prune::Retention},
-    tracker::{State, Swept},
+    tracker::{Standing, State, Swept},
 };
 
 /// Between two looks at nodes and receipts: a receipt settles so much later than a lease ends.
@@ -35,7 +35,10 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
         for receipts in swept.done.chunks(RECEIPTS) {
             keep(&desk, receipts).await;
         }
-        measure(&desk);
+        let nodes = desk.tracker.lock().nodes(Instant::now());
+        follow_pins(&desk, &swept.lost, &nodes);
+        desk.preloads.lock().sweep(Instant::now());
+        measure(&desk, &nodes);
     }
     // Whoever registered in the last moment is waited for after a restart, too.
     let last = desk.tracker.lock().sweep(Instant::now());
@@ -71,10 +74,24 @@ fn report(done: Result<(), StoreError>) {
     }
 }
 
-fn measure(desk: &Desk) {
-    let (nodes, open, forgotten) = {
+/// Who is lost holds nothing; whoever is not is expected to.
+fn follow_pins(desk: &Desk, lost: &[NodeId], nodes: &[Standing]) {
+    let there = nodes.iter().filter(|node| node.state != State::Lost);
+    let counts = {
+        let state = desk.log.state().read();
+        let mut pins = desk.pins.lock();
+        lost.iter().for_each(|node| pins.lost(node));
+        pins.expect(there.map(|node| &node.who.region));
+        pins.settle(state.pins());
+        pins.counts()
+    };
+    counts.named().into_iter().for_each(|(state, count)| desk.metrics.pins(state, count));
+}
+
+fn measure(desk: &Desk, nodes: &[Standing]) {
+    let (open, forgotten) = {
         let mut tracker = desk.tracker.lock();
-        (tracker.nodes(Instant::now()), tracker.open_receipts(), tracker.forgotten())
+        (tracker.open_receipts(), tracker.forgotten())
     };
     desk.metrics.forgotten_receipts.inc_by(forgotten);
     desk.metrics.open_receipts.set(i64::try_from(open).unwrap_or(i64::MAX));

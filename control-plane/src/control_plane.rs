@@ -25,7 +25,7 @@ use crate::{
     metrics::Metrics,
     plane::{self, Plane},
     secrets::{Secrets, ServerTls},
-    store::{Claim, Place, Store, StoreError},
+    store::{Claim, Place, Store, StoreError, log::Most},
     tracker::Tracker,
 };
 
@@ -129,10 +129,11 @@ pub async fn start(
         }
         _ => None,
     };
+    let most = Most { blocks: config.limits.max_blocks, pins: config.limits.max_pins };
     let log = Log::start(
         store.clone(),
         Arc::clone(&secrets.signing),
-        Room { max_waiting: config.log.max_waiting, max_blocks: config.limits.max_blocks },
+        Room { max_waiting: config.log.max_waiting, most },
         tell(&tracker, plane.clone()),
         Arc::clone(&metrics),
         close.clone(),

@@ -20,7 +20,9 @@ use crate::{
     health::Monitor,
     log::Log,
     metrics::Metrics,
+    pins::Pins,
     plane::Plane,
+    preloads::Preloads,
     secrets::ClusterTokens,
     sessions::Sessions,
     store::{Store, keys::StoredKey},
@@ -50,6 +52,9 @@ pub(crate) struct Desk {
     pub(crate) health: Monitor,
     /// Held for lines, never across an await.
     pub(crate) tracker: Arc<Mutex<Tracker>>,
+    /// The same holds for these.
+    pub(crate) pins: Mutex<Pins>,
+    pub(crate) preloads: Mutex<Preloads>,
     pub(crate) sessions: Sessions,
     pub(crate) tokens: ClusterTokens,
     /// Of the control planes of this cluster: what they signed, they wrote.
@@ -118,6 +123,8 @@ impl Desk {
             log,
             health,
             tracker,
+            pins: Mutex::new(Pins::new(limits.max_pins)),
+            preloads: Mutex::default(),
             sessions: Sessions::new(limits.max_sessions),
             tokens,
             issuers,
@@ -174,10 +181,10 @@ impl Desk {
         Ok(name)
     }
 
-    /// Room for one more stream of events or of a receipt.
+    /// Room for one more stream of events, of a receipt, of pins or of a preload.
     pub(crate) fn room_to_watch(&self) -> Result<OwnedSemaphorePermit, Refusal> {
         let room = Arc::clone(&self.watches).try_acquire_owned();
-        room.map_err(|_| Refusal::Full { what: "streams of events and receipts" })
+        room.map_err(|_| Refusal::Full { what: "streams of events, receipts, pins and preloads" })
     }
 
     /// Room for one more replay or snapshot.

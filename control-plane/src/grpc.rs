@@ -10,6 +10,8 @@ mod health;
 mod incoming;
 mod origins;
 mod parse;
+mod pins;
+mod preloads;
 mod queries;
 mod receipts;
 mod session;

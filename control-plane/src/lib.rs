@@ -11,6 +11,8 @@
 //! - `state`: what the log amounts to, for edges that begin
 //! - `health`: how origins are doing
 //! - `tracker`: which node has applied what, and when; receipts
+//! - `pins`: which node holds what is pinned
+//! - `preloads`: which node fetches what before anybody asks
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 
@@ -28,7 +30,9 @@ mod health;
 mod jobs;
 mod log;
 mod metrics;
+mod pins;
 mod plane;
+mod preloads;
 mod secrets;
 mod sessions;
 mod state;

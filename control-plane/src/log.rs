@@ -26,7 +26,12 @@ use crate::{
     change::{Recorded, Request},
     metrics::Metrics,
     state::State,
-    store::{Store, StoreError, jobs::Fence, log::Refused, prune::Retention},
+    store::{
+        Store, StoreError,
+        jobs::Fence,
+        log::{Most, Refused},
+        prune::Retention,
+    },
 };
 
 /// How long whoever wants to know of others' commits waits for them.
@@ -94,8 +99,8 @@ struct Waiting {
 pub(crate) struct Room {
     /// Changes that wait to be written.
     pub(crate) max_waiting: usize,
-    /// Ids that are withheld.
-    pub(crate) max_blocks: usize,
+    /// Ids of each kind.
+    pub(crate) most: Most,
 }
 
 impl Log {
@@ -123,7 +128,7 @@ impl Log {
             tasks.spawn(store.clone().listen(Arc::clone(&wake), shutdown.clone()));
         }
         let told = keeper::Told { head, pool, state, tell, metrics };
-        tasks.spawn(Keeper::new(store, key, jobs, wake, told, room.max_blocks).run(shutdown));
+        tasks.spawn(Keeper::new(store, key, jobs, wake, told, room.most).run(shutdown));
         Ok(log)
     }
 

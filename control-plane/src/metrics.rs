@@ -12,7 +12,7 @@ use prometheus_client::{
 };
 use wcdn_proto::Position;
 
-use crate::store::log::Committed;
+use crate::{preloads::Settled, store::log::Committed};
 
 /// The metrics of one control plane.
 #[derive(Debug)]
@@ -24,7 +24,9 @@ pub(crate) struct Metrics {
     seq: Gauge<u64, AtomicU64>,
     /// Whether the store answered when it was last read.
     pub(crate) store_up: Gauge,
-    nodes: Family<NodeState, Gauge>,
+    nodes: Family<ByState, Gauge>,
+    pins: Family<ByState, Gauge>,
+    preloads: Family<ByResult, Counter>,
     /// Sessions of edges that are open.
     pub(crate) sessions: Gauge,
     /// Receipts that are not kept in the store yet.
@@ -42,8 +44,13 @@ struct Kind {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct NodeState {
+struct ByState {
     state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByResult {
+    result: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,6 +72,8 @@ impl Metrics {
             seq: Gauge::default(),
             store_up: Gauge::default(),
             nodes: Family::default(),
+            pins: Family::default(),
+            preloads: Family::default(),
             sessions: Gauge::default(),
             open_receipts: Gauge::default(),
             forgotten_receipts: Counter::default(),
@@ -87,6 +96,9 @@ impl Metrics {
         let help = "Whether the store answered when it was last read";
         registry.register("store_up", help, self.store_up.clone());
         registry.register("nodes", "Nodes, by state", self.nodes.clone());
+        registry.register("pins", "Pins, by state", self.pins.clone());
+        let help = "Blobs that were preloaded, counted in each region, by result";
+        registry.register("preloaded", help, self.preloads.clone());
         registry.register("sessions", "Sessions of edges that are open", self.sessions.clone());
         let help = "Receipts that are not kept in the store yet";
         registry.register("open_receipts", help, self.open_receipts.clone());
@@ -119,7 +131,20 @@ impl Metrics {
     /// So many nodes are in this state.
     pub(crate) fn nodes(&self, state: &'static str, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.nodes.get_or_create(&NodeState { state }).set(count);
+        self.nodes.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many pins are in this state.
+    pub(crate) fn pins(&self, state: &'static str, count: u64) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.pins.get_or_create(&ByState { state }).set(count);
+    }
+
+    /// So many blobs were preloaded, or could not be.
+    pub(crate) fn preloaded(&self, Settled { done, failed }: Settled) {
+        for (result, count) in [("done", done), ("failed", failed)] {
+            self.preloads.get_or_create(&ByResult { result }).inc_by(count);
+        }
     }
 
     /// A call was refused.

@@ -1,8 +1,8 @@
-//! What the log amounts to: the removal table, and what is withheld.
+//! What the log amounts to: the removal table, what is withheld, and what is pinned.
 
 use std::collections::BTreeSet;
 
-use wcdn_proto::{Change, ContentId, Events, Position, Purge, REMOVAL_SLOTS, removal_slot};
+use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge, REMOVAL_SLOTS, removal_slot};
 
 /// The log, folded up to a position. The same events in the same order make the same state, from
 /// wherever the fold begins.
@@ -12,6 +12,7 @@ pub(crate) struct State {
     floor: u64,
     slots: Box<[u64]>,
     blocks: BTreeSet<ContentId>,
+    pins: BTreeSet<BlobId>,
 }
 
 /// Events that do not follow what is folded.
@@ -26,7 +27,7 @@ impl State {
     /// Nothing but what is known of the time before `position`.
     pub(crate) fn new(position: Position, floor: u64) -> Self {
         let slots = vec![0; REMOVAL_SLOTS as usize].into_boxed_slice();
-        Self { position, floor, slots, blocks: BTreeSet::new() }
+        Self { position, floor, slots, blocks: BTreeSet::new(), pins: BTreeSet::new() }
     }
 
     /// Everything up to here is in it, nothing beyond.
@@ -47,6 +48,11 @@ impl State {
     /// What is withheld.
     pub(crate) fn blocks(&self) -> &BTreeSet<ContentId> {
         &self.blocks
+    }
+
+    /// What is pinned.
+    pub(crate) fn pins(&self) -> &BTreeSet<BlobId> {
+        &self.pins
     }
 
     /// Makes the next events true; those that are true already change nothing.
@@ -74,6 +80,10 @@ impl State {
                 Change::Unblock(ids) => ids.iter().for_each(|id| {
                     self.blocks.remove(id);
                 }),
+                Change::Pin(ids) => self.pins.extend(ids),
+                Change::Unpin(ids) => ids.iter().for_each(|id| {
+                    self.pins.remove(id);
+                }),
                 Change::Origins { .. }
                 | Change::Barrier
                 | Change::Unknown { is_ignorable: true } => {}
@@ -94,6 +104,11 @@ impl State {
     pub(crate) fn restore_blocks(&mut self, blocks: impl IntoIterator<Item = ContentId>) {
         self.blocks = blocks.into_iter().collect();
     }
+
+    /// This is pinned, and nothing else.
+    pub(crate) fn restore_pins(&mut self, pins: impl IntoIterator<Item = BlobId>) {
+        self.pins = pins.into_iter().collect();
+    }
 }
 
 impl std::fmt::Debug for State {
@@ -102,6 +117,7 @@ impl std::fmt::Debug for State {
             .field("position", &self.position)
             .field("floor", &self.floor)
             .field("blocks", &self.blocks.len())
+            .field("pins", &self.pins.len())
             .finish_non_exhaustive()
     }
 }

@@ -10,6 +10,7 @@
 //! commits.
 
 pub(crate) mod backup;
+mod blocks;
 pub(crate) mod changes;
 mod claim;
 pub(crate) mod follow;
@@ -19,8 +20,10 @@ pub(crate) mod keys;
 mod listen;
 pub(crate) mod log;
 pub(crate) mod nodes;
+pub(crate) mod pins;
 mod place;
 pub(crate) mod prune;
+mod quota;
 pub(crate) mod read;
 mod statement;
 

@@ -10,8 +10,12 @@ mod edges;
 mod log;
 #[path = "grpc/origins.rs"]
 mod origins;
+#[path = "grpc/pins.rs"]
+mod pins;
 #[path = "grpc/plane.rs"]
 mod plane;
+#[path = "grpc/preloads.rs"]
+mod preloads;
 #[path = "grpc/receipts.rs"]
 mod receipts;
 #[path = "grpc/replicas.rs"]

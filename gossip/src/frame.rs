@@ -274,6 +274,8 @@ pub fn split(change: Change) -> Vec<Change> {
         Change::Unblock(ids) => {
             ids.chunks(MAX_IDS).map(|ids| Change::Unblock(ids.to_vec())).collect()
         }
+        Change::Pin(ids) => ids.chunks(MAX_IDS).map(|ids| Change::Pin(ids.to_vec())).collect(),
+        Change::Unpin(ids) => ids.chunks(MAX_IDS).map(|ids| Change::Unpin(ids.to_vec())).collect(),
         whole => vec![whole],
     }
 }

@@ -10,6 +10,7 @@ pub mod indexes;
 pub mod memory;
 pub mod negative;
 mod parts;
+pub mod pinned;
 pub mod redis;
 pub mod scrub;
 
@@ -19,10 +20,11 @@ use wcdn_proto::BlobId;
 
 use self::{
     budget::Budget,
-    entry::{Entry, Key},
+    entry::{Entry, Key, Part},
     indexes::Indexes,
     memory::Memory,
     negative::{Absence, Negative, Refusal},
+    pinned::{Offered, Pinned},
 };
 use crate::{config, events::Log, metrics::events::Tier};
 
@@ -37,10 +39,12 @@ pub enum Lookup {
     Miss,
 }
 
-/// Memory, indexes of quilts and what is known to be absent, under one byte budget.
+/// Memory, indexes of quilts and what is known to be absent, under one byte budget; and what is pinned,
+/// under another.
 #[derive(Debug)]
 pub struct Cache {
     memory: Memory,
+    pinned: Pinned,
     indexes: Indexes,
     negative: Negative,
     budget: Budget,
@@ -48,6 +52,21 @@ pub struct Cache {
     log: Arc<Log>,
     /// Whether bytes are checked at all: if not, unchecked ones are as good as any.
     checks: bool,
+}
+
+/// What became of an entry that may be pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pinning {
+    /// It is in its place.
+    Held,
+    /// It has none.
+    Unwanted,
+    /// An event removed it.
+    Removed,
+    /// Its bytes are not known to be the blob yet.
+    Unchecked,
+    /// Others fill the memory for what is pinned.
+    Full,
 }
 
 /// Share of the memory budget that parsed indexes may take.
@@ -58,20 +77,21 @@ impl Cache {
     pub fn new(config: &config::Cache, checks: bool, log: Arc<Log>) -> Self {
         let budget = Budget::new(config.memory.bytes());
         let memory = Memory::new(config.memory.bytes());
+        let pinned = Pinned::new(config.pinned_memory.bytes());
         let indexes = Indexes::new(config.memory.bytes() / INDEX_SHARE);
         let negative = Negative::new(config.negative_ttl.duration());
-        Self { memory, indexes, negative, budget, log, checks }
+        Self { memory, pinned, indexes, negative, budget, log, checks }
     }
 
     /// What is known of `key`, now.
     pub fn lookup(&self, key: &Key) -> Lookup {
-        if let Some(entry) = self.memory.get(key)
+        if let Some(entry) = self.memory.get(key).or_else(|| self.pinned.get(key))
             && (!self.checks || entry.is_fresh(key))
         {
             if self.log.admits(&key.id, entry.record().token, Tier::Memory) {
                 return Lookup::Hit(entry);
             }
-            self.memory.remove(key);
+            self.remove(key);
         }
         match self.refused(&key.id) {
             Some(refusal) => Lookup::Refused(refusal.absence),
@@ -85,34 +105,86 @@ impl Cache {
         self.log.admits(id, refusal.token, Tier::Negative).then_some(refusal)
     }
 
-    /// Keeps an entry that is not removed; the engine may decide that others are worth more.
+    /// Keeps an entry that is not removed, if it is pinned in its place; else the engine may decide
+    /// that others are worth more.
     pub fn admit(&self, key: Key, entry: Arc<Entry>) {
         let token = entry.record().token;
         if !self.log.admits(&key.id, token, Tier::Fill) {
             return;
         }
-        self.memory.insert(key, entry);
+        if self.pin(&key, &entry) != Pinning::Held {
+            self.memory.insert(key, entry);
+        }
         // Whoever removed it meanwhile has not found it. It would not be served, but lie there.
         if self.log.removed.covers(&key.id, token) {
-            self.memory.remove(&key);
+            self.remove(&key);
         }
     }
 
-    /// Drops an entry.
+    /// Keeps an entry that is not removed if it is pinned, and else not.
+    pub fn hold(&self, key: &Key, entry: &Entry) -> Pinning {
+        let token = entry.record().token;
+        if !self.log.admits(&key.id, token, Tier::Fill) {
+            return Pinning::Removed;
+        }
+        let pinning = self.pin(key, entry);
+        if self.log.removed.covers(&key.id, token) {
+            self.remove(key);
+            return Pinning::Removed;
+        }
+        pinning
+    }
+
+    /// Puts an entry in its place among what is pinned, and there alone.
+    fn pin(&self, key: &Key, entry: &Entry) -> Pinning {
+        // Any part of a blob is a miss for whoever wants the whole.
+        if key.part != Part::Whole || !self.pinned.wants(&key.id) {
+            return Pinning::Unwanted;
+        }
+        if self.checks && !entry.record().level.is_verified() {
+            return Pinning::Unchecked;
+        }
+        match self.pinned.offer(&key.id, entry) {
+            Offered::Taken => {
+                self.memory.remove(key);
+                self.log.pins.doubt([key.id]);
+                Pinning::Held
+            }
+            Offered::Full => Pinning::Full,
+            Offered::Unwanted => Pinning::Unwanted,
+        }
+    }
+
+    /// Drops an entry. One that is pinned is to be fetched again.
     pub fn remove(&self, key: &Key) {
         self.memory.remove(key);
+        if key.part == Part::Whole {
+            self.unhold(&key.id);
+        }
+    }
+
+    fn unhold(&self, id: &BlobId) -> bool {
+        let was_held = self.pinned.clear_place(id);
+        if was_held {
+            self.log.pins.doubt([*id]);
+        }
+        was_held
     }
 
     /// Drops all that is kept of a blob; how many entries that were, its index aside.
     pub fn remove_all_of(&self, id: &BlobId) -> u64 {
         self.indexes.remove(id);
-        self.memory.remove_all_of(id)
+        self.memory.remove_all_of(id) + u64::from(self.unhold(id))
     }
 
     /// Drops everything; roughly how many entries that were.
     pub fn clear(&self) -> u64 {
         self.indexes.clear();
-        self.memory.clear()
+        let held = self.pinned.clear();
+        if held > 0 {
+            self.log.pins.doubt_all();
+        }
+        self.memory.clear() + held
     }
 
     /// Whether any part of a blob still lies here that was removed, or its index. It would not be
@@ -121,18 +193,25 @@ impl Cache {
         let is_removed = |token| self.log.removed.covers(id, token);
         self.indexes.get(id).is_some_and(|indexed| is_removed(indexed.token()))
             || self.memory.entries_of(id).any(|entry| is_removed(entry.record().token))
+            || self
+                .pinned
+                .get(&Key { id: *id, part: Part::Whole })
+                .is_some_and(|entry| is_removed(entry.record().token))
     }
 
     /// Whether any part of any blob does.
     pub fn still_holds_any(&self) -> bool {
-        let is_removed =
-            |key: &Key, entry: &Entry| self.log.removed.covers(&key.id, entry.record().token);
-        self.memory.snapshot().any(|(key, entry)| is_removed(&key, &entry))
+        self.snapshot().any(|(key, entry)| self.log.removed.covers(&key.id, entry.record().token))
     }
 
     /// Some blobs of which something is kept.
     pub fn some(&self, most: usize) -> Vec<BlobId> {
-        self.memory.snapshot().map(|(key, _)| key.id).take(most).collect()
+        self.snapshot().map(|(key, _)| key.id).take(most).collect()
+    }
+
+    /// The entries, one after the other; those that come or go meanwhile may be among them.
+    pub fn snapshot(&self) -> impl Iterator<Item = (Key, Arc<Entry>)> + Send + '_ {
+        self.memory.snapshot().map(|(key, entry)| (*key, entry)).chain(self.pinned.snapshot())
     }
 
     /// The indexes of quilts.
@@ -162,6 +241,11 @@ impl Cache {
     /// The budget, for its gauges.
     pub fn budget(&self) -> &Budget {
         &self.budget
+    }
+
+    /// What is pinned, for whoever keeps it, and for its gauges.
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
     }
 
     /// The memory tier, for its gauges.

@@ -78,7 +78,7 @@ pub struct Edge {
 #[derive(Debug)]
 pub struct Viewers {
     pub(crate) limits: ArcSwap<config::Limits>,
-    clients: Clients,
+    pub(crate) clients: Clients,
     proxies: Proxies,
     /// Whether trusted peers begin with a PROXY header.
     proxy_protocol: bool,

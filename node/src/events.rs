@@ -2,6 +2,8 @@
 //!
 //! - [`removed`]: the reader's fence, asked before bytes are served, wherever they lie
 //! - [`blocked`]: what is answered with 451
+//! - [`pins`]: what is to be kept ready
+//! - [`words`]: the latest word on an id
 //! - [`positions`]: how far the log is known, and when its head was confirmed
 //! - [`apply`]: events become true: [`apply::Applier`] is what the event plane drives
 //! - [`outcome`]: what came of each event, for the control plane to report
@@ -15,9 +17,11 @@ pub mod apply;
 pub mod blocked;
 pub mod disk;
 pub mod outcome;
+pub mod pins;
 pub mod positions;
 pub mod redis;
 pub mod removed;
+pub mod words;
 
 use std::{
     sync::{
@@ -34,7 +38,7 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use wcdn_proto::{BlobId, ContentId, Position};
 
-use self::{blocked::Blocked, disk::Kept, positions::Positions, removed::Removed};
+use self::{blocked::Blocked, disk::Kept, pins::Pins, positions::Positions, removed::Removed};
 use crate::metrics::events::{EventMetrics, Tier};
 
 /// What this node knows of the log.
@@ -44,6 +48,8 @@ pub struct Log {
     pub removed: Removed,
     /// What is withheld.
     pub blocked: Blocked,
+    /// What is pinned.
+    pub pins: Pins,
     /// How far it is known.
     pub positions: Positions,
     /// What came of it.
@@ -91,12 +97,15 @@ impl Log {
     /// Begins with what was kept.
     pub fn new(follows: Follows, kept: Option<&Kept>, metrics: Arc<EventMetrics>) -> Self {
         let position = kept.map_or(Position::ORIGIN, |kept| kept.position);
-        let (removed, blocked) = (Removed::default(), Blocked::default());
+        let (removed, blocked, pins) = (Removed::default(), Blocked::default(), Pins::default());
         if let Some(kept) = kept {
             removed.begin(position.epoch);
             removed.merge(&kept.removals);
             for (id, word) in &kept.words {
                 blocked.hear(&[*id], *word);
+            }
+            for (id, word) in &kept.pins {
+                pins.hear(&[*id], *word);
             }
         }
         // Removals are kept as they came, out of order: what is fetched now is newer than all of them.
@@ -110,6 +119,7 @@ impl Log {
         Self {
             removed,
             blocked,
+            pins,
             positions,
             metrics,
             lease,

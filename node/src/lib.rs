@@ -8,7 +8,8 @@
 //! - [`peer`]: reading through the node of the region that owns a blob
 //! - [`verify`]: whether bytes are the blob they claim to be
 //! - [`control`]: the session with the control plane
-//! - [`events`]: what the control plane's log removed or withholds
+//! - [`events`]: what the control plane's log removed, withholds or pins
+//! - [`pins`], [`preload`]: what is pinned is kept ready, and what is to be asked for soon is fetched
 //! - [`quilt`], [`object`]: names that lead to a blob
 //!
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else: several
@@ -26,6 +27,8 @@ mod node;
 pub mod object;
 pub mod origin;
 pub mod peer;
+pub mod pins;
+pub mod preload;
 pub mod quilt;
 pub mod rendezvous;
 mod secrets;

@@ -4,6 +4,7 @@ pub mod events;
 pub mod histogram;
 pub mod origin;
 pub mod peer;
+pub mod pins;
 pub mod redis;
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use prometheus_client::{
 };
 
 use self::{histogram::Histogram, origin::OriginMetrics};
-use crate::{cache::Cache, edge::response::Source};
+use crate::{cache::Cache, edge::response::Source, preload::PreloadMetrics};
 
 /// The metrics of one node. Cheap to count on: no lock on the path of a hit.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ pub struct Metrics {
     pub redis: Arc<redis::RedisMetrics>,
     /// The events of the log.
     pub events: Arc<events::EventMetrics>,
+    /// What is pinned.
+    pub pins: Arc<pins::PinMetrics>,
+    /// What is preloaded.
+    pub preloads: Arc<PreloadMetrics>,
 }
 
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
@@ -167,6 +172,8 @@ impl Metrics {
             peer: Arc::default(),
             redis: Arc::default(),
             events: Arc::default(),
+            pins: Arc::default(),
+            preloads: Arc::default(),
         };
         let labels = [("region", region), ("node", node)]
             .map(|(key, value)| (key.into(), value.to_owned().into()));
@@ -223,6 +230,8 @@ impl Metrics {
         self.peer.register(to);
         self.redis.register(to);
         self.events.register(to);
+        self.pins.register(to);
+        self.preloads.register(to);
     }
 
     /// Counts a response whose head is ready, `seconds` after its request.

@@ -132,11 +132,14 @@ pub fn start(
         let plane =
             plane::start(&config, &secrets, following, socket, &mut registry, &close, &services);
         if let Some(plane) = plane {
-            peering.follow(plane, &edge.view, &services, &close);
+            peering.follow(plane, &edge.view, &log, &services, &close);
         }
     }
     metrics::register_cache(&mut registry, &edge.cache);
     metrics::events::register_log(&mut registry, &log);
+    if let Some(following) = &following {
+        metrics::pins::register_pins(&mut registry, &edge.cache, &following.pins);
+    }
     metrics::origin::register_pool(&mut registry, edge.fills.pool());
     let (health, pool) = (Health::new(), edge.fills.pool().clone());
     let admin = admin::Admin::new(registry, health.clone())

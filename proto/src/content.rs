@@ -7,6 +7,9 @@ use crate::{BlobId, InvalidBlobId, InvalidPatchId, QuiltPatchId};
 /// Ids that may be withheld at once, on the control plane and on every edge.
 pub const MAX_BLOCKS: usize = 1 << 20;
 
+/// Blobs that may be pinned at once, on the control plane and on every edge.
+pub const MAX_PINS: usize = 100_000;
+
 /// A blob, or one file of a quilt.
 ///
 /// As text, what [`BlobId`] or [`QuiltPatchId`] print: 43 or 50 characters. As bytes, 32 for a blob;

@@ -1,5 +1,6 @@
 //! What becomes true everywhere, once it is in the log.
 
+use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
@@ -32,6 +33,10 @@ pub enum Change {
     },
     /// Nothing.
     Barrier,
+    /// Kept ready in every region until unpinned.
+    Pin(Vec<BlobId>),
+    /// Kept no longer than others.
+    Unpin(Vec<BlobId>),
     /// Something that this program is too old to know.
     Unknown {
         /// Whether it may go on as if nothing had happened.
@@ -141,24 +146,27 @@ impl Change {
     /// As it travels.
     pub fn to_wire(&self) -> event::Event {
         let contents = |ids: &[ContentId]| ids.iter().map(|id| id.to_vec().into()).collect();
+        let blobs = |ids: &[BlobId]| ids.iter().map(|id| id.as_bytes().to_vec().into()).collect();
         let change = match self {
             Self::Purge(Purge::All) => Some(Wire::Purge(event::Purge { ids: vec![], all: true })),
-            Self::Purge(Purge::Ids(ids)) => Some(Wire::Purge(event::Purge {
-                ids: ids.iter().map(|id| id.as_bytes().to_vec().into()).collect(),
-                all: false,
-            })),
+            Self::Purge(Purge::Ids(ids)) => {
+                Some(Wire::Purge(event::Purge { ids: blobs(ids), all: false }))
+            }
             Self::Block(ids) => Some(Wire::Block(event::Block { ids: contents(ids) })),
             Self::Unblock(ids) => Some(Wire::Unblock(event::Unblock { ids: contents(ids) })),
             Self::Origins { revision } => {
                 Some(Wire::Origins(event::Origins { revision: *revision }))
             }
             Self::Barrier => Some(Wire::Barrier(event::Barrier {})),
+            Self::Pin(ids) => Some(Wire::Pin(event::Pin { ids: blobs(ids) })),
+            Self::Unpin(ids) => Some(Wire::Unpin(event::Unpin { ids: blobs(ids) })),
             Self::Unknown { .. } => None,
         };
-        let ignorable = matches!(
-            self,
-            Self::Origins { .. } | Self::Barrier | Self::Unknown { is_ignorable: true }
-        );
+        let ignorable = match self {
+            Self::Purge(_) | Self::Block(_) | Self::Unblock(_) => false,
+            Self::Origins { .. } | Self::Barrier | Self::Pin(_) | Self::Unpin(_) => true,
+            Self::Unknown { is_ignorable } => *is_ignorable,
+        };
         event::Event { change, ignorable }
     }
 
@@ -173,29 +181,31 @@ impl Change {
         let Some(change) = wire.change else {
             return Ok(Self::Unknown { is_ignorable: wire.ignorable });
         };
-        let contents = |ids: Vec<bytes::Bytes>| {
-            if ids.is_empty() {
-                return Err(InvalidEvents::Selector);
-            }
-            let ids: Result<Vec<_>, _> = ids.iter().map(|id| ContentId::try_from(&**id)).collect();
-            Ok(ids?)
-        };
         Ok(match change {
             Wire::Purge(purge) if purge.all == purge.ids.is_empty() => match purge.all {
                 true => Self::Purge(Purge::All),
-                false => {
-                    let ids: Result<Vec<_>, _> =
-                        purge.ids.iter().map(|id| BlobId::try_from(&**id)).collect();
-                    Self::Purge(Purge::Ids(ids?))
-                }
+                false => Self::Purge(Purge::Ids(some(&purge.ids)?)),
             },
             Wire::Purge(_) => return Err(InvalidEvents::Selector),
-            Wire::Block(block) => Self::Block(contents(block.ids)?),
-            Wire::Unblock(unblock) => Self::Unblock(contents(unblock.ids)?),
+            Wire::Block(block) => Self::Block(some(&block.ids)?),
+            Wire::Unblock(unblock) => Self::Unblock(some(&unblock.ids)?),
             Wire::Origins(origins) => Self::Origins { revision: origins.revision },
             Wire::Barrier(_) => Self::Barrier,
+            Wire::Pin(pin) => Self::Pin(some(&pin.ids)?),
+            Wire::Unpin(unpin) => Self::Unpin(some(&unpin.ids)?),
         })
     }
+}
+
+/// At least one id.
+fn some<'a, T>(ids: &'a [Bytes]) -> Result<Vec<T>, InvalidEvents>
+where
+    T: TryFrom<&'a [u8], Error: Into<InvalidEvents>>,
+{
+    if ids.is_empty() {
+        return Err(InvalidEvents::Selector);
+    }
+    ids.iter().map(|id| T::try_from(id).map_err(Into::into)).collect()
 }
 
 #[cfg(test)]
@@ -224,6 +234,8 @@ mod tests {
             proptest::collection::vec(content(), 1..4).prop_map(Change::Unblock),
             any::<u64>().prop_map(|revision| Change::Origins { revision }),
             Just(Change::Barrier),
+            proptest::collection::vec(blob(), 1..4).prop_map(Change::Pin),
+            proptest::collection::vec(blob(), 1..4).prop_map(Change::Unpin),
             any::<bool>().prop_map(|is_ignorable| Change::Unknown { is_ignorable }),
         ]
     }
@@ -263,7 +275,7 @@ mod tests {
 
     #[test]
     fn an_event_that_makes_no_sense_is_unknown_and_spares_the_others_of_its_frame() {
-        let purge = |ids: Vec<bytes::Bytes>, all, ignorable| event::Event {
+        let purge = |ids: Vec<Bytes>, all, ignorable| event::Event {
             change: Some(Wire::Purge(event::Purge { ids, all })),
             ignorable,
         };

@@ -24,7 +24,7 @@ mod span;
 mod text;
 
 pub use blob::{BlobId, InvalidBlobId};
-pub use content::{ContentId, InvalidContentId, MAX_BLOCKS};
+pub use content::{ContentId, InvalidContentId, MAX_BLOCKS, MAX_PINS};
 pub use event::{Change, Event, Events, InvalidEvents, Purge};
 pub use heads::{HEAD_BOUNDS_MS, HEAD_CLASSES, head_class, head_quantile_ms};
 pub use name::{InvalidName, NodeId, OriginName, Region};

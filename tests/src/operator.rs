@@ -1,5 +1,7 @@
 //! An operator: somebody with a key to the control plane.
 
+mod pins;
+
 use std::{fmt::Display, net::SocketAddr, time::Duration};
 
 use tokio::time::timeout;

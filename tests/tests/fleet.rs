@@ -33,6 +33,10 @@ mod operations;
 mod origins;
 #[path = "fleet/peers.rs"]
 mod peers;
+#[path = "fleet/pins.rs"]
+mod pins;
+#[path = "fleet/preload.rs"]
+mod preload;
 #[path = "fleet/protocols.rs"]
 mod protocols;
 #[path = "fleet/purge.rs"]
@@ -71,6 +75,8 @@ mod weather_network;
 mod weather_origins;
 #[path = "fleet/weather_peers.rs"]
 mod weather_peers;
+#[path = "fleet/weather_pins.rs"]
+mod weather_pins;
 #[path = "fleet/weather_purge_processes.rs"]
 mod weather_purge_processes;
 #[path = "fleet/weather_purge_redis.rs"]

@@ -7,7 +7,8 @@ Exit codes:
   2    wrong usage, configuration or ids
   3    the API key was refused, or may not do this
   4    the control plane cannot be reached
-  5    timed out, or the receipt is not complete: some node has not applied the change
+  5    timed out, or not complete: some node has not applied the change, does not hold what is
+       pinned, or failed to fetch what is preloaded
   130  interrupted while waiting; the change goes on, and its id was printed
 
 Configuration, each from the first place that has it: flags; the profile named by --profile;
@@ -37,7 +38,8 @@ JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait as `w
 pub(crate) const PURGE: &str = "\
 JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait as `wcdn receipt`.
 
-A file of a quilt stands for its whole quilt. At most 100,000 ids in one purge.";
+A file of a quilt stands for its whole quilt. At most 100,000 ids in one purge. If some of them are
+pinned, nothing is purged, unless by --force.";
 
 pub(crate) const RECEIPT: &str = "\
 JSON: {change: {id, kind, first, last, committedAt, ids, by}, nodes: [{node, region, state,
@@ -48,6 +50,30 @@ readBack is clean, stale or unknown. Times count from the commit to the arrival 
 Exits with 5 while some node has not applied the change.";
 
 pub(crate) const BLOCKS: &str = "JSON: {blocks: [{id, reason, by, blockedAt}]}.";
+
+pub(crate) const PIN: &str = "\
+JSON: {change: {id, kind, first, last, committedAt, ids, by}}; with --wait {change, counts:
+{requested, filling, held, degraded, overBudget, unpinned}, troubled: [{id, state, held, expected,
+overBudget, failed, reason}]}.
+
+A file of a quilt stands for its whole quilt. At most 10,000 ids in one pin. What is pinned is held
+by two nodes of each region, or by the one that there is, in memory set aside for it
+(cache.pinned_memory of the nodes): pins never evict each other, or anything else. It is fetched
+again after it was lost, and nothing can keep it that is gone from Walrus and from every node.
+Exits with 5 while not every pin is held.";
+
+pub(crate) const PINS: &str = "\
+JSON: {pins: [{id, state, held, expected, overBudget, failed, reason, note, by, pinnedAt}]}. state is
+requested, filling, held, degraded or over_budget; held, overBudget and failed count nodes.";
+
+pub(crate) const PRELOAD: &str = "\
+JSON: {job: {id, begunAt, regions: [{region, wanted, done, failed, bytes}], settled, failures: [{id,
+region, reason}]}}.
+
+A file of a quilt stands for its whole quilt. At most 10,000 ids in one preload. Each blob is fetched
+by one node of each region, behind what viewers ask for; the others of the region get it from there.
+The control plane that was asked keeps the job for an hour: wcdn preload --job JOB shows it.
+Exits with 5 if a blob failed, or not all are there yet.";
 
 pub(crate) const NODES: &str = "\
 JSON: {head, nodes: [{node, region, state, applied, confirmedAgoMs, version, hasSession, strict,
@@ -73,14 +99,15 @@ of one origin are made anew in that case, and what others did to others stays.";
 
 pub(crate) const EVENTS: &str = "\
 JSON, one line per event: {position, committedAt, kind, all, ids, revision}. kind is purge, block,
-unblock, origins, barrier or unknown.
+unblock, pin, unpin, origins, barrier or unknown.
 
 With --follow it goes on after the connection was lost, and leaves out nothing.";
 
 pub(crate) const EXPLAIN: &str = "\
-JSON: {id, blocked, nodes: [{node, region, unanswered, holding: {tier, blocked, length, verified,
-contentType, token, removed, fetchedAt, applied}}]}. tier is memory, redis, filling, or null if the
-node holds nothing; verified is full, attested or origin.
+JSON: {id, blocked, pinned, nodes: [{node, region, unanswered, holding: {tier, blocked, pinned,
+length, verified, contentType, token, removed, fetchedAt, applied}, pin: {state, reason}}]}. tier is
+memory, redis, filling, or null if the node holds nothing; verified is full, attested or origin; the
+state of a pin is filling, held, over_budget or failed, and pin is null where it is not to be held.
 
 A node serves what it holds if the token, the position known when the bytes were fetched, reaches
 that of the latest removal.";

@@ -1,14 +1,15 @@
-//! Purge, block, unblock, barrier: what goes into the log, and its receipt.
+//! Purge, block, unblock, pin, unpin, barrier: what goes into the log, and its receipt.
 
 use wcdn_proto::{
     ContentId,
     pb::admin::v1::{
-        BarrierRequest, BlockRequest, Change, GetReceiptRequest, PurgeRequest, UnblockRequest,
+        BarrierRequest, BlockRequest, Change, GetReceiptRequest, PinRequest, PurgeRequest,
+        UnblockRequest, UnpinRequest,
     },
 };
 
 use crate::{
-    args::{BlockArgs, PurgeArgs, ReceiptArgs, UnblockArgs, WaitArgs},
+    args::{BlockArgs, PinArgs, PurgeArgs, ReceiptArgs, UnblockArgs, UnpinArgs, WaitArgs},
     client::{Admin, Client},
     commands::Outcome,
     failure::Failure,
@@ -23,12 +24,17 @@ const MAX_PURGED: usize = 100_000;
 /// As the service limits it.
 const MAX_BLOCKED: usize = 10_000;
 
+/// As the service limits it.
+const MAX_PINNED: usize = 10_000;
+
 /// A change that can be sent.
 #[derive(Debug, Clone)]
 pub(super) enum Asked {
     Purge(PurgeRequest),
     Block(BlockRequest),
     Unblock(UnblockRequest),
+    Pin(PinRequest),
+    Unpin(UnpinRequest),
     Barrier,
 }
 
@@ -50,6 +56,17 @@ impl Asked {
         Ok(Self::Unblock(UnblockRequest { ids, idempotency_token: args.token.text() }))
     }
 
+    pub(super) fn pin(args: &PinArgs) -> Result<Self, InvalidIds> {
+        let ids = texts(&ids::read(&args.ids, MAX_PINNED)?);
+        let (note, idempotency_token) = (args.note.clone(), args.token.text());
+        Ok(Self::Pin(PinRequest { ids, note, idempotency_token }))
+    }
+
+    pub(super) fn unpin(args: &UnpinArgs) -> Result<Self, InvalidIds> {
+        let ids = texts(&ids::read(&args.ids, MAX_PINNED)?);
+        Ok(Self::Unpin(UnpinRequest { ids, idempotency_token: args.token.text() }))
+    }
+
     /// Sends it, and prints what became of it.
     pub(super) async fn make(
         self,
@@ -63,7 +80,7 @@ impl Asked {
 
     /// Sends it once more if the connection was lost, to another control plane if there are several: under
     /// its token it is one change all the same.
-    async fn surely(self, client: &mut Client) -> Result<Change, Failure> {
+    pub(super) async fn surely(self, client: &mut Client) -> Result<Change, Failure> {
         let Some(token) = self.token() else { return self.send(client).await };
         let sent = match self.clone().send(client).await {
             Err(failure) if failure.is_lost_connection() => {
@@ -79,7 +96,9 @@ impl Asked {
         match self {
             Self::Purge(PurgeRequest { idempotency_token, .. })
             | Self::Block(BlockRequest { idempotency_token, .. })
-            | Self::Unblock(UnblockRequest { idempotency_token, .. }) => {
+            | Self::Unblock(UnblockRequest { idempotency_token, .. })
+            | Self::Pin(PinRequest { idempotency_token, .. })
+            | Self::Unpin(UnpinRequest { idempotency_token, .. }) => {
                 Some(idempotency_token.clone())
             }
             Self::Barrier => None,
@@ -99,6 +118,14 @@ impl Asked {
             Self::Unblock(asked) => {
                 let rpc = async |admin: &mut Admin, request| admin.unblock(request).await;
                 ("unblock", client.call("unblock", asked, rpc).await?.change)
+            }
+            Self::Pin(asked) => {
+                let rpc = async |admin: &mut Admin, request| admin.pin(request).await;
+                ("pin", client.call("pin", asked, rpc).await?.change)
+            }
+            Self::Unpin(asked) => {
+                let rpc = async |admin: &mut Admin, request| admin.unpin(request).await;
+                ("unpin", client.call("unpin", asked, rpc).await?.change)
             }
             Self::Barrier => {
                 let rpc = async |admin: &mut Admin, request| admin.barrier(request).await;

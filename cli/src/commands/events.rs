@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 use wcdn_proto::{
-    Change, ContentId, Position, Purge,
+    Change, Position, Purge,
     pb::admin::v1::{GetStatusRequest, TailEventsRequest, TailEventsResponse},
 };
 
@@ -135,17 +135,22 @@ fn kind(change: &Change) -> &'static str {
         Change::Unblock(_) => "unblock",
         Change::Origins { .. } => "origins",
         Change::Barrier => "barrier",
+        Change::Pin(_) => "pin",
+        Change::Unpin(_) => "unpin",
         Change::Unknown { .. } => "unknown",
     }
 }
 
 fn ids(change: &Change) -> Vec<String> {
-    let texts = |ids: &[ContentId]| ids.iter().map(ContentId::to_string).collect();
     match change {
-        Change::Purge(Purge::Ids(ids)) => ids.iter().map(ToString::to_string).collect(),
+        Change::Purge(Purge::Ids(ids)) | Change::Pin(ids) | Change::Unpin(ids) => texts(ids),
         Change::Block(ids) | Change::Unblock(ids) => texts(ids),
         _ => Vec::new(),
     }
+}
+
+fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 fn subject(change: &Change) -> String {

@@ -5,7 +5,7 @@ use wcdn_proto::{
     ByteSize, ContentId,
     pb::{
         admin::v1::{ExplainRequest, ExplainResponse, NodeHolding},
-        edge::v1::Holding,
+        edge::v1::{Holding, Keeping, PinState},
     },
 };
 
@@ -22,6 +22,7 @@ use crate::{
 struct Document<'a> {
     id: &'a str,
     blocked: bool,
+    pinned: bool,
     nodes: Vec<NodeDocument<'a>>,
 }
 
@@ -31,6 +32,13 @@ struct NodeDocument<'a> {
     region: &'a str,
     unanswered: Option<&'a str>,
     holding: Option<HoldingDocument<'a>>,
+    pin: Option<PinDocument<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct PinDocument<'a> {
+    state: &'static str,
+    reason: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -38,6 +46,7 @@ struct NodeDocument<'a> {
 struct HoldingDocument<'a> {
     tier: Option<&'a str>,
     blocked: bool,
+    pinned: bool,
     length: u64,
     verified: Option<&'a str>,
     content_type: Option<&'a str>,
@@ -77,10 +86,14 @@ fn table(nodes: &[NodeHolding]) -> Table<9> {
             continue;
         };
         let [tier, length, verified, token, removed, fetched] = told(holding);
-        let note = if holding.blocked {
-            Cell::toned("blocked", Tone::Doubtful)
-        } else {
-            (&holding.content_type).into()
+        let note = match &node.pin {
+            _ if holding.blocked => Cell::toned("blocked", Tone::Doubtful),
+            Some(pin) if pin.keeping() != Keeping::Held => {
+                let reason = some(&pin.reason).map(|reason| format!(": {reason}"));
+                let why = format!("pin {}{}", keeping(pin), reason.unwrap_or_default());
+                Cell::toned(&why, Tone::Doubtful)
+            }
+            _ => (&holding.content_type).into(),
         };
         table.row([name, region, tier, length, verified, token, removed, fetched, note]);
     }
@@ -91,7 +104,11 @@ fn told(holding: &Holding) -> [Cell; 6] {
     let held = holds(holding);
     let of_held = |text: Option<String>| cell(text.filter(|_| held.is_some()));
     [
-        held.unwrap_or("nothing").into(),
+        match held {
+            Some(tier) if holding.pinned => format!("{tier} (pinned)").into(),
+            Some(tier) => tier.into(),
+            None => "nothing".into(),
+        },
         of_held(Some(ByteSize::new(holding.length).to_string())),
         of_held(some(&holding.verified).map(str::to_owned)),
         of_held(text::wire_position(holding.token)),
@@ -109,7 +126,18 @@ fn summary(found: &ExplainResponse) -> String {
     let holders = holding.filter(|holding| holds(holding).is_some()).count();
     let all = text::count(found.nodes.len() as u64, "node");
     let blocked = if found.blocked { "; it is blocked" } else { "" };
-    format!("{holders} of {all} hold {}{blocked}", text::plain(&found.id))
+    let pinned = if found.pinned { "; it is pinned" } else { "" };
+    format!("{holders} of {all} hold {}{blocked}{pinned}", text::plain(&found.id))
+}
+
+fn keeping(pin: &PinState) -> &'static str {
+    match pin.keeping() {
+        Keeping::Unspecified => "unknown",
+        Keeping::Filling => "filling",
+        Keeping::Held => "held",
+        Keeping::OverBudget => "over_budget",
+        Keeping::Failed => "failed",
+    }
 }
 
 fn holds(holding: &Holding) -> Option<&str> {
@@ -131,8 +159,13 @@ impl<'a> From<&'a ExplainResponse> for Document<'a> {
             region: &node.region,
             unanswered: some(&node.unanswered),
             holding: node.holding.as_ref().map(HoldingDocument::from),
+            pin: node
+                .pin
+                .as_ref()
+                .map(|pin| PinDocument { state: keeping(pin), reason: some(&pin.reason) }),
         });
-        Self { id: &found.id, blocked: found.blocked, nodes: nodes.collect() }
+        let (blocked, pinned) = (found.blocked, found.pinned);
+        Self { id: &found.id, blocked, pinned, nodes: nodes.collect() }
     }
 }
 
@@ -141,6 +174,7 @@ impl<'a> From<&'a Holding> for HoldingDocument<'a> {
         Self {
             tier: holds(holding),
             blocked: holding.blocked,
+            pinned: holding.pinned,
             length: holding.length,
             verified: some(&holding.verified),
             content_type: some(&holding.content_type),

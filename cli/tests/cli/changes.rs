@@ -57,7 +57,7 @@ async fn a_purge_names_the_change_and_where_it_stands_in_the_log() {
 async fn a_change_whose_answer_was_lost_is_sent_again_under_the_same_token() {
     let desk = Desk::start().await;
     let shell = Shell::of(&desk);
-    for command in ["purge", "block", "unblock"] {
+    for command in ["purge", "block", "unblock", "pin", "unpin"] {
         desk.state().losses = 1;
         shell.run(&format!("{command} {}", id(1))).await.done();
         let asked = std::mem::take(&mut desk.state().asked);

@@ -11,7 +11,7 @@ use tokio::{
     sync::{mpsc::channel, watch},
 };
 use tokio_stream::{
-    Stream, StreamExt as _,
+    Stream,
     wrappers::{ReceiverStream, TcpListenerStream},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,20 +22,26 @@ use tonic::{
 use wcdn_proto::pb::{
     DESCRIPTORS,
     admin::v1::{
-        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, Change, ExplainRequest,
+        BarrierRequest, BarrierResponse, BlockRequest, BlockResponse, ExplainRequest,
         ExplainResponse, GetOriginHealthRequest, GetOriginHealthResponse, GetOriginsRequest,
         GetOriginsResponse, GetReceiptRequest, GetReceiptResponse, GetStatusRequest,
         GetStatusResponse, ListBlocksRequest, ListBlocksResponse, ListNodesRequest,
-        ListNodesResponse, NodeReceipt, NodeState, ProbeOriginsRequest, ProbeOriginsResponse,
+        ListNodesResponse, ListPinsRequest, ListPinsResponse, NodeReceipt, NodeState, PinRequest,
+        PinResponse, PreloadRequest, PreloadResponse, ProbeOriginsRequest, ProbeOriginsResponse,
         PurgeRequest, PurgeResponse, Receipt, RefreshOriginsRequest, RefreshOriginsResponse,
         SetOriginsRequest, SetOriginsResponse, TailEventsRequest, TailEventsResponse,
-        UnblockRequest, UnblockResponse, WatchReceiptRequest, WatchReceiptResponse,
+        UnblockRequest, UnblockResponse, UnpinRequest, UnpinResponse, WatchPinsRequest,
+        WatchPinsResponse, WatchPreloadRequest, WatchPreloadResponse, WatchReceiptRequest,
+        WatchReceiptResponse,
         admin_service_server::{AdminService, AdminServiceServer},
     },
     event::v1::Position,
 };
 
 use super::desk_state::State;
+
+mod pins;
+mod service;
 
 /// What opens it.
 pub(crate) const KEY: &str = "wcdn_right";
@@ -135,84 +141,13 @@ pub(crate) fn at(epoch: u64, seq: u64) -> Option<Position> {
 
 pub(crate) type Streamed<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-impl Service {
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no test panics with the state in its hands")
-    }
-
-    pub(crate) fn admit<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        let key = request.metadata().get("x-api-key").map(|key| key.as_bytes());
-        if ![KEY, READER].iter().any(|known| key == Some(known.as_bytes())) {
-            return Err(Status::unauthenticated("the API key is unknown"));
-        }
-        match &self.state().refusal {
-            Some(status) => {
-                let details = status.details().to_vec().into();
-                Err(Status::with_details(status.code(), status.message(), details))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Writes down what was asked; the change that it becomes.
-    pub(crate) fn change<T>(
-        &self,
-        request: &Request<T>,
-        kind: &str,
-        ids: usize,
-    ) -> Result<Change, Status>
-    where
-        T: std::fmt::Debug,
-    {
-        self.admit(request)?;
-        if request.metadata().get("x-api-key").is_some_and(|key| key == READER) {
-            return Err(Status::permission_denied("the API key lacks the scope cache:write"));
-        }
-        assert!(request.metadata().contains_key("grpc-timeout"), "there is a deadline");
-        self.state().asked.push(format!("{:?}", request.get_ref()));
-        let change = Change {
-            id: "chg_1".into(),
-            kind: kind.into(),
-            first: at(1, 41),
-            last: at(1, 42),
-            committed_at_ms: COMMITTED_AT_MS,
-            ids: ids as u64,
-            by: "ci".into(),
-        };
-        self.receipt.send_modify(|receipt| receipt.change = Some(change.clone()));
-        let mut state = self.state();
-        if state.losses > 0 {
-            state.losses -= 1;
-            return Err(Status::unavailable("stopping"));
-        }
-        Ok(change)
-    }
-
-    fn known(&self, change_id: &str) -> Result<(), Status> {
-        let known = self.receipt.borrow().change.as_ref().is_some_and(|it| it.id == change_id);
-        if known { Ok(()) } else { Err(Status::not_found(format!("no change {change_id}"))) }
-    }
-
-    /// The stream, which breaks off after one message if it is to.
-    fn ending<T: Send + 'static>(
-        &self,
-        stream: impl Stream<Item = Result<T, Status>> + Send + 'static,
-    ) -> Response<Streamed<T>> {
-        let mut state = self.state();
-        if state.breaks > 0 {
-            state.breaks -= 1;
-            let gone = tokio_stream::once(Err(Status::unavailable("stopping")));
-            return Response::new(Box::pin(stream.take(1).chain(gone)));
-        }
-        Response::new(Box::pin(stream))
-    }
-}
-
 #[tonic::async_trait]
 impl AdminService for Service {
     type WatchReceiptStream = Streamed<WatchReceiptResponse>;
     type TailEventsStream = Streamed<TailEventsResponse>;
     type ProbeOriginsStream = Streamed<ProbeOriginsResponse>;
+    type WatchPinsStream = Streamed<WatchPinsResponse>;
+    type WatchPreloadStream = Streamed<WatchPreloadResponse>;
 
     async fn purge(&self, asked: Request<PurgeRequest>) -> Result<Response<PurgeResponse>, Status> {
         let change = Some(self.change(&asked, "purge", asked.get_ref().ids.len())?);
@@ -244,6 +179,44 @@ impl AdminService for Service {
         let next = from + blocks.len();
         let next_page_token = if next < all.len() { next.to_string() } else { String::new() };
         Ok(Response::new(ListBlocksResponse { blocks, next_page_token }))
+    }
+
+    async fn pin(&self, asked: Request<PinRequest>) -> Result<Response<PinResponse>, Status> {
+        let change = Some(self.change(&asked, "pin", asked.get_ref().ids.len())?);
+        Ok(Response::new(PinResponse { change }))
+    }
+
+    async fn unpin(&self, asked: Request<UnpinRequest>) -> Result<Response<UnpinResponse>, Status> {
+        let change = Some(self.change(&asked, "unpin", asked.get_ref().ids.len())?);
+        Ok(Response::new(UnpinResponse { change }))
+    }
+
+    async fn list_pins(
+        &self,
+        asked: Request<ListPinsRequest>,
+    ) -> Result<Response<ListPinsResponse>, Status> {
+        self.page_of_pins(&asked)
+    }
+
+    async fn watch_pins(
+        &self,
+        asked: Request<WatchPinsRequest>,
+    ) -> Result<Response<Self::WatchPinsStream>, Status> {
+        self.told_of_pins(&asked)
+    }
+
+    async fn preload(
+        &self,
+        asked: Request<PreloadRequest>,
+    ) -> Result<Response<PreloadResponse>, Status> {
+        self.begun(&asked)
+    }
+
+    async fn watch_preload(
+        &self,
+        asked: Request<WatchPreloadRequest>,
+    ) -> Result<Response<Self::WatchPreloadStream>, Status> {
+        self.told_of_preload(&asked)
     }
 
     async fn barrier(
@@ -366,7 +339,12 @@ impl AdminService for Service {
     ) -> Result<Response<ExplainResponse>, Status> {
         self.admit(&asked)?;
         let nodes = self.state().holdings.clone();
-        Ok(Response::new(ExplainResponse { id: asked.into_inner().id, blocked: true, nodes }))
+        Ok(Response::new(ExplainResponse {
+            id: asked.into_inner().id,
+            blocked: true,
+            pinned: true,
+            nodes,
+        }))
     }
 
     async fn get_status(

@@ -3,7 +3,8 @@
 use tonic::Status;
 use wcdn_proto::pb::{
     admin::v1::{
-        BlockedId, Node, NodeHolding, OriginHealth, ProbeOriginsResponse, RefreshOriginsResponse,
+        BlockedId, Node, NodeHolding, OriginHealth, PinnedId, PreloadJob, ProbeOriginsResponse,
+        RefreshOriginsResponse, WatchPinsResponse,
     },
     edge::v1::OriginPool,
 };
@@ -17,6 +18,11 @@ pub(crate) struct State {
     pub(crate) blocks: Vec<BlockedId>,
     pub(crate) pool: OriginPool,
     pub(crate) holdings: Vec<NodeHolding>,
+    pub(crate) pins: Vec<PinnedId>,
+    /// What is told of pins that are watched, one after the other; then the stream ends.
+    pub(crate) told_of_pins: Vec<WatchPinsResponse>,
+    /// The same of a preload.
+    pub(crate) told_of_preload: Vec<PreloadJob>,
     /// How many streams are still to break off after their first message.
     pub(crate) breaks: usize,
     /// How many changes are still to be made without anybody being told.

@@ -158,9 +158,10 @@ async fn help_documents_exit_codes_and_json() {
     let shell = Shell::bare();
     let help = shell.run("--help").await.done();
     assert!(help.contains("130  interrupted") && help.contains("WCDN_API_KEY"), "{help}");
-    for command in
-        ["purge", "block", "unblock", "blocks", "barrier", "receipt", "nodes", "origins", "events"]
-    {
+    for command in [
+        "purge", "block", "unblock", "blocks", "pin", "unpin", "pins", "preload", "barrier",
+        "receipt", "nodes", "origins", "events",
+    ] {
         let help = shell.run(&format!("{command} --help")).await.done();
         assert!(help.contains("JSON"), "{help}");
     }

@@ -3,7 +3,7 @@
 use serde_json::json;
 use wcdn_proto::pb::{
     admin::v1::{BlockedId, Node, NodeHolding},
-    edge::v1::Holding,
+    edge::v1::{Holding, Keeping, PinState},
 };
 
 use super::{
@@ -98,6 +98,7 @@ async fn explain_tells_what_each_node_holds_and_why_one_is_silent() {
         region: "eu".into(),
         holding,
         unanswered: unanswered.into(),
+        pin: None,
     };
     let held = Holding {
         tier: "memory".into(),
@@ -109,21 +110,29 @@ async fn explain_tells_what_each_node_holds_and_why_one_is_silent() {
         inserted_at_ms: COMMITTED_AT_MS,
         applied: at(1, 42),
         blocked: false,
+        pinned: true,
+    };
+    let failed = PinState {
+        keeping: Keeping::Failed.into(),
+        reason: "no origin has the blob".into(),
+        ..PinState::default()
     };
     let blocked = Holding { blocked: true, removed: at(1, 41), ..Holding::default() };
     desk.state().holdings = vec![
         holding("eu-1", Some(held), ""),
         holding("eu-2", Some(blocked), ""),
         holding("eu-3", None, "no session"),
+        NodeHolding { pin: Some(failed), ..holding("eu-4", Some(Holding::default()), "") },
     ];
     let shell = Shell::of(&desk);
     let expected = format!(
         "\
-NODE  REGION  HOLDS    LENGTH  VERIFIED  TOKEN  REMOVED  FETCHED                   NOTE
-eu-1  eu      memory   2 MiB   full      1:42   1:40     2026-11-25T12:00:00.250Z  image/png
-eu-2  eu      nothing  -       -         -      1:41     -                         blocked
-eu-3  eu      ?        -       -         -      -        -                         no answer: no session
-1 of 3 nodes hold {}; it is blocked
+NODE  REGION  HOLDS            LENGTH  VERIFIED  TOKEN  REMOVED  FETCHED                   NOTE
+eu-1  eu      memory (pinned)  2 MiB   full      1:42   1:40     2026-11-25T12:00:00.250Z  image/png
+eu-2  eu      nothing          -       -         -      1:41     -                         blocked
+eu-3  eu      ?                -       -         -      -        -                         no answer: no session
+eu-4  eu      nothing          -       -         -      -        -                         pin failed: no origin has the blob
+1 of 4 nodes hold {}; it is blocked; it is pinned
 ",
         id(1)
     );
@@ -133,14 +142,17 @@ eu-3  eu      ?        -       -         -      -        -                      
     assert_eq!(
         printed["nodes"][0]["holding"],
         json!({
-            "tier": "memory", "blocked": false, "length": 2_097_152, "verified": "full",
+            "tier": "memory", "blocked": false, "pinned": true, "length": 2_097_152, "verified": "full",
             "contentType": "image/png", "token": "1:42", "removed": "1:40",
             "fetchedAt": "2026-11-25T12:00:00.250Z", "applied": "1:42",
         })
     );
-    let silent =
-        json!({ "node": "eu-3", "region": "eu", "unanswered": "no session", "holding": null });
+    let silent = json!({
+        "node": "eu-3", "region": "eu", "unanswered": "no session", "holding": null, "pin": null,
+    });
     assert_eq!(printed["nodes"][2], silent);
+    let pin = json!({ "state": "failed", "reason": "no origin has the blob" });
+    assert_eq!((&printed["pinned"], &printed["nodes"][3]["pin"]), (&json!(true), &pin));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
-use wcdn_proto::{ByteSize, MAX_BLOCKS, Span};
+use wcdn_proto::{ByteSize, MAX_BLOCKS, MAX_PINS, Span};
 
 use super::{not_zero, takes_time};
 
@@ -22,6 +22,8 @@ pub struct Limits {
     pub max_message: ByteSize,
     /// Ids that may be withheld at once.
     pub max_blocks: usize,
+    /// Blobs that may be pinned at once.
+    pub max_pins: usize,
     /// The longest that a call without a deadline may take until it is answered.
     pub call_timeout: Span,
     /// A stream whose reader takes nothing for this long is cut.
@@ -44,6 +46,7 @@ impl Default for Limits {
             max_watches: 1_024,
             max_message: ByteSize::mib(8),
             max_blocks: 1_000_000,
+            max_pins: MAX_PINS,
             call_timeout: Span::secs(30),
             stall_timeout: Span::secs(30),
             drain_delay: Span::secs(1),
@@ -70,6 +73,10 @@ impl Limits {
         if self.max_blocks > MAX_BLOCKS {
             let problem = format!("is {}; the most is {MAX_BLOCKS}, as on edges", self.max_blocks);
             problems.push("limits.max_blocks", problem);
+        }
+        if self.max_pins > MAX_PINS {
+            let problem = format!("is {}; the most is {MAX_PINS}, as on edges", self.max_pins);
+            problems.push("limits.max_pins", problem);
         }
         takes_time(
             problems,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tonic::{Request, Response, Status};
 use wcdn_proto::pb::admin::v1::{self as admin, admin_service_server::AdminService};
 
-use super::{changes, health, origins, queries, receipts, stream::Sent, tail};
+use super::{changes, health, origins, pins, preloads, queries, receipts, stream::Sent, tail};
 use crate::desk::Desk;
 
 /// The service.
@@ -19,6 +19,8 @@ impl AdminService for Admin {
     type WatchReceiptStream = Sent<admin::WatchReceiptResponse>;
     type ProbeOriginsStream = Sent<admin::ProbeOriginsResponse>;
     type TailEventsStream = Sent<admin::TailEventsResponse>;
+    type WatchPinsStream = Sent<admin::WatchPinsResponse>;
+    type WatchPreloadStream = Sent<admin::WatchPreloadResponse>;
 
     async fn purge(&self, request: Request<admin::PurgeRequest>) -> Answer<admin::PurgeResponse> {
         self.0.answer(changes::purge(&self.0, request).await)
@@ -40,6 +42,42 @@ impl AdminService for Admin {
         request: Request<admin::ListBlocksRequest>,
     ) -> Answer<admin::ListBlocksResponse> {
         self.0.answer(queries::list_blocks(&self.0, request).await)
+    }
+
+    async fn pin(&self, request: Request<admin::PinRequest>) -> Answer<admin::PinResponse> {
+        self.0.answer(changes::pin(&self.0, request).await)
+    }
+
+    async fn unpin(&self, request: Request<admin::UnpinRequest>) -> Answer<admin::UnpinResponse> {
+        self.0.answer(changes::unpin(&self.0, request).await)
+    }
+
+    async fn list_pins(
+        &self,
+        request: Request<admin::ListPinsRequest>,
+    ) -> Answer<admin::ListPinsResponse> {
+        self.0.answer(pins::list(&self.0, request).await)
+    }
+
+    async fn watch_pins(
+        &self,
+        request: Request<admin::WatchPinsRequest>,
+    ) -> Answer<Self::WatchPinsStream> {
+        self.0.answer(pins::watch(&self.0, request))
+    }
+
+    async fn preload(
+        &self,
+        request: Request<admin::PreloadRequest>,
+    ) -> Answer<admin::PreloadResponse> {
+        self.0.answer(preloads::begin(&self.0, request))
+    }
+
+    async fn watch_preload(
+        &self,
+        request: Request<admin::WatchPreloadRequest>,
+    ) -> Answer<Self::WatchPreloadStream> {
+        self.0.answer(preloads::watch(&self.0, request))
     }
 
     async fn barrier(

@@ -16,7 +16,8 @@ pub(super) async fn purge(
     let (caller, request) = admit::operator(request)?;
     let purge = parse::purge(&request)?;
     let token = parse::token(request.idempotency_token)?;
-    let change = append(desk, Asked::Purge(purge), caller.name, token).await?;
+    let asked = if request.force { Asked::ForcedPurge(purge) } else { Asked::Purge(purge) };
+    let change = append(desk, asked, caller.name, token).await?;
     Ok(admin::PurgeResponse { change: Some(change) })
 }
 
@@ -41,6 +42,29 @@ pub(super) async fn unblock(
     let token = parse::token(request.idempotency_token)?;
     let change = append(desk, Asked::Unblock(ids), caller.name, token).await?;
     Ok(admin::UnblockResponse { change: Some(change) })
+}
+
+pub(super) async fn pin(
+    desk: &Desk,
+    request: Request<admin::PinRequest>,
+) -> Result<admin::PinResponse, Refusal> {
+    let (caller, request) = admit::operator(request)?;
+    let ids = parse::pinned(&request.ids)?;
+    let note = parse::text("note", request.note)?;
+    let token = parse::token(request.idempotency_token)?;
+    let change = append(desk, Asked::Pin { ids, note }, caller.name, token).await?;
+    Ok(admin::PinResponse { change: Some(change) })
+}
+
+pub(super) async fn unpin(
+    desk: &Desk,
+    request: Request<admin::UnpinRequest>,
+) -> Result<admin::UnpinResponse, Refusal> {
+    let (caller, request) = admit::operator(request)?;
+    let ids = parse::pinned(&request.ids)?;
+    let token = parse::token(request.idempotency_token)?;
+    let change = append(desk, Asked::Unpin(ids), caller.name, token).await?;
+    Ok(admin::UnpinResponse { change: Some(change) })
 }
 
 pub(super) async fn barrier(

@@ -4,11 +4,12 @@ use std::{collections::HashMap, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
-use wcdn_proto::Position;
+use wcdn_proto::{Position, Region};
 
 use crate::{
     log::LogError,
-    store::{StoreError, log::Refused},
+    pins, preloads,
+    store::{StoreError, log::Refused, pins::Spared},
 };
 
 /// Who says so, in `ErrorInfo`.
@@ -76,6 +77,14 @@ refusals! {
     Full { what: &'static str } => ResourceExhausted, "OVERLOADED",
     /// More ids would be withheld than may be.
     BlocksFull { most: usize } => ResourceExhausted, "TOO_MANY_BLOCKS",
+    /// More blobs would be pinned than may be.
+    PinsFull { most: usize } => ResourceExhausted, "TOO_MANY_PINS",
+    /// What should be purged is pinned.
+    Pinned { spared: Spared } => FailedPrecondition, "PINNED",
+    /// There is no such preload, or it is forgotten.
+    NoPreload { id: String } => NotFound, "PRELOAD_UNKNOWN",
+    /// No node of this region could do it; of any, if none is named.
+    NoNodes { region: Option<Region> } => FailedPrecondition, "NO_NODES",
     /// An edge claims more than the log holds, and has not proven it.
     Unproven { applied: Position, head: Position } => FailedPrecondition, "POSITION_UNPROVEN",
     /// A later start of a node of this name has a session.
@@ -138,6 +147,20 @@ impl Refusal {
             Self::BlocksFull { most } => {
                 format!("more than {most} ids would be withheld (limits.max_blocks)")
             }
+            Self::PinsFull { most } => {
+                format!("more than {most} blobs would be pinned (limits.max_pins)")
+            }
+            Self::Pinned { spared } => pinned(spared),
+            Self::NoPreload { id } => format!(
+                "there is no preload {id:?} here: it is kept for an hour, by the control plane that was \
+                 asked for it, until that stops"
+            ),
+            Self::NoNodes { region: Some(region) } => {
+                format!("no node of region {region} has a session with this control plane")
+            }
+            Self::NoNodes { region: None } => {
+                "no node has a session with this control plane".into()
+            }
             Self::Unproven { applied, head } => format!(
                 "the node claims to have applied {}:{}, but the log ends at {}:{}, and no frame that \
                  was signed here proves more; is this the node's control plane, and its store whole?",
@@ -174,6 +197,19 @@ impl Refusal {
     }
 }
 
+fn pinned(Spared { some, count }: &Spared) -> String {
+    let mut named: Vec<String> = some.iter().map(ToString::to_string).collect();
+    let others = count.saturating_sub(named.len() as u64);
+    if others > 0 {
+        named.push(format!("and {others} more"));
+    }
+    format!(
+        "nothing was purged, since {count} of the blobs are pinned: {}; unpin them, or purge with force: \
+         then the pins stay, and their bytes are fetched anew",
+        named.join(", ")
+    )
+}
+
 /// The first few; all are in the details.
 fn told(violations: &[Violation]) -> String {
     let mut told: Vec<String> = violations
@@ -201,8 +237,32 @@ impl From<LogError> for Refusal {
             // The log has told of it.
             LogError::Store(_) => Self::StoreFailed,
             LogError::Refused(Refused::BlocksFull { most }) => Self::BlocksFull { most },
+            LogError::Refused(Refused::PinsFull { most }) => Self::PinsFull { most },
+            LogError::Refused(Refused::Pinned(spared)) => Self::Pinned { spared },
             LogError::Refused(Refused::TokenReused { change }) => Self::TokenReused { change },
             LogError::Refused(Refused::PoolChanged { revision }) => Self::PoolChanged { revision },
+        }
+    }
+}
+
+impl From<preloads::Refused> for Refusal {
+    fn from(refused: preloads::Refused) -> Self {
+        match refused {
+            preloads::Refused::NoNodes(region) => Self::NoNodes { region },
+            preloads::Refused::Full => Self::Full { what: "preloads" },
+        }
+    }
+}
+
+impl From<pins::Wrong> for Refusal {
+    fn from(wrong: pins::Wrong) -> Self {
+        match wrong {
+            pins::Wrong::Id(n) => {
+                Self::invalid(format!("report.pins.states[{n}].id"), "must have 32 bytes")
+            }
+            pins::Wrong::TooMany => {
+                Self::invalid("report.pins", "tells of more blobs than limits.max_pins")
+            }
         }
     }
 }

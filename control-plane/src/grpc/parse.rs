@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use wcdn_proto::{
-    BlobId, ContentId, OriginName, Position, Purge,
+    BlobId, ContentId, InvalidName, OriginName, Position, Purge, Region,
     pb::{admin::v1 as admin, edge::v1 as edge},
 };
 use wcdn_walrus::BaseUrl;
@@ -16,6 +16,12 @@ const MAX_PURGED: usize = 100_000;
 
 /// Ids of one block.
 const MAX_BLOCKED: usize = 10_000;
+
+/// Ids of one pin, or watched at once.
+const MAX_PINNED: usize = 10_000;
+
+/// Regions of one preload.
+const MAX_REGIONS: usize = 100;
 
 /// Origins of a pool.
 const MAX_ORIGINS: usize = 1_000;
@@ -61,13 +67,34 @@ pub(super) fn purge(request: &admin::PurgeRequest) -> Result<Purge, Refusal> {
     match (request.all, request.ids.is_empty()) {
         (true, true) => Ok(Purge::All),
         (true, false) => Err(Refusal::invalid("all", "is set, and there are ids: choose one")),
-        (false, _) => {
-            let blobs = contents(&request.ids, MAX_PURGED)?;
-            // Patches of one quilt are one blob.
-            let blobs: BTreeSet<BlobId> = blobs.iter().map(ContentId::blob).collect();
-            Ok(Purge::Ids(blobs.into_iter().collect()))
-        }
+        (false, _) => Ok(Purge::Ids(blobs(&request.ids, MAX_PURGED)?)),
     }
+}
+
+/// Blobs to keep ready, or no longer to.
+pub(super) fn pinned(ids: &[String]) -> Result<Vec<BlobId>, Refusal> {
+    blobs(ids, MAX_PINNED)
+}
+
+/// Regions; none stands for all.
+pub(super) fn regions(names: &[String]) -> Result<Vec<Region>, Refusal> {
+    if names.len() > MAX_REGIONS {
+        let problem = format!("has {} entries; the most is {MAX_REGIONS}", names.len());
+        return Err(Refusal::invalid("regions", problem));
+    }
+    let region = |(n, name): (usize, &String)| {
+        let wrong = |error: InvalidName| {
+            Refusal::invalid(format!("regions[{n}]"), format!("is wrong: {error}"))
+        };
+        name.parse().map_err(wrong)
+    };
+    names.iter().enumerate().map(region).collect()
+}
+
+/// Each once, in order. Patches of one quilt are one blob.
+fn blobs(ids: &[String], most: usize) -> Result<Vec<BlobId>, Refusal> {
+    let blobs: BTreeSet<BlobId> = contents(ids, most)?.iter().map(ContentId::blob).collect();
+    Ok(blobs.into_iter().collect())
 }
 
 /// Ids to withhold, or no longer to.

@@ -26,17 +26,12 @@ pub(super) async fn list_blocks(
     request: Request<admin::ListBlocksRequest>,
 ) -> Result<admin::ListBlocksResponse, Refusal> {
     let (_, request) = admit::operator(request)?;
-    let after = URL_SAFE_NO_PAD.decode(&request.page_token);
-    let after = after.map_err(|_| Refusal::invalid("page_token", "is none of this list"))?;
-    let size = match request.page_size {
-        0 => PAGE,
-        size => size.min(MAX_PAGE),
-    };
+    let (after, size) = page(request.page_size, &request.page_token)?;
     let mut blocks = desk.store.list_blocks(&after, size + 1).await?;
     let has_more = blocks.len() > size as usize;
     blocks.truncate(size as usize);
     let last = blocks.last().filter(|_| has_more);
-    let next = last.map(|last| URL_SAFE_NO_PAD.encode(last.content.to_vec())).unwrap_or_default();
+    let next = last.map(|last| page_token(&last.content.to_vec())).unwrap_or_default();
     let blocks = blocks.into_iter().map(|blocked| admin::BlockedId {
         id: blocked.content.to_string(),
         reason: blocked.reason,
@@ -44,6 +39,22 @@ pub(super) async fn list_blocks(
         blocked_at_ms: blocked.at_ms,
     });
     Ok(admin::ListBlocksResponse { blocks: blocks.collect(), next_page_token: next })
+}
+
+/// What the rows of a page follow, and how many of them there are.
+pub(super) fn page(size: u32, token: &str) -> Result<(Vec<u8>, u32), Refusal> {
+    let after = URL_SAFE_NO_PAD.decode(token);
+    let after = after.map_err(|_| Refusal::invalid("page_token", "is none of this list"))?;
+    let size = match size {
+        0 => PAGE,
+        size => size.min(MAX_PAGE),
+    };
+    Ok((after, size))
+}
+
+/// Of the page that follows the one that ends with this row.
+pub(super) fn page_token(last: &[u8]) -> String {
+    URL_SAFE_NO_PAD.encode(last)
 }
 
 pub(super) fn list_nodes(
@@ -75,10 +86,12 @@ pub(super) async fn explain(
 ) -> Result<admin::ExplainResponse, Refusal> {
     let (_, request) = admit::operator(request)?;
     let content = parse::content("id", &request.id)?;
-    let blocked = {
+    let (blocked, pinned) = {
         let state = desk.log.state().read();
-        let quilt = wcdn_proto::ContentId::Blob(content.blob());
-        state.blocks().contains(&content) || state.blocks().contains(&quilt)
+        let blob = content.blob();
+        let is_blocked = |content| state.blocks().contains(content);
+        let blocked = is_blocked(&content) || is_blocked(&wcdn_proto::ContentId::Blob(blob));
+        (blocked, state.pins().contains(&blob))
     };
     let nodes = desk.tracker.lock().nodes(Instant::now());
     let asked = nodes.into_iter().filter(|node| node.state != State::Lost).map(|node| async move {
@@ -87,11 +100,12 @@ pub(super) async fn explain(
             Ok(holding) => (Some(holding), String::new()),
             Err(why) => (None, why.to_string()),
         };
+        let pin = desk.pins.lock().told(&node.who.node, &content.blob());
         let (name, region) = (node.who.node.to_string(), node.who.region.to_string());
-        admin::NodeHolding { node: name, region, holding, unanswered }
+        admin::NodeHolding { node: name, region, holding, unanswered, pin }
     });
     let nodes = join_all(asked).await;
-    Ok(admin::ExplainResponse { id: content.to_string(), blocked, nodes })
+    Ok(admin::ExplainResponse { id: content.to_string(), blocked, pinned, nodes })
 }
 
 pub(super) async fn status(

@@ -41,8 +41,10 @@ const MAX_PENDING: usize = 64;
 /// event did is told to a receipt that is there.
 const BEHIND: Duration = Duration::from_secs(3);
 
-/// Outcomes of one report: several times what nodes send.
+/// Outcomes, pins and preloads of one report: several times what nodes send.
 const MAX_OUTCOMES: usize = 4_096;
+const MAX_PINS: usize = 4_096;
+const MAX_PRELOADS: usize = 1_024;
 
 /// Origins and lies of one report: several times what nodes have.
 const MAX_ORIGINS: usize = 4_096;
@@ -59,6 +61,7 @@ struct Session {
     down: Feed<edge::SessionResponse>,
     pools: watch::Receiver<OriginPool>,
     heads: watch::Receiver<Position>,
+    preloads: watch::Receiver<()>,
     pending: HashMap<u64, oneshot::Sender<Holding>>,
     asked: u64,
 }
@@ -73,12 +76,13 @@ pub(super) async fn open(
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
-    let proof = register.proof.clone();
+    let (proof, preloads) = (register.proof.clone(), register.preloads);
     let (who, applied) = parse::register(register)?;
     desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
     desk.hear(&who, applied);
+    desk.pins.lock().registered(&who, entered.number);
     let last_outcome =
         desk.tracker.lock().registered(who.clone(), applied, entered.number, Instant::now());
     desk.metrics.sessions.inc();
@@ -92,9 +96,14 @@ pub(super) async fn open(
         down,
         pools: desk.log.pools(),
         heads: desk.log.heads(),
+        preloads: desk.preloads.lock().bell(),
         pending: HashMap::new(),
         asked: 0,
     };
+    if preloads {
+        let Session { who, entered, .. } = &session;
+        desk.preloads.lock().entered(&who.node, &who.region, entered.number);
+    }
     desk.tasks.spawn(session.run());
     Ok(sent)
 }
@@ -105,6 +114,7 @@ impl Session {
         let Self { desk, who, entered, down, .. } = self;
         let node = who.node;
         desk.tracker.lock().left(&node, entered.number, Instant::now());
+        desk.preloads.lock().left(&node, entered.number);
         desk.metrics.sessions.dec();
         drop(entered);
         match ended {
@@ -155,6 +165,7 @@ impl Session {
                         return Ok(());
                     }
                 }
+                Ok(()) = self.preloads.changed() => self.preload().await?,
             }
         }
     }
@@ -173,6 +184,16 @@ impl Session {
         self.pending.insert(self.asked, question.answer);
         let content = question.content.to_vec().into();
         self.send(Down::Ask(edge::Ask { id: self.asked, content })).await
+    }
+
+    /// Gives the node what is to be preloaded, as much as it takes.
+    async fn preload(&self) -> Result<(), Refusal> {
+        let (node, session) = (&self.who.node, self.entered.number);
+        let next = || self.desk.preloads.lock().take(node, session);
+        while let Some(piece) = next() {
+            self.send(Down::Preload(piece)).await?;
+        }
+        Ok(())
     }
 
     /// Takes a message in; false at the end.
@@ -202,18 +223,9 @@ impl Session {
 
     async fn report(&mut self, report: edge::Report) -> Result<(), Refusal> {
         let applied = Position::from(report.applied);
-        if report.outcomes.len() > MAX_OUTCOMES {
-            let count = report.outcomes.len();
-            let problem = format!("has {count} entries; the most is {MAX_OUTCOMES}");
-            return Err(Refusal::invalid("report.outcomes", problem));
-        }
-        if report.origins.len() > MAX_ORIGINS || report.lies.len() > MAX_LIES {
-            let (origins, lies) = (report.origins.len(), report.lies.len());
-            let problem = format!(
-                "has {origins} origins and {lies} lies; the most are {MAX_ORIGINS} and {MAX_LIES}"
-            );
-            return Err(Refusal::invalid("report", problem));
-        }
+        bounded("report.outcomes", report.outcomes.len(), MAX_OUTCOMES)?;
+        bounded("report.origins", report.origins.len(), MAX_ORIGINS)?;
+        bounded("report.lies", report.lies.len(), MAX_LIES)?;
         self.desk.health.heard(&self.who, &report.origins, &report.lies);
         let places = report.outcomes.iter().map(|outcome| Position::from(outcome.position));
         self.catch_up(places.fold(applied, Position::max)).await;
@@ -221,6 +233,13 @@ impl Session {
         self.desk.believe(applied, Bytes::new()).await?;
         self.desk.hear(&self.who, applied);
         let (node, session) = (&self.who.node, self.entered.number);
+        if let Some(pins) = &report.pins {
+            bounded("report.pins.states", pins.states.len(), MAX_PINS)?;
+            self.desk.pins.lock().reported(node, session, pins)?;
+        }
+        bounded("report.preloads", report.preloads.len(), MAX_PRELOADS)?;
+        let settled = self.desk.preloads.lock().reported(node, session, &report.preloads);
+        self.desk.metrics.preloaded(settled);
         let mut tracker = self.desk.tracker.lock();
         tracker.reported(node, session, &report, Instant::now());
         Ok(())
@@ -234,5 +253,12 @@ impl Session {
         let mut heads = self.desk.log.heads();
         let known = timeout(BEHIND, heads.wait_for(|head| *head >= last));
         drop(self.desk.ending.run_until_cancelled(known).await);
+    }
+}
+
+fn bounded(field: &'static str, count: usize, most: usize) -> Result<(), Refusal> {
+    match count <= most {
+        true => Ok(()),
+        false => Err(Refusal::invalid(field, format!("has {count} entries; the most is {most}"))),
     }
 }

@@ -24,14 +24,15 @@ pub(super) fn get(
     request: Request<edge::GetSnapshotRequest>,
 ) -> Result<Sent<edge::GetSnapshotResponse>, Refusal> {
     admit::edge(&request)?;
-    // Each holds a copy of what is not zero in the table: 12 MiB at most, and the ids withheld.
+    // Each holds a copy of what is not zero in the table: 12 MiB at most, and the ids withheld or
+    // pinned.
     let room = desk.room_to_read()?;
     let deadline = admit::deadline(request.metadata());
     Ok(stream::begin(desk, room, deadline, |desk, feed| async move { send(&desk, &feed).await }))
 }
 
 async fn send(desk: &Desk, feed: &Feed<edge::GetSnapshotResponse>) -> Result<(), Refusal> {
-    let (head, removed, blocked) = copy(desk);
+    let Copied { head, removed, blocked, pinned } = copy(desk);
     part(feed, edge::get_snapshot_response::Part::Head(head)).await?;
     for removed in removed.chunks(SLOTS) {
         let (slots, seqs) = removed.iter().copied().unzip();
@@ -42,11 +43,23 @@ async fn send(desk: &Desk, feed: &Feed<edge::GetSnapshotResponse>) -> Result<(),
         let blocked = edge::BlockedIds { ids: ids.to_vec() };
         part(feed, edge::get_snapshot_response::Part::Blocked(blocked)).await?;
     }
+    for ids in pinned.chunks(IDS) {
+        let pinned = edge::PinnedIds { ids: ids.to_vec() };
+        part(feed, edge::get_snapshot_response::Part::Pinned(pinned)).await?;
+    }
     Ok(())
 }
 
+/// What a snapshot is made of.
+struct Copied {
+    head: edge::SnapshotHead,
+    removed: Vec<(u32, u64)>,
+    blocked: Vec<Bytes>,
+    pinned: Vec<Bytes>,
+}
+
 /// All of one position: the lock is held for the copy, not while it is sent.
-fn copy(desk: &Desk) -> (edge::SnapshotHead, Vec<(u32, u64)>, Vec<Bytes>) {
+fn copy(desk: &Desk) -> Copied {
     let state = desk.log.state().read();
     let head = edge::SnapshotHead {
         position: Some(state.position().into()),
@@ -54,7 +67,8 @@ fn copy(desk: &Desk) -> (edge::SnapshotHead, Vec<(u32, u64)>, Vec<Bytes>) {
         slots: REMOVAL_SLOTS,
     };
     let blocked = state.blocks().iter().map(|id| id.to_vec().into()).collect();
-    (head, state.removed().collect(), blocked)
+    let pinned = state.pins().iter().map(|id| id.as_bytes().to_vec().into()).collect();
+    Copied { head, removed: state.removed().collect(), blocked, pinned }
 }
 
 async fn part(

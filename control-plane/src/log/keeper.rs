@@ -18,7 +18,7 @@ use crate::{
     state::State,
     store::{
         Store, StoreError,
-        log::{Committed, Refused},
+        log::{Committed, Most, Refused},
     },
 };
 
@@ -38,8 +38,7 @@ pub(super) struct Keeper {
     /// Others have written.
     wake: Arc<Notify>,
     pub(super) told: Told,
-    /// Ids that may be withheld.
-    max_blocks: usize,
+    most: Most,
     /// A write failed, and what it did is not known: nothing is written until it is.
     pub(super) is_unsure: bool,
     /// When it looks by itself.
@@ -64,7 +63,7 @@ impl Keeper {
         jobs: mpsc::Receiver<Job>,
         wake: Arc<Notify>,
         told: Told,
-        max_blocks: usize,
+        most: Most,
     ) -> Self {
         Self {
             store,
@@ -73,7 +72,7 @@ impl Keeper {
             kept: VecDeque::new(),
             wake,
             told,
-            max_blocks,
+            most,
             is_unsure: false,
             look_at: Instant::now() + LOOK,
             quiet_until: None,
@@ -222,7 +221,7 @@ impl Keeper {
     async fn write(&mut self, requests: &[Request]) -> Result<Committed, StoreError> {
         let begun = Instant::now();
         self.is_unsure = true;
-        let appending = self.store.append(&self.key, self.max_blocks, requests);
+        let appending = self.store.append(&self.key, self.most, requests);
         let committed = self.store.in_time(appending).await?;
         self.told.metrics.committed(begun.elapsed(), &committed);
         Ok(committed)

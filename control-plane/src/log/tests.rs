@@ -24,8 +24,10 @@ on_both!(
     a_token_makes_two_requests_one_and_is_not_for_another,
     of_two_that_replace_the_same_pool_one_is_told_the_other_was_first,
     a_queue_that_is_full_refuses_at_once,
-    a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld,
+    a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld_or_pinned,
     of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused,
+    of_pins_that_are_asked_for_at_once_those_beyond_the_room_are_refused,
+    what_is_pinned_is_purged_by_force_alone_and_stays_pinned,
     after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known,
     a_log_that_ends_before_its_head_or_has_a_gap_is_not_served,
 );
@@ -45,6 +47,8 @@ fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&[7; 32]))
 }
 
+const MOST: Most = Most { blocks: 3, pins: 3 };
+
 async fn bench(on: On) -> Bench {
     let fresh = on.fresh().await;
     replica(Arc::new(fresh)).await
@@ -62,7 +66,7 @@ async fn replica(fresh: Arc<Fresh>) -> Bench {
         noted.lock().extend(news.changes.iter().map(|change| (change.clone(), news.since)));
     });
     let (metrics, _) = Metrics::new();
-    let room = Room { max_waiting: 4_096, max_blocks: 3 };
+    let room = Room { max_waiting: 4_096, most: MOST };
     let log = Log::start(store.clone(), key(), room, tell, metrics, shutdown.clone(), &tasks).await;
     Bench { fresh, store, log: log.unwrap(), tasks, shutdown, told, changes }
 }
@@ -220,7 +224,7 @@ async fn a_queue_that_is_full_refuses_at_once(on: On) {
     let tasks = TaskTracker::new();
     let shutdown = CancellationToken::new();
     let tell: Tell = Box::new(|_| {});
-    let room = Room { max_waiting: 1, max_blocks: 3 };
+    let room = Room { max_waiting: 1, most: MOST };
     let log = Log::start(store, key(), room, tell, metrics, shutdown, &tasks).await.unwrap();
     let (first, second) = (log.append(purge(1)), log.append(purge(2)));
     let (first, second) = tokio::join!(biased; first, second);
@@ -228,11 +232,12 @@ async fn a_queue_that_is_full_refuses_at_once(on: On) {
     assert!(matches!(second, Err(LogError::Full)));
 }
 
-async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld(on: On) {
+async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld_or_pinned(on: On) {
     let bench = bench(on).await;
     let id = ContentId::Blob(blob(9));
     let block = Asked::Block { ids: vec![id], reason: "law".to_owned() };
     bench.log.append(request(block)).await.unwrap();
+    bench.log.append(pins([8])).await.unwrap();
     let before = bench.log.append(purge(1)).await.unwrap().last;
     let head = bench.log.raise_epoch(before.epoch + 5_000_000).await.unwrap();
     assert_eq!(head, Position { epoch: before.epoch + 5_000_000, seq: 0 });
@@ -241,7 +246,7 @@ async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld(on:
     assert_eq!(next.first, Position { seq: 1, ..head });
     let folded = bench.store.fold().await.unwrap();
     assert_eq!(folded, *bench.log.state().read());
-    assert!(folded.blocks().contains(&id));
+    assert!(folded.blocks().contains(&id) && folded.pins().contains(&blob(8)));
     assert_eq!(folded.removed().count(), 1);
 }
 
@@ -267,6 +272,58 @@ async fn of_blocks_that_are_asked_for_at_once_those_beyond_the_room_are_refused(
     assert_eq!(bench.log.state().read().blocks().len(), 3);
 }
 
+fn pins(ids: impl IntoIterator<Item = u32>) -> Request {
+    request(Asked::Pin { ids: ids.into_iter().map(blob).collect(), note: String::new() })
+}
+
+fn unpins(ids: impl IntoIterator<Item = u32>) -> Request {
+    request(Asked::Unpin(ids.into_iter().map(blob).collect()))
+}
+
+async fn of_pins_that_are_asked_for_at_once_those_beyond_the_room_are_refused(on: On) {
+    let bench = bench(on).await;
+    let (two, same, two_more, one) = tokio::join!(
+        bench.log.append(pins([1, 2])),
+        bench.log.append(pins([2, 1])),
+        bench.log.append(pins([3, 4])),
+        bench.log.append(pins([3])),
+    );
+    assert!(two.is_ok() && same.is_ok() && one.is_ok());
+    let full = Refused::PinsFull { most: 3 };
+    assert!(matches!(two_more, Err(LogError::Refused(refused)) if refused == full));
+    let (unpinned, again) =
+        tokio::join!(bench.log.append(unpins([1, 9])), bench.log.append(pins([5])));
+    assert!(unpinned.is_ok() && again.is_ok());
+    assert_eq!(bench.log.state().read().pins().len(), 3);
+}
+
+async fn what_is_pinned_is_purged_by_force_alone_and_stays_pinned(on: On) {
+    let bench = bench(on).await;
+    let purges = |asked: fn(Purge) -> Asked, ids: &[u32]| {
+        request(asked(Purge::Ids(ids.iter().map(|n| blob(*n)).collect())))
+    };
+    bench.log.append(purge(1)).await.unwrap();
+    // The pin is in the same transaction as the purge that follows it.
+    let (pinned, refused, other) = tokio::join!(
+        bench.log.append(pins([1, 2])),
+        bench.log.append(purges(Asked::Purge, &[1, 2, 3])),
+        bench.log.append(purges(Asked::Purge, &[3])),
+    );
+    assert!(pinned.is_ok() && other.is_ok());
+    let Err(LogError::Refused(Refused::Pinned(spared))) = refused else { panic!("purged") };
+    let named: BTreeSet<_> = spared.some.into_iter().collect();
+    assert_eq!((named, spared.count), ([blob(1), blob(2)].into(), 2));
+    let all = bench.log.append(request(Asked::Purge(Purge::All))).await;
+    assert!(matches!(all, Err(LogError::Refused(Refused::Pinned(spared))) if spared.count == 2));
+    bench.log.append(purges(Asked::ForcedPurge, &[1])).await.unwrap();
+    bench.log.append(request(Asked::ForcedPurge(Purge::All))).await.unwrap();
+    assert_eq!(bench.log.state().read().pins().len(), 2);
+    bench.log.append(unpins([1, 2])).await.unwrap();
+    bench.log.append(request(Asked::Purge(Purge::All))).await.unwrap();
+    bench.log.append(purge(1)).await.unwrap();
+    assert_eq!(bench.store.fold().await.unwrap(), *bench.log.state().read());
+}
+
 async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_known(on: On) {
     let bench = bench(on).await;
     let head = bench.log.append(purge(1)).await.unwrap().last;
@@ -281,7 +338,7 @@ async fn after_a_write_that_may_be_lost_nothing_is_written_until_the_log_is_know
     let pool = OriginPool { revision: 9, ..OriginPool::default() };
     bench.store.put_pool(&pool).await;
     bench.store.run("ALTER TABLE hidden RENAME TO head").await;
-    let lost = other.append(&key(), 3, &[purge(2)]).await.unwrap();
+    let lost = other.append(&key(), Most { blocks: 3, pins: 3 }, &[purge(2)]).await.unwrap();
     assert_eq!(bench.log.head(), head);
     eventually("the store is read again", || bench.log.head() == lost.head).await;
     assert_eq!(bench.log.append(purge(3)).await.unwrap().first.seq, 3);
@@ -303,7 +360,7 @@ async fn a_log_that_ends_before_its_head_or_has_a_gap_is_not_served(on: On) {
     bench.store.run("DELETE FROM frames WHERE first_seq = 2").await;
     assert!(damaged(bench.store.fold().await));
     let (metrics, _) = Metrics::new();
-    let room = Room { max_waiting: 1, max_blocks: 3 };
+    let room = Room { max_waiting: 1, most: MOST };
     let tell: Tell = Box::new(|_| {});
     let (store, tasks, shutdown) = (bench.store.clone(), TaskTracker::new(), bench.shutdown);
     assert!(Log::start(store, key(), room, tell, metrics, shutdown, &tasks).await.is_err());

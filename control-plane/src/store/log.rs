@@ -1,16 +1,19 @@
 //! Writing the log: changes get their places, their frames and their names in one transaction.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use prost::Message as _;
 use wcdn_gossip::frame::{Frame, SigningKey};
-use wcdn_proto::{Change, ContentId, Position, pb::edge::v1::OriginPool};
+use wcdn_proto::{Change, ContentId, Position, Purge, pb::edge::v1::OriginPool};
 
 use super::{
-    ROWS, Store, StoreError, Tx, changes::Found, listen, number, read, sql, statement::Statement,
+    ROWS, Store, StoreError, Tx, blocks,
+    changes::Found,
+    listen,
+    pins::{self, Spared},
+    quota::Quota,
+    read, sql,
+    statement::Statement,
 };
 use crate::change::{Asked, Recorded, Request, new_id};
 
@@ -45,11 +48,27 @@ pub(crate) enum Refused {
         /// The most.
         most: usize,
     },
+    /// More blobs would be pinned than may be.
+    PinsFull {
+        /// The most.
+        most: usize,
+    },
+    /// What should be purged is pinned.
+    Pinned(Spared),
     /// The pool that should be replaced is not the present one.
     PoolChanged {
         /// Of the present one.
         revision: u64,
     },
+}
+
+/// How many ids may be what.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Most {
+    /// Withheld.
+    pub(crate) blocks: usize,
+    /// Pinned.
+    pub(crate) pins: usize,
 }
 
 /// A transaction under way.
@@ -64,11 +83,10 @@ struct Batch {
     tokens: HashMap<(String, String), Found>,
     /// The pool, if it is another one.
     pool: Option<OriginPool>,
-    max_blocks: usize,
     /// By whom others are told, if there may be others.
     teller: Option<u64>,
-    /// Ids that are withheld, once somebody needed to know.
-    blocked: Option<u64>,
+    blocks: Quota,
+    pins: Quota,
 }
 
 impl Store {
@@ -79,10 +97,10 @@ impl Store {
     pub(crate) async fn append(
         &self,
         key: &Arc<SigningKey>,
-        max_blocks: usize,
+        most: Most,
         requests: &[Request],
     ) -> Result<Committed, StoreError> {
-        let mut batch = self.begin(max_blocks).await?;
+        let mut batch = self.begin(most).await?;
         let mut outcomes = Vec::with_capacity(requests.len());
         for request in requests {
             outcomes.push(batch.take(request).await?);
@@ -90,7 +108,7 @@ impl Store {
         batch.commit(key, outcomes).await
     }
 
-    async fn begin(&self, max_blocks: usize) -> Result<Batch, StoreError> {
+    async fn begin(&self, most: Most) -> Result<Batch, StoreError> {
         let (tx, end) = self.write_log().await?;
         let first = Position { seq: end.head.seq + 1, ..end.head };
         Ok(Batch {
@@ -102,9 +120,9 @@ impl Store {
             new: Vec::new(),
             tokens: HashMap::new(),
             pool: None,
-            max_blocks,
             teller: self.is_shared().then_some(self.teller),
-            blocked: None,
+            blocks: Quota::of_blocks(most.blocks),
+            pins: Quota::of_pins(most.pins),
         })
     }
 }
@@ -124,16 +142,8 @@ impl Batch {
                 Err(Refused::TokenReused { change: change.id })
             });
         }
-        if let Asked::Origins(pool) = &request.asked {
-            let revision = self.pool_revision().await?;
-            if pool.revision != revision {
-                return Ok(Err(Refused::PoolChanged { revision }));
-            }
-        }
-        if let Asked::Block { ids, .. } = &request.asked
-            && !self.has_room(ids).await?
-        {
-            return Ok(Err(Refused::BlocksFull { most: self.max_blocks }));
+        if let Some(refused) = self.refused(&request.asked).await? {
+            return Ok(Err(refused));
         }
         self.effect(request).await?;
         let change = self.record(request);
@@ -152,12 +162,47 @@ impl Batch {
         }
     }
 
+    /// Why a request cannot be done, if it cannot. What can has its room from now on.
+    async fn refused(&mut self, asked: &Asked) -> Result<Option<Refused>, StoreError> {
+        Ok(match asked {
+            Asked::Origins(pool) => {
+                let revision = self.pool_revision().await?;
+                (pool.revision != revision).then_some(Refused::PoolChanged { revision })
+            }
+            Asked::Block { ids, .. } => {
+                let ids = ids.iter().map(ContentId::to_vec);
+                let has_room = self.blocks.takes(&mut self.tx, ids).await?;
+                (!has_room).then_some(Refused::BlocksFull { most: self.blocks.most() })
+            }
+            Asked::Pin { ids, .. } => {
+                let ids = ids.iter().map(|id| id.as_bytes().to_vec());
+                let has_room = self.pins.takes(&mut self.tx, ids).await?;
+                (!has_room).then_some(Refused::PinsFull { most: self.pins.most() })
+            }
+            Asked::Purge(purge) => self.spared(purge).await?.map(Refused::Pinned),
+            Asked::ForcedPurge(_) | Asked::Unblock(_) | Asked::Unpin(_) | Asked::Barrier => None,
+        })
+    }
+
+    /// What is pinned of what a purge removes.
+    async fn spared(&mut self, purge: &Purge) -> Result<Option<Spared>, StoreError> {
+        let spared = match (self.pins.present(&mut self.tx).await?, purge) {
+            (0, _) => return Ok(None),
+            (_, Purge::Ids(ids)) => pins::among(&mut self.tx, ids).await?,
+            (count, Purge::All) => pins::some(&mut self.tx, count).await?,
+        };
+        Ok(Some(spared).filter(|spared| spared.count > 0))
+    }
+
     /// What a change does to the tables that say what is true at the head.
     async fn effect(&mut self, request: &Request) -> Result<(), StoreError> {
+        let (tx, by, at) = (&mut self.tx, &request.by, sql(self.now_ms));
         match &request.asked {
-            Asked::Block { ids, reason } => self.block(ids, reason, &request.by).await?,
-            Asked::Unblock(ids) => self.unblock(ids).await?,
-            Asked::Purge(_) | Asked::Origins(_) | Asked::Barrier => {}
+            Asked::Block { ids, reason } => blocks::insert(tx, ids, reason, by, at).await?,
+            Asked::Unblock(ids) => self.blocks.gone(blocks::delete(tx, ids).await?),
+            Asked::Pin { ids, note } => pins::insert(tx, ids, note, by, at).await?,
+            Asked::Unpin(ids) => self.pins.gone(pins::delete(tx, ids).await?),
+            Asked::Purge(_) | Asked::ForcedPurge(_) | Asked::Origins(_) | Asked::Barrier => {}
         }
         if let Some(pool) = request.asked.next_pool() {
             self.pool = Some(pool);
@@ -172,60 +217,6 @@ impl Batch {
         let pool =
             sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *self.tx).await?;
         Ok(read::pool(pool)?.revision)
-    }
-
-    /// Whether these can be withheld, too; if so they count from now on.
-    async fn has_room(&mut self, ids: &[ContentId]) -> Result<bool, StoreError> {
-        let present = match self.blocked {
-            Some(present) => present,
-            None => {
-                let count = sqlx::query_scalar("SELECT COUNT(*) FROM blocks");
-                number(count.fetch_one(&mut *self.tx).await?)
-            }
-        };
-        let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
-        let mut new = ids.len() as u64;
-        for ids in ids.chunks(ROWS) {
-            let mut count =
-                Statement::new(&self.tx, "SELECT COUNT(*) FROM blocks WHERE content IN ");
-            count.list(ids.iter().map(|id| id.to_vec()));
-            let known: i64 = count.build_scalar().fetch_one(&mut *self.tx).await?;
-            new = new.saturating_sub(number(known));
-        }
-        let has_room = present + new <= self.max_blocks as u64;
-        self.blocked = Some(if has_room { present + new } else { present });
-        Ok(has_room)
-    }
-
-    async fn block(&mut self, ids: &[ContentId], reason: &str, by: &str) -> Result<(), StoreError> {
-        let at = sql(self.now_ms);
-        // PostgreSQL refuses to change a row twice in one statement.
-        let ids: Vec<&ContentId> = BTreeSet::from_iter(ids).into_iter().collect();
-        for ids in ids.chunks(ROWS) {
-            let mut insert = Statement::new(
-                &self.tx,
-                "INSERT INTO blocks (content, reason, blocked_by, blocked_at_ms) VALUES ",
-            );
-            insert.rows(ids, |row, id| {
-                row.bind(id.to_vec()).bind(reason).bind(by).bind(at);
-            });
-            insert.push(
-                " ON CONFLICT (content) DO UPDATE SET reason = excluded.reason, \
-                 blocked_by = excluded.blocked_by, blocked_at_ms = excluded.blocked_at_ms",
-            );
-            insert.build().execute(&mut *self.tx).await?;
-        }
-        Ok(())
-    }
-
-    async fn unblock(&mut self, ids: &[ContentId]) -> Result<(), StoreError> {
-        for ids in ids.chunks(ROWS) {
-            let mut delete = Statement::new(&self.tx, "DELETE FROM blocks WHERE content IN ");
-            delete.list(ids.iter().map(ContentId::to_vec));
-            let deleted = delete.build().execute(&mut *self.tx).await?.rows_affected();
-            self.blocked = self.blocked.map(|blocked| blocked.saturating_sub(deleted));
-        }
-        Ok(())
     }
 
     fn record(&mut self, request: &Request) -> Recorded {

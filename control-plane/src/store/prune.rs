@@ -99,7 +99,7 @@ impl Store {
     }
 
     /// Begins a log of a higher epoch than this one's, and of `least` at least. Nothing was removed
-    /// in it yet: edges take all they hold as unproven. What is withheld stays so.
+    /// in it yet: edges take all they hold as unproven. What is withheld or pinned stays so.
     pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, StoreError> {
         let (tx, end) = self.lock_log().await?;
         self.begin_anew(tx, end, least).await
@@ -156,6 +156,8 @@ impl Folded {
                 }
                 Change::Block(_)
                 | Change::Unblock(_)
+                | Change::Pin(_)
+                | Change::Unpin(_)
                 | Change::Origins { .. }
                 | Change::Barrier
                 | Change::Unknown { is_ignorable: true } => {}

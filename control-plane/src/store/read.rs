@@ -9,7 +9,7 @@ use wcdn_proto::{
     pb::{edge::v1::OriginPool, event::v1 as event},
 };
 
-use super::{Store, StoreError, number, sql};
+use super::{Store, StoreError, number, pins, sql};
 use crate::state::State;
 
 /// Frames that are read at once: at most 1.1 MB.
@@ -22,19 +22,6 @@ pub(crate) struct StoredFrame {
     pub(crate) last_seq: u64,
     /// Encoded and signed.
     pub(crate) bytes: Bytes,
-}
-
-/// What is withheld, and why.
-#[derive(Debug, Clone)]
-pub(crate) struct Blocked {
-    /// What.
-    pub(crate) content: ContentId,
-    /// For people.
-    pub(crate) reason: String,
-    /// The name of the API key.
-    pub(crate) by: String,
-    /// When: Unix time in milliseconds.
-    pub(crate) at_ms: u64,
 }
 
 impl StoredFrame {
@@ -120,28 +107,12 @@ impl Store {
             sqlx::query_scalar("SELECT content FROM blocks").fetch_all(&mut *tx).await?;
         let blocks: Result<Vec<_>, _> = blocks.iter().map(|bytes| content(bytes)).collect();
         state.restore_blocks(blocks?);
+        let pins: Vec<Vec<u8>> =
+            sqlx::query_scalar("SELECT content FROM pins").fetch_all(&mut *tx).await?;
+        let pins: Result<Vec<_>, _> = pins.iter().map(|bytes| pins::blob(bytes)).collect();
+        state.restore_pins(pins?);
         tx.rollback().await?;
         Ok(state)
-    }
-
-    /// What is withheld, by id, after this one.
-    pub(crate) async fn list_blocks(
-        &self,
-        after: &[u8],
-        most: u32,
-    ) -> Result<Vec<Blocked>, StoreError> {
-        let rows: Vec<(Vec<u8>, String, String, i64)> = sqlx::query_as(
-            "SELECT content, reason, blocked_by, blocked_at_ms FROM blocks WHERE content > $1 \
-             ORDER BY content LIMIT $2",
-        )
-        .bind(after)
-        .bind(i64::from(most))
-        .fetch_all(&self.readers)
-        .await?;
-        let blocked = |(bytes, reason, by, at): (Vec<u8>, _, _, _)| {
-            Ok(Blocked { content: content(&bytes)?, reason, by, at_ms: number(at) })
-        };
-        rows.into_iter().map(blocked).collect()
     }
 
     /// The origin pool; that of revision 0 if none was ever set.
@@ -181,6 +152,6 @@ pub(super) fn pool(row: Option<Vec<u8>>) -> Result<OriginPool, StoreError> {
     OriginPool::decode(&*bytes).map_err(|_| StoreError::Damaged { what: "origin pool" })
 }
 
-fn content(bytes: &[u8]) -> Result<ContentId, StoreError> {
+pub(super) fn content(bytes: &[u8]) -> Result<ContentId, StoreError> {
     ContentId::try_from(bytes).map_err(|_| StoreError::Damaged { what: "block" })
 }

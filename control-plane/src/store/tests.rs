@@ -11,6 +11,7 @@ use wcdn_proto::{BlobId, ContentId, Purge};
 use super::{
     backup::*,
     follow::Following,
+    log::Most,
     prune::Retention,
     stores::{On, on_both},
     *,
@@ -24,10 +25,12 @@ fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::from_seed(&[7; 32]))
 }
 
+const MOST: Most = Most { blocks: 1_000, pins: 1_000 };
+
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
     let request = |asked| Request { asked, by: "test".to_owned(), token: None };
     store
-        .append(&key(), 1_000, &asked.into_iter().map(request).collect::<Vec<_>>())
+        .append(&key(), MOST, &asked.into_iter().map(request).collect::<Vec<_>>())
         .await
         .unwrap()
         .head
@@ -41,10 +44,12 @@ fn asked() -> impl Strategy<Value = Asked> {
     let ids = || proptest::collection::vec((0..6_u8).prop_map(blob), 1..4);
     let contents = move || ids().prop_map(|ids| ids.into_iter().map(ContentId::Blob).collect());
     prop_oneof![
-        4 => ids().prop_map(|ids| Asked::Purge(Purge::Ids(ids))),
-        1 => Just(Asked::Purge(Purge::All)),
+        4 => ids().prop_map(|ids| Asked::ForcedPurge(Purge::Ids(ids))),
+        1 => Just(Asked::ForcedPurge(Purge::All)),
         2 => contents().prop_map(|ids| Asked::Block { ids, reason: String::new() }),
         2 => contents().prop_map(Asked::Unblock),
+        2 => ids().prop_map(|ids| Asked::Pin { ids, note: String::new() }),
+        2 => ids().prop_map(Asked::Unpin),
         1 => Just(Asked::Barrier),
     ]
 }
@@ -102,7 +107,7 @@ async fn forgets(on: On, batches: Vec<Vec<Asked>>, kept: u64) {
     let pruned = keep_only(&store, kept).await;
     assert!(pruned <= frames && (kept > 0 || pruned > 0));
     assert!(store.fold().await.unwrap() == whole);
-    let next = append(&store, vec![Asked::Purge(Purge::Ids(vec![blob(1)]))]).await;
+    let next = append(&store, vec![Asked::ForcedPurge(Purge::Ids(vec![blob(1)]))]).await;
     keep_only(&store, 0).await;
     let state = store.fold().await.unwrap();
     assert_eq!(state.position(), next);
@@ -155,7 +160,7 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     let turn = turn(&store).await;
     let request =
         || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
-    let first = store.append(&key(), 1_000, &[request()]).await.unwrap().new.remove(0);
+    let first = store.append(&key(), MOST, &[request()]).await.unwrap().new.remove(0);
     let receipt = wcdn_proto::pb::admin::v1::Receipt {
         change: Some(first.to_wire()),
         settled: true,
@@ -166,17 +171,17 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     assert_eq!(kept, (first.clone(), Some(receipt)));
     assert!(store.unsettled(0, 10).await.unwrap().is_empty());
     store.prune_changes(first.committed_at_ms, turn).await.unwrap();
-    assert!(store.append(&key(), 1_000, &[request()]).await.unwrap().new.is_empty());
+    assert!(store.append(&key(), MOST, &[request()]).await.unwrap().new.is_empty());
     store.prune_changes(now_ms() + 60_000, turn).await.unwrap();
     assert!(store.change(&first.id).await.unwrap().is_none());
-    let second = store.append(&key(), 1_000, &[request()]).await.unwrap().new.remove(0);
+    let second = store.append(&key(), MOST, &[request()]).await.unwrap().new.remove(0);
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
 }
 
 async fn a_receipt_that_names_all_is_not_replaced_by_one_that_does_not(on: On) {
     let (_fresh, store) = on.store().await;
     let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
-    let change = store.append(&key(), 1_000, &[request]).await.unwrap().new.remove(0);
+    let change = store.append(&key(), MOST, &[request]).await.unwrap().new.remove(0);
     let receipt = |complete| wcdn_proto::pb::admin::v1::Receipt {
         change: Some(change.to_wire()),
         complete,
@@ -214,7 +219,7 @@ async fn what_follows_a_position_is_read_as_it_was_committed(on: On) {
     // As after a promotion.
     store.run("UPDATE head SET lineage = 'of before'").await;
     let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
-    let replaced = store.append(&key(), 1_000, &[request]).await;
+    let replaced = store.append(&key(), MOST, &[request]).await;
     assert!(matches!(replaced, Err(StoreError::Replaced)));
     assert!(matches!(store.head().await, Err(StoreError::Replaced)));
     assert!(store.raise_if_replaced(raised).await.unwrap() > raised);

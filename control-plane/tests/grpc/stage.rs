@@ -14,8 +14,8 @@ use wcdn_proto::{
     pb::{
         admin::v1::admin_service_client::AdminServiceClient,
         edge::v1::{
-            OriginPool, Outcome, Register, Report, SessionRequest, SessionResponse, Welcome,
-            edge_service_client::EdgeServiceClient, session_request::Kind as Up,
+            OriginPool, Outcome, PinState, Pins, Register, Report, SessionRequest, SessionResponse,
+            Welcome, edge_service_client::EdgeServiceClient, session_request::Kind as Up,
             session_response::Kind as Down,
         },
         event::v1::Position,
@@ -183,6 +183,11 @@ impl FakeEdge {
         self.send(report).await;
     }
 
+    /// Says what it does for pins.
+    pub(crate) async fn keeps(&self, begins: bool, states: Vec<PinState>) {
+        self.send(Report { pins: Some(Pins { begins, states }), ..Report::default() }).await;
+    }
+
     pub(crate) async fn send(&self, report: Report) {
         self.up.send(SessionRequest { kind: Some(Up::Report(report)) }).await.unwrap();
     }
@@ -203,6 +208,7 @@ pub(crate) fn register(name: &str, applied: Option<Position>) -> Register {
         applied,
         lease_ms: 5_000,
         proof: bytes::Bytes::new(),
+        preloads: true,
     }
 }
 

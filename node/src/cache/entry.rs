@@ -162,6 +162,29 @@ impl Entry {
         }
     }
 
+    /// The same entry, charged to `held` instead.
+    pub fn held_by(&self, mut held: Reservation) -> Self {
+        held.shrink_to(cost(self.record.length));
+        Self {
+            record: self.record.clone(),
+            etag: self.etag.clone(),
+            identifier: self.identifier.clone(),
+            slices: self.slices.clone(),
+            held: Arc::new(held),
+        }
+    }
+
+    /// These bytes and their charge, with the facts of another entry of the same bytes.
+    pub fn known_as(&self, other: &Self) -> Self {
+        Self {
+            record: other.record.clone(),
+            etag: other.etag.clone(),
+            identifier: other.identifier.clone(),
+            slices: self.slices.clone(),
+            held: Arc::clone(&self.held),
+        }
+    }
+
     /// The facts.
     pub fn record(&self) -> &Record {
         &self.record

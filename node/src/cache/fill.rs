@@ -5,6 +5,7 @@
 //! or little is left to fetch. Where it ends, what it got is in the cache, or what went wrong is
 //! told to everybody who waits.
 
+pub mod ahead;
 mod assemble;
 mod blame;
 mod course;
@@ -271,6 +272,11 @@ impl Fills {
                 FillError::Shed(ShedReason::Misses)
             }
         })
+    }
+
+    /// Whether viewers would find half of the room for fills.
+    fn has_room_behind(&self) -> bool {
+        self.shared.running.load(Relaxed) < self.shared.limits.fills_behind()
     }
 
     /// Bytes of a slice of a blob too large to hold.

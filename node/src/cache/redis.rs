@@ -6,6 +6,7 @@
 //! What it says is believed only as far as the cluster's key vouches for it ([`record`]).
 
 mod found;
+pub mod keep;
 mod keeper;
 mod lanes;
 mod link;
@@ -208,15 +209,12 @@ impl Redis {
 
     /// Writes an entry in the background, if it is worth it and there is room.
     pub fn offer(&self, id: BlobId, entry: &Arc<Entry>) {
-        let record = entry.record();
-        let is_fit = !self.shared.log.removed.covers(&id, record.token)
-            && record.length <= self.shared.settings.max_blob
-            && (record.level.is_verified() || self.shared.settings.unchecked);
         let is_paused = self.shared.pause.lock().is_some_and(|end| Instant::now() < end);
+        let is_fit = self.shared.is_fit(&id, entry);
         if !is_fit || is_paused || !self.shared.lanes.lock().is_open(&id) {
             return;
         }
-        let Some(permit) = self.room(record.length) else {
+        let Some(permit) = self.room(entry.record().length) else {
             self.shared.metrics.count(Operation::Set, Counted::Dropped);
             return;
         };
@@ -237,7 +235,7 @@ impl Redis {
     async fn write(&self, id: &BlobId, entry: &Arc<Entry>) -> bool {
         let Ok(_turn) = self.shared.writing.acquire().await else { return false };
         let Some(record) = self.sealed(id, entry).await else { return false };
-        let ttl = self.shared.settings.ttl.as_secs().max(1);
+        let ttl = self.shared.ttl(id);
         let set = |key: String, value: &[u8]| {
             let mut command = Cmd::with_capacity(5, value.len() + 128);
             command.arg("SET").arg(key).arg(value).arg("EX").arg(ttl);
@@ -330,6 +328,14 @@ impl Shared {
     /// Where the keys of a blob stand now.
     fn place(&self, id: &BlobId) -> Place {
         Place { generation: self.log.removed.floor(), id: *id }
+    }
+
+    /// Whether an entry is one that is given to Redis.
+    fn is_fit(&self, id: &BlobId, entry: &Entry) -> bool {
+        let record = entry.record();
+        !self.log.removed.covers(id, record.token)
+            && record.length <= self.settings.max_blob
+            && (record.level.is_verified() || self.settings.unchecked)
     }
 
     /// A connection, if Redis may be asked for this blob.

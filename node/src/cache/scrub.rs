@@ -25,7 +25,7 @@ pub async fn run(cache: Arc<Cache>, metrics: Arc<Metrics>, after: Duration) {
 }
 
 async fn pass(cache: &Cache, metrics: &Metrics, after: Duration) {
-    let mut entries = cache.memory().snapshot().filter(|(_, entry)| entry.age() >= after);
+    let mut entries = cache.snapshot().filter(|(_, entry)| entry.age() >= after);
     loop {
         let batch: Vec<_> = entries.by_ref().take(BATCH).collect();
         if batch.is_empty() {

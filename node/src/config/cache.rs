@@ -12,6 +12,8 @@ use super::at_least;
 pub struct Cache {
     /// Bytes for entries and fills in flight together, overhead included; never exceeded.
     pub memory: ByteSize,
+    /// Bytes beside those for what is pinned; never exceeded. What finds no room there is not held.
+    pub pinned_memory: ByteSize,
     /// How long "there is no such blob" is believed; at most 2 s, since blobs appear late.
     pub negative_ttl: Span,
     /// Entries held for longer than this have their bytes checked again, one by one, each time
@@ -23,6 +25,7 @@ impl Default for Cache {
     fn default() -> Self {
         Self {
             memory: ByteSize::mib(1024),
+            pinned_memory: ByteSize::mib(64),
             negative_ttl: Span::secs(2),
             scrub_after: Span::secs(6 * 3600),
         }

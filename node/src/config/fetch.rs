@@ -37,6 +37,8 @@ pub struct Fetch {
     pub slice: ByteSize,
     /// Fills under way at once.
     pub max_fills: usize,
+    /// Blobs that are pinned or preloaded and fetched at once, behind what viewers ask for.
+    pub max_background: usize,
 }
 
 impl Default for Fetch {
@@ -55,6 +57,7 @@ impl Default for Fetch {
             hedge: 0.1,
             slice: ByteSize::mib(4),
             max_fills: 1024,
+            max_background: 4,
         }
     }
 }
@@ -70,6 +73,7 @@ impl Fetch {
                 ("fetch.max_per_origin", self.max_per_origin),
                 ("fetch.origin_rate", self.origin_rate as usize),
                 ("fetch.max_fills", self.max_fills),
+                ("fetch.max_background", self.max_background),
             ],
         );
         if !(0.0..=1.0).contains(&self.hedge) {

@@ -38,6 +38,9 @@ pub struct Redis {
     pub connections: usize,
     /// Bytes that may wait to be written; what is more is not written.
     pub max_pending: ByteSize,
+    /// How often each pinned blob is looked for there: if it is there, its time begins anew, else it is
+    /// written again.
+    pub pin_check: Span,
 }
 
 /// What the nodes of a cluster share.
@@ -105,6 +108,7 @@ impl Default for Redis {
             max_blob: ByteSize::mib(64),
             connections: 2,
             max_pending: ByteSize::mib(64),
+            pin_check: Span::secs(600),
         }
     }
 }
@@ -159,8 +163,16 @@ impl Redis {
                 format!("is {pending}; the least is redis.max_blob ({blob})"),
             );
         }
+        let most = Span::secs(6 * 3_600);
+        if self.pin_check > most {
+            let check = self.pin_check;
+            problems.push("redis.pin_check", format!("is {check}; the most is {most}"));
+        }
         not_zero(problems, [("redis.connections", self.connections)]);
-        takes_time(problems, [("redis.timeout", self.timeout)]);
+        takes_time(
+            problems,
+            [("redis.timeout", self.timeout), ("redis.pin_check", self.pin_check)],
+        );
     }
 }
 

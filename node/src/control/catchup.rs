@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use wcdn_gossip::seam::{Catchup, CatchupError, CaughtUp};
 use wcdn_proto::{
-    ContentId, MAX_BLOCKS, Position, REMOVAL_SLOTS,
+    BlobId, ContentId, MAX_BLOCKS, MAX_PINS, Position, REMOVAL_SLOTS,
     pb::edge::v1::{
         GetSnapshotRequest, GetSnapshotResponse, ReplayRequest, SnapshotHead,
         get_snapshot_response::Part,
@@ -168,8 +168,8 @@ async fn collect(
             collected.add(part)?;
         }
     }
-    let Collected { position, removals, blocked } = collected;
-    Ok((position, Snapshot { position: Some(position), removals, blocked }))
+    let Collected { position, removals, blocked, pinned } = collected;
+    Ok((position, Snapshot { position: Some(position), removals, blocked, pinned }))
 }
 
 /// A snapshot so far.
@@ -178,6 +178,7 @@ struct Collected {
     /// `None` if its slots are others than ours.
     removals: Option<Removals>,
     blocked: Vec<ContentId>,
+    pinned: Vec<BlobId>,
 }
 
 impl Collected {
@@ -188,7 +189,7 @@ impl Collected {
             floor: head.floor_seq,
             slots: Vec::new(),
         });
-        Self { position, removals, blocked: Vec::new() }
+        Self { position, removals, blocked: Vec::new(), pinned: Vec::new() }
     }
 
     fn add(&mut self, part: Part) -> Result<(), Trouble> {
@@ -218,6 +219,15 @@ impl Collected {
                 }
                 if self.blocked.len() > MAX_BLOCKS {
                     return Err(Trouble::Malformed("blocks more than a node can hold"));
+                }
+            }
+            Part::Pinned(pinned) => {
+                for id in &pinned.ids {
+                    let id = BlobId::try_from(&id[..]);
+                    self.pinned.push(id.map_err(|_| Trouble::Malformed("pins what is no blob"))?);
+                }
+                if self.pinned.len() > MAX_PINS {
+                    return Err(Trouble::Malformed("pins more than a node can hold"));
                 }
             }
         }

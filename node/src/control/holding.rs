@@ -52,6 +52,7 @@ impl Shelf {
             ContentId::Patch(file) => quilt::key(*file),
         };
         if let Lookup::Hit(entry) = self.cache.lookup(&key) {
+            let holding = Holding { pinned: self.cache.pinned().get(&key).is_some(), ..holding };
             return of_record(holding, "memory", entry.record());
         }
         if self.fills.is_filling(&blob) {

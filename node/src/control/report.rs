@@ -19,6 +19,7 @@ use super::gathered::Gathered;
 use crate::{
     events::{Log, outcome::Outcomes},
     origin::Pool,
+    pins::told::Told,
 };
 
 /// What there is to tell.
@@ -30,6 +31,8 @@ pub struct Sources {
     pub outcomes: Arc<Outcomes>,
     /// How origins did.
     pub pool: Pool,
+    /// What is done for pins.
+    pub pins: Arc<Told>,
 }
 
 /// How far a control plane has been told.
@@ -44,14 +47,18 @@ pub(super) struct Marks {
 pub(super) struct Reporter {
     sources: Sources,
     marks: Marks,
+    /// The number of the last word on pins that was told in this session: each begins with all of them.
+    pins: Option<u64>,
     applied: watch::Receiver<Position>,
     outcomes: watch::Receiver<u64>,
     /// Each session is told all of it anew.
     gathered: Gathered,
+    pinned: watch::Receiver<u64>,
 }
 
-/// Outcomes in one report.
+/// Outcomes, and pins, in one report.
 const MAX_OUTCOMES: usize = 1000;
+const MAX_PINS: usize = 1000;
 
 impl Reporter {
     /// Goes on where the control plane says that it was told before, or, if it does not say, where the
@@ -60,7 +67,8 @@ impl Reporter {
         let marks = Marks { outcomes: welcome.last_outcome.unwrap_or(before.outcomes) };
         let (applied, outcomes) = (sources.log.positions.watch(), sources.outcomes.watch());
         let gathered = Gathered::new(sources.pool.clone());
-        Self { sources, marks, applied, outcomes, gathered }
+        let pinned = sources.pins.watch();
+        Self { sources, marks, pins: None, applied, outcomes, gathered, pinned }
     }
 
     /// Waits for something that is to be told soon.
@@ -71,6 +79,7 @@ impl Reporter {
         tokio::select! {
             Ok(()) = self.applied.changed() => {}
             Ok(()) = self.outcomes.changed() => {}
+            Ok(()) = self.pinned.changed() => {}
             else => std::future::pending().await,
         }
     }
@@ -81,10 +90,12 @@ impl Reporter {
         let told = self.sources.outcomes.after(self.marks.outcomes, MAX_OUTCOMES);
         self.marks.outcomes = told.last;
         let applied = Some(self.sources.log.positions.applied().into());
-        let (first_outcome, outcomes) = (told.first, told.outcomes);
-        let mut report = Report { applied, first_outcome, outcomes, ..Report::default() };
+        let pinned = self.sources.pins.after(self.pins, MAX_PINS);
+        self.pins = Some(pinned.last);
+        let (first_outcome, outcomes, pins) = (told.first, told.outcomes, pinned.pins);
+        let mut report = Report { applied, first_outcome, outcomes, pins, ..Report::default() };
         self.gathered.fill(&mut report, Instant::now());
-        (report, told.is_all)
+        (report, told.is_all && pinned.is_all)
     }
 
     /// How far the control plane has been told by now.
@@ -95,13 +106,16 @@ impl Reporter {
 
 #[cfg(test)]
 mod tests {
+    use wcdn_proto::{BlobId, pb::edge::v1::Keeping};
+
     use super::*;
     use crate::events::outcome::Did;
 
     fn sources(outcomes: u64) -> Sources {
         let (log, told) = (Log::none(), Arc::new(Outcomes::new(Arc::default())));
         (1..=outcomes).for_each(|seq| told.done(Position { epoch: 1, seq }, Did::default(), None));
-        Sources { log, outcomes: told, pool: crate::origin::pool::tests::pool(&["a"]) }
+        let pool = crate::origin::pool::tests::pool(&["a"]);
+        Sources { log, outcomes: told, pool, pins: Arc::default() }
     }
 
     fn numbers(report: &Report) -> (u64, usize) {
@@ -123,6 +137,22 @@ mod tests {
         // This one would count twice.
         let mut older = Reporter::new(sources, &welcome(None), one.marks());
         assert_eq!(numbers(&older.report().0), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn each_session_begins_with_all_pins_and_goes_on_with_what_changes() {
+        let (sources, welcome) = (sources(0), Welcome::default());
+        let id = |n| BlobId::from_bytes([n; 32]);
+        (0..3).for_each(|n| sources.pins.tell(id(n), Keeping::Filling, ""));
+        let mut reporter = Reporter::new(sources.clone(), &welcome, Marks::default());
+        let told = |report: Report| report.pins.map(|pins| (pins.begins, pins.states.len()));
+        assert_eq!(told(reporter.report().0), Some((true, 3)));
+        assert_eq!(told(reporter.report().0), None);
+        sources.pins.tell(id(1), Keeping::Held, "");
+        reporter.news().await;
+        assert_eq!(told(reporter.report().0), Some((false, 1)));
+        let mut next = Reporter::new(sources, &welcome, reporter.marks());
+        assert_eq!(told(next.report().0), Some((true, 3)));
     }
 
     #[tokio::test]

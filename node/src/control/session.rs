@@ -17,7 +17,7 @@ use wcdn_gossip::driver::EdgePlane;
 use wcdn_proto::{
     Position,
     pb::edge::v1::{
-        Register, SessionRequest, SessionResponse, Welcome, session_request::Kind as Up,
+        Register, Report, SessionRequest, SessionResponse, Welcome, session_request::Kind as Up,
         session_response::Kind as Down,
     },
 };
@@ -28,6 +28,10 @@ use super::{
     holding::Shelf,
     origins::Choice,
     report::{Marks, Reporter, Sources},
+};
+use crate::{
+    cache::fill::ahead::Ahead,
+    preload::{PreloadMetrics, Preloads},
 };
 
 /// What every session needs.
@@ -45,6 +49,10 @@ pub struct Means {
     pub shelf: Shelf,
     /// Where origins go.
     pub origins: Choice,
+    /// How what is to be preloaded is fetched.
+    pub ahead: Ahead,
+    /// Where that is counted.
+    pub preloads: Arc<PreloadMetrics>,
 }
 
 /// A session with one control plane.
@@ -93,6 +101,9 @@ const MAX_WAITING: usize = 64;
 
 /// Questions that are being answered at once; the next is read after.
 const MAX_ASKS: usize = 16;
+
+/// Preloaded blobs in one report.
+const MAX_PRELOADED: usize = 500;
 
 /// From calling to being welcome.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(10);
@@ -194,7 +205,8 @@ impl Session {
     }
 
     async fn talk(&self, opened: &mut Opened, reporter: &mut Reporter) -> Ended {
-        let Means { sources, shelf, origins, .. } = &*self.means;
+        let Means { sources, shelf, origins, ahead, preloads, .. } = &*self.means;
+        let mut preloads = Preloads::new(ahead.clone(), Arc::clone(preloads));
         let Opened { welcome, down, answers, reports, .. } = opened;
         let mut head = Position::from(welcome.head);
         sources.log.positions.head(head);
@@ -212,6 +224,7 @@ impl Session {
                                 sources.log.positions.head(head);
                             }
                             Some(Down::Ask(ask)) => asks.push(shelf.answer(ask)),
+                            Some(Down::Preload(piece)) => preloads.take(piece),
                             Some(Down::Welcome(_)) | None => {}
                         },
                         Ok(None) => return Ended::Closed,
@@ -223,18 +236,27 @@ impl Session {
                     let _was_sent = answers.try_send(upward(Up::Answer(answer))).is_ok();
                 }
                 () = reporter.news() => report_at = report_at.min(Instant::now() + COALESCE),
-                () = sleep_until(report_at) => report_at = Instant::now() + tell(reports, reporter),
+                () = preloads.work() => report_at = report_at.min(Instant::now() + COALESCE),
+                () = sleep_until(report_at) => {
+                    report_at = Instant::now() + tell(reports, reporter, &mut preloads);
+                }
             }
         }
     }
 }
 
 /// Sends a report, if the last one has left; says when the next one is due.
-fn tell(reports: &mpsc::Sender<SessionRequest>, reporter: &mut Reporter) -> Duration {
+fn tell(
+    reports: &mpsc::Sender<SessionRequest>,
+    reporter: &mut Reporter,
+    preloads: &mut Preloads,
+) -> Duration {
     let Ok(place) = reports.try_reserve() else { return COALESCE };
     let (report, is_all) = reporter.report();
+    let (preloaded, are_all) = preloads.report(MAX_PRELOADED);
+    let report = Report { preloads: preloaded, ..report };
     place.send(upward(Up::Report(report)));
-    if is_all { HEARTBEAT } else { COALESCE }
+    if is_all && are_all { HEARTBEAT } else { COALESCE }
 }
 
 fn upward(kind: Up) -> SessionRequest {

@@ -128,6 +128,14 @@ impl Payer {
             && rates.misses.is_none_or(|rate| self.client.misses.has_room(rate, now))
     }
 
+    /// Whether it may, and viewers would still have half of what the whole node may.
+    pub(crate) fn may_charge_behind(&self) -> bool {
+        let now = self.clients.nanos(Instant::now());
+        let node = self.clients.rates().node_misses.map(Rate::half);
+        let leaves_half = node.is_none_or(|rate| self.clients.node_misses().has_room(rate, now));
+        leaves_half && self.may_charge()
+    }
+
     /// Pays for a fill.
     ///
     /// # Errors

@@ -28,6 +28,11 @@ impl Rate {
         Some(Self { every, ahead: every * u64::from(burst.saturating_sub(1)) })
     }
 
+    /// The same rate with half of the burst.
+    pub(crate) fn half(self) -> Self {
+        Self { ahead: self.ahead / 2, ..self }
+    }
+
     /// The number after one more permit, or how long to wait for it.
     fn after(self, spent: u64, now: u64) -> Result<u64, Duration> {
         let from = spent.max(now);

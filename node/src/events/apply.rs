@@ -18,11 +18,11 @@ use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge};
 
 use super::{
     Log,
-    blocked::Word,
     disk::Disk,
     outcome::{Did, Outcomes, Removal},
     redis::RedisRemovals,
     removed::Removals,
+    words::Word,
 };
 use crate::cache::{Cache, fill::Fills};
 
@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub removals: Option<Removals>,
     /// What is withheld.
     pub blocked: Vec<ContentId>,
+    /// What is pinned.
+    pub pinned: Vec<BlobId>,
 }
 
 /// Blobs that are looked for in Redis after everything was removed.
@@ -135,6 +137,7 @@ impl Applier {
             None => self.log.removed.remove_all(at),
         }
         self.log.blocked.replace(&snapshot.blocked, at);
+        self.log.pins.replace(&snapshot.pinned, at);
         self.log.cut();
         // What it covers cannot be told one by one; a snapshot is rare.
         self.cache.clear();
@@ -160,19 +163,31 @@ impl Applier {
     fn withhold(&self, events: &Events, applied: Position) -> Vec<(ContentId, Word)> {
         let mut heard = Vec::new();
         for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
-            let (ids, is_blocked) = match change {
+            let (ids, is_set) = match change {
                 Change::Block(ids) => (ids, true),
                 Change::Unblock(ids) => (ids, false),
                 _ => continue,
             };
-            let word = Word { at, is_blocked };
+            let word = Word { at, is_set };
             self.log.blocked.hear(ids, word);
             heard.extend(ids.iter().map(|id| (*id, word)));
         }
-        if heard.iter().any(|(_, word)| word.is_blocked) {
+        if heard.iter().any(|(_, word)| word.is_set) {
             self.log.cut();
         }
         heard
+    }
+
+    /// What is pinned from now on, or no longer.
+    fn pin(&self, events: &Events, applied: Position) {
+        for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
+            let (ids, is_set) = match change {
+                Change::Pin(ids) => (ids, true),
+                Change::Unpin(ids) => (ids, false),
+                _ => continue,
+            };
+            self.log.pins.hear(ids, Word { at, is_set });
+        }
     }
 
     fn drop_removed(&self, at: Position, change: &Change) {
@@ -232,6 +247,7 @@ impl Sink for Applier {
         for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
             self.drop_removed(at, change);
         }
+        self.pin(events, applied);
         if self.disk.is_some() {
             self.unkept.lock().add(heard);
         }

@@ -1,18 +1,11 @@
 //! What is withheld: blobs, and single files of quilts.
-//!
-//! Blocks and their ends come out of order, so the latest word counts for each id; an end is
-//! remembered as long as an older block may still come.
 
-use std::{
-    collections::HashMap,
-    sync::atomic::{
-        AtomicU64, AtomicUsize,
-        Ordering::{Relaxed, SeqCst},
-    },
-};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use parking_lot::RwLock;
 use wcdn_proto::{BlobId, ContentId, Position, QuiltPatchId};
+
+use super::words::{Word, Words};
 
 /// Ids that are answered with 451.
 #[derive(Debug)]
@@ -20,17 +13,7 @@ pub struct Blocked {
     /// A bit for every id that was ever blocked, by its blob. Bits are never cleared while the node
     /// runs: who shares one pays with a look at the map.
     filter: Box<[AtomicU64]>,
-    words: RwLock<HashMap<ContentId, Word, foldhash::fast::RandomState>>,
-    count: AtomicUsize,
-}
-
-/// The latest word on an id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Word {
-    /// The event that said it.
-    pub at: Position,
-    /// Whether it withholds.
-    pub is_blocked: bool,
+    words: RwLock<Words<ContentId>>,
 }
 
 /// Bits of the filter.
@@ -41,7 +24,6 @@ impl Default for Blocked {
         Self {
             filter: (0..BITS / 64).map(|_| AtomicU64::new(0)).collect(),
             words: RwLock::default(),
-            count: AtomicUsize::new(0),
         }
     }
 }
@@ -72,7 +54,7 @@ impl Blocked {
     }
 
     fn says(&self, id: &ContentId) -> bool {
-        self.words.read().get(id).is_some_and(|word| word.is_blocked)
+        self.words.read().says(id)
     }
 
     /// Takes the word of an event; an older one than is known changes nothing.
@@ -87,46 +69,36 @@ impl Blocked {
     /// and is not in it was unblocked; blocks of older epochs stay, until an event ends them.
     pub fn replace(&self, ids: &[ContentId], at: Position) {
         let mut words = self.words.write();
-        words.retain(|_, word| word.at.epoch != at.epoch || word.at > at);
-        let count = words.values().filter(|word| word.is_blocked).count();
-        self.count.store(count, Relaxed);
+        words.retain(|word| word.at.epoch != at.epoch || word.at > at);
         for id in ids {
-            self.put(&mut words, *id, Word { at, is_blocked: true });
+            self.put(&mut words, *id, Word { at, is_set: true });
         }
     }
 
-    fn put(&self, words: &mut Words, id: ContentId, word: Word) {
-        if words.get(&id).is_some_and(|known| known.at > word.at) {
-            return;
-        }
-        if word.is_blocked {
+    fn put(&self, words: &mut Words<ContentId>, id: ContentId, word: Word) {
+        if word.is_set {
             // Before the map, or a reader would find the word and not look.
             let (place, bit) = place(&id.blob());
             self.filter[place].fetch_or(bit, SeqCst);
         }
-        let was_blocked = words.insert(id, word).is_some_and(|word| word.is_blocked);
-        // Only whoever holds the lock changes it.
-        self.count.fetch_add(usize::from(word.is_blocked), Relaxed);
-        self.count.fetch_sub(usize::from(was_blocked), Relaxed);
+        words.hear(id, word);
     }
 
     /// Forgets ends that no older block can follow: everything up to `at` has been heard.
     pub fn forget_ends(&self, at: Position) {
-        self.words.write().retain(|_, word| word.is_blocked || word.at > at);
+        self.words.write().forget_ends(at);
     }
 
     /// Everything that is known.
     pub fn export(&self) -> Vec<(ContentId, Word)> {
-        self.words.read().iter().map(|(id, word)| (*id, *word)).collect()
+        self.words.read().export()
     }
 
     /// Ids withheld.
     pub fn count(&self) -> usize {
-        self.count.load(Relaxed)
+        self.words.read().count()
     }
 }
-
-type Words = HashMap<ContentId, Word, foldhash::fast::RandomState>;
 
 fn place(blob: &BlobId) -> (usize, u64) {
     let [a, b, c, ..] = *blob.as_bytes();

@@ -1,12 +1,13 @@
 //! What a node must still know after a crash, in two files of its folder; a third says whose it is.
 //!
-//! `events.state` is the whole: position, removals, blocks, origins. It is written anew at most each
+//! `events.state` is the whole: position, removals, blocks, pins, origins. It is written anew at most each
 //! second, a large one less often, beside the old one, which it then replaces. Its position may lag
 //! behind what is true, never lead: what is missing comes from the log again.
 //!
 //! ```text
-//! events.state    = "wcdn events 1\n" | epoch | seq | floor | pool length u32, pool as JSON
-//!                 | slots u32, (slot u32, seq u64) each | words u32, a record each | BLAKE3 of all (32)
+//! events.state    = "wcdn events 2\n" | epoch | seq | floor | pool length u32, pool as JSON
+//!                 | slots u32, (slot u32, seq u64) each | words u32, a record each
+//!                 | pins u32, (id (32), epoch, seq, pinned u8) each | BLAKE3 of all (32)
 //! blocks.journal  = a record for each block and each end of one, as they come
 //! node            = the node's name, a space, the number of its latest start
 //! record (64)     = kind u8 | id (37) | epoch | seq | 0 u16 | first 8 bytes of the BLAKE3 of these
@@ -17,7 +18,8 @@
 //! journal before the event counts as applied, however long the disk takes, so that the loss of either
 //! leaves the other. A record
 //! that is torn or damaged is passed over, and those after it count; of a damaged state nothing does,
-//! and the node begins as one that knows only what it withholds.
+//! and the node begins as one that knows only what it withholds. So it does with what a version wrote
+//! that knew of no pins: it passed over them, so that its position does not tell what is pinned.
 
 mod journal;
 mod owner;
@@ -39,10 +41,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
-use wcdn_proto::{ContentId, NodeId, Position};
+use wcdn_proto::{BlobId, ContentId, NodeId, Position};
 
 pub(crate) use self::owner::by_clock;
-use super::{Log, blocked::Word, removed::Removals};
+use super::{Log, removed::Removals, words::Word};
 use crate::{config::OriginSpec, metrics::events::EventMetrics};
 
 /// What was kept.
@@ -54,6 +56,8 @@ pub struct Kept {
     pub removals: Removals,
     /// What is withheld, and what no longer is.
     pub words: Vec<(ContentId, Word)>,
+    /// What is pinned, and what no longer is.
+    pub pins: Vec<(BlobId, Word)>,
     /// The origins, if the control plane gave some.
     pub origins: Option<Origins>,
 }
@@ -254,8 +258,9 @@ impl Disk {
             return Ok(0);
         }
         log.blocked.forget_ends(position);
-        let words = log.blocked.export();
-        let kept = Kept { position, removals, words, origins: self.origins.lock().clone() };
+        log.pins.forget_ends(position);
+        let (words, pins) = (log.blocked.export(), log.pins.export());
+        let kept = Kept { position, removals, words, pins, origins: self.origins.lock().clone() };
         let bytes = state::encode(&kept);
         replace(&self.dir, STATE, &bytes)?;
         let mut journal = self.journal.lock();

@@ -14,6 +14,7 @@ use wcdn_proto::pb::edge::v1::Register;
 use wcdn_walrus::Resolver;
 
 use crate::{
+    cache::fill::ahead::Ahead,
     config::Config,
     control::{
         ControlCatchup, Line, Sessions, endpoint, holding::Shelf, origins::Choice, report::Sources,
@@ -29,6 +30,7 @@ use crate::{
     },
     metrics::Metrics,
     peer::view::View,
+    pins::{Keeper, keeper, told::Told},
     secrets::Secrets,
 };
 
@@ -43,6 +45,8 @@ pub struct Following {
     pub log: Arc<Log>,
     /// The nodes of every region, this one included.
     pub view: View,
+    /// What is done for pins.
+    pub pins: Arc<Told>,
     /// Of this start of the node: larger than any before.
     pub incarnation: u64,
     /// The plane, once it runs.
@@ -107,18 +111,51 @@ pub(super) fn start(
     let incarnation = disk.as_ref().map_or_else(by_clock, |disk| disk.incarnation());
     let register = register(config, address, incarnation);
     let plane = Arc::<OnceLock<EdgePlane>>::default();
+    let pins = Arc::<Told>::default();
+    let payer = edge.viewers.clients.account();
+    let ahead = Ahead::new(edge.fills.clone(), payer, config.fetch.max_background);
+    keep_pins(config, edge, ahead.clone(), &pins, tasks, shutdown);
     let means = Means {
         register,
         line,
         plane: Arc::clone(&plane),
-        sources: Sources { log: Arc::clone(&log), outcomes, pool: edge.fills.pool().clone() },
+        sources: Sources {
+            log: Arc::clone(&log),
+            outcomes,
+            pool: edge.fills.pool().clone(),
+            pins: Arc::clone(&pins),
+        },
         shelf: Shelf::new(cache, edge.fills.clone()),
         origins,
+        ahead,
+        preloads: Arc::clone(&edge.metrics.preloads),
     };
     let resolver = Resolver::new(config.dns.options());
     Sessions { endpoints, resolver, means }.start(tasks, shutdown);
     let view = edge.view.clone();
-    Ok(Some(Following { sink, catchup, log, view, incarnation, plane }))
+    Ok(Some(Following { sink, catchup, log, pins, view, incarnation, plane }))
+}
+
+/// Begins to keep what is pinned.
+fn keep_pins(
+    config: &Config,
+    edge: &Edge,
+    ahead: Ahead,
+    told: &Arc<Told>,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) {
+    let means = keeper::Means {
+        cache: Arc::clone(&edge.cache),
+        fills: edge.fills.clone(),
+        ahead,
+        view: edge.view.clone(),
+        told: Arc::clone(told),
+        check: config.redis.pin_check.duration(),
+        metrics: Arc::clone(&edge.metrics.pins),
+    };
+    let keeping = Keeper::new(means).run();
+    tasks.spawn(shutdown.clone().run_until_cancelled_owned(keeping));
 }
 
 fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register {
@@ -132,6 +169,7 @@ fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register 
         lease_ms: u64::try_from(config.cluster.lease.duration().as_millis()).unwrap_or(u64::MAX),
         proof: bytes::Bytes::new(),
         applied: None,
+        preloads: true,
     }
 }
 

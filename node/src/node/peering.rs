@@ -103,6 +103,7 @@ impl Peering {
         &mut self,
         (plane, heard): (EdgePlane, mpsc::Receiver<Bytes>),
         view: &View,
+        log: &Arc<Log>,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) {
@@ -112,7 +113,7 @@ impl Peering {
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(listening));
             tasks.spawn(shutdown.clone().run_until_cancelled_owned(spreading));
         }
-        let watching = watch(plane, view.clone(), self.peers.clone());
+        let watching = watch(plane, view.clone(), self.peers.clone(), Arc::clone(log));
         tasks.spawn(shutdown.clone().run_until_cancelled_owned(watching));
     }
 
@@ -139,12 +140,14 @@ impl Peering {
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Keeps what is known of the others up to date, as long as the plane runs.
-async fn watch(plane: EdgePlane, view: View, peers: Option<Peers>) {
+async fn watch(plane: EdgePlane, view: View, peers: Option<Peers>, log: Arc<Log>) {
     let mut members = plane.watch_members();
     loop {
         let seen = members.borrow_and_update().clone();
         if view.see(&seen, Instant::now()) {
             peers.iter().for_each(Peers::look);
+            // Pins may belong to others now.
+            log.pins.doubt_all();
         }
         if matches!(timeout(LOOK, members.changed()).await, Ok(Err(_))) {
             return;

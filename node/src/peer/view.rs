@@ -70,6 +70,12 @@ impl View {
         self.with_ring(|ring| ring.owners(id).into_iter().cloned().collect())
     }
 
+    /// How many nodes of this region a blob belongs to before this one.
+    pub fn rank(&self, id: &BlobId) -> usize {
+        let me = &self.shared.me.node;
+        self.with_ring(|ring| ring.owners(id).iter().take_while(|owner| owner.node != *me).count())
+    }
+
     /// Every region.
     pub fn rings(&self) -> Arc<Rings> {
         self.shared.rings.load_full()

@@ -44,8 +44,13 @@ impl Limits {
         }
     }
 
-    /// Fills at once: a half is kept for the viewers of this node.
+    /// Fills at once for whoever is not a viewer of this node: a half is kept for those.
+    pub(super) fn fills_behind(&self) -> usize {
+        (self.fills / 2).max(1)
+    }
+
+    /// Fills at once.
     pub(super) fn fills_for(&self, wish: &Wish) -> usize {
-        if wish.is_peers { (self.fills / 2).max(1) } else { self.fills }
+        if wish.is_peers { self.fills_behind() } else { self.fills }
     }
 }

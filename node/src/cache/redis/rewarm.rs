@@ -30,7 +30,7 @@ pub async fn run(redis: Redis, cache: Arc<Cache>) {
 
 async fn rewarm(redis: &Redis, cache: &Cache) -> usize {
     let mut written = 0;
-    for (key, entry) in cache.memory().snapshot() {
+    for (key, entry) in cache.snapshot() {
         let record = entry.record();
         let is_whole = key.part == Part::Whole;
         if !is_whole

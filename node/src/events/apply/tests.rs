@@ -99,6 +99,7 @@ async fn a_snapshot_says_what_is_removed_and_withheld_and_lets_a_node_begin() {
         position: Some(at(3, 40)),
         removals: Some(Removals { epoch: 3, floor: 10, slots: vec![(slot, 30)] }),
         blocked: vec![ContentId::Patch(file)],
+        pinned: Vec::new(),
     };
     assert!(scene.applier.replace(snapshot.clone()).await);
     assert!(scene.log.has_begun() && scene.log.positions.has_caught_up());
@@ -120,6 +121,7 @@ async fn a_snapshot_of_what_is_true_already_changes_nothing() {
         position: Some(at(1, seq)),
         removals: Some(Removals { epoch: 1, floor: 0, slots: Vec::new() }),
         blocked: Vec::new(),
+        pinned: Vec::new(),
     };
     assert!(scene.applier.replace(snapshot(5)).await);
     let block = Change::Block(vec![ContentId::Blob(id(9))]);
@@ -175,6 +177,7 @@ async fn a_second_snapshot_of_the_same_place_costs_nothing_that_was_fetched_sinc
         position: Some(at(2, 9)),
         removals: Some(Removals { epoch: 2, floor: 3, slots: vec![] }),
         blocked: vec![],
+        pinned: vec![],
     };
     scene.admit(id(1), Part::Whole, at(1, 5));
     assert!(scene.applier.replace(snapshot.clone()).await);

@@ -18,11 +18,11 @@ fn at(epoch: u64, seq: u64) -> Position {
 }
 
 fn block(at: Position) -> Word {
-    Word { at, is_blocked: true }
+    Word { at, is_set: true }
 }
 
 fn end(at: Position) -> Word {
-    Word { at, is_blocked: false }
+    Word { at, is_set: false }
 }
 
 #[test]
@@ -70,7 +70,7 @@ proptest! {
         says in prop::collection::vec((0u8..4, any::<bool>()), 1..20),
         order in prop::collection::vec(any::<prop::sample::Index>(), 1..40),
     ) {
-        let word = |n: usize| Word { at: at(1, n as u64 + 1), is_blocked: says[n].1 };
+        let word = |n: usize| Word { at: at(1, n as u64 + 1), is_set: says[n].1 };
         let blocked = Blocked::default();
         let all = 0..says.len();
         for n in order.iter().map(|n| n.index(says.len())).chain(all) {

@@ -2,7 +2,7 @@
 
 use wcdn_proto::{ContentId, Position, QuiltPatchId};
 
-use crate::events::blocked::Word;
+use crate::events::words::Word;
 
 /// Bytes of a record.
 pub(super) const RECORD: usize = 64;
@@ -17,7 +17,7 @@ pub(super) fn encode(words: &[(ContentId, Word)]) -> Vec<u8> {
 
 fn record(id: &ContentId, word: Word) -> [u8; RECORD] {
     let mut record = [0; RECORD];
-    record[0] = match (id, word.is_blocked) {
+    record[0] = match (id, word.is_set) {
         (ContentId::Blob(_), true) => 1,
         (ContentId::Patch(_), true) => 2,
         (ContentId::Blob(_), false) => 3,
@@ -46,7 +46,7 @@ fn word(record: &[u8]) -> Option<(ContentId, Word)> {
     if record.get(SUMMED..)? != sum(record) {
         return None;
     }
-    let (length, is_blocked) = match record[0] {
+    let (length, is_set) = match record[0] {
         1 => (32, true),
         2 => (ID, true),
         3 => (32, false),
@@ -56,5 +56,5 @@ fn word(record: &[u8]) -> Option<(ContentId, Word)> {
     let id = ContentId::try_from(&record[1..=length]).ok()?;
     let number = |at: usize| record[at..at + 8].try_into().ok().map(u64::from_le_bytes);
     let at = Position { epoch: number(1 + ID)?, seq: number(9 + ID)? };
-    Some((id, Word { at, is_blocked }))
+    Some((id, Word { at, is_set }))
 }

@@ -1,15 +1,19 @@
 //! The state as bytes.
 
-use wcdn_proto::Position;
+use wcdn_proto::{BlobId, Position};
 
 use super::{Kept, journal};
-use crate::events::removed::Removals;
+use crate::events::{removed::Removals, words::Word};
 
-const MAGIC: &[u8] = b"wcdn events 1\n";
+const MAGIC: &[u8] = b"wcdn events 2\n";
+
+/// Of a version that knew of no pins.
+const WITHOUT_PINS: &[u8] = b"wcdn events 1\n";
+
 const DIGEST: usize = 32;
 
 pub(super) fn encode(kept: &Kept) -> Vec<u8> {
-    let Kept { position, removals, words, origins } = kept;
+    let Kept { position, removals, words, pins, origins } = kept;
     let origins = origins.as_ref().map(serde_json::to_vec);
     let origins = origins.transpose().ok().flatten().unwrap_or_default();
     let mut bytes = MAGIC.to_vec();
@@ -25,6 +29,13 @@ pub(super) fn encode(kept: &Kept) -> Vec<u8> {
     }
     put_count(&mut bytes, words.len());
     bytes.extend_from_slice(&journal::encode(words));
+    put_count(&mut bytes, pins.len());
+    for (id, word) in pins {
+        bytes.extend_from_slice(id.as_bytes());
+        bytes.extend_from_slice(&word.at.epoch.to_le_bytes());
+        bytes.extend_from_slice(&word.at.seq.to_le_bytes());
+        bytes.push(u8::from(word.is_set));
+    }
     let digest = blake3::hash(&bytes);
     bytes.extend_from_slice(digest.as_bytes());
     bytes
@@ -45,7 +56,9 @@ pub(super) fn decode(bytes: &[u8]) -> Option<Kept> {
 }
 
 pub(super) fn parse(text: &[u8]) -> Option<Kept> {
-    let mut rest = text.strip_prefix(MAGIC)?;
+    let is_present = text.starts_with(MAGIC);
+    let magic = if is_present { MAGIC } else { WITHOUT_PINS };
+    let mut rest = text.strip_prefix(magic)?;
     let position = Position { epoch: number(&mut rest)?, seq: number(&mut rest)? };
     let floor = number(&mut rest)?;
     let length = count(&mut rest)?;
@@ -57,9 +70,27 @@ pub(super) fn parse(text: &[u8]) -> Option<Kept> {
     }
     let length = count(&mut rest)?.checked_mul(journal::RECORD)?;
     let words = journal::decode(rest.split_off(..length)?);
-    let removals = Removals { epoch: position.epoch, floor, slots };
     let origins = serde_json::from_slice(origins).ok();
-    rest.is_empty().then_some(Kept { position, removals, words, origins })
+    if !is_present {
+        return rest.is_empty().then(|| Kept { words, origins, ..Kept::default() });
+    }
+    let mut pins = Vec::new();
+    for _ in 0..count(&mut rest)? {
+        pins.push(pin(&mut rest)?);
+    }
+    let removals = Removals { epoch: position.epoch, floor, slots };
+    rest.is_empty().then_some(Kept { position, removals, words, pins, origins })
+}
+
+fn pin(rest: &mut &[u8]) -> Option<(BlobId, Word)> {
+    let id = BlobId::try_from(rest.split_off(..32)?).ok()?;
+    let at = Position { epoch: number(rest)?, seq: number(rest)? };
+    let is_set = match rest.split_off(..1)? {
+        [0] => false,
+        [1] => true,
+        _ => return None,
+    };
+    Some((id, Word { at, is_set }))
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {

@@ -18,11 +18,12 @@ fn file(n: u8) -> ContentId {
 }
 
 fn kept() -> Kept {
-    let block = |seq| Word { at: at(2, seq), is_blocked: true };
+    let block = |seq| Word { at: at(2, seq), is_set: true };
     Kept {
         position: at(2, 30),
         removals: Removals { epoch: 2, floor: 4, slots: vec![(1, 7), (9, 30)] },
         words: vec![(blob(1), block(5)), (file(2), block(6))],
+        pins: vec![(blob(3).blob(), block(7)), (blob(4).blob(), block(8))],
         origins: Some(Origins {
             epoch: 2,
             revision: 3,
@@ -51,6 +52,7 @@ async fn what_was_saved_is_there_after_a_restart() {
     let (_, again) = open(&dir).unwrap();
     let sorted = |mut kept: Kept| {
         kept.words.sort_by_key(|(id, _)| *id);
+        kept.pins.sort_by_key(|(id, _)| *id);
         kept
     };
     assert_eq!(sorted(again), sorted(kept()));
@@ -68,9 +70,9 @@ async fn a_block_is_there_after_a_crash_and_its_end_too() {
     let (disk, _) = open(home.path()).unwrap();
     let disk = Arc::new(disk);
     disk.save(&log(&kept())).unwrap();
-    disk.journal(vec![(blob(7), Word { at: at(2, 31), is_blocked: true })]).await;
-    disk.journal(vec![(blob(8), Word { at: at(2, 32), is_blocked: true })]).await;
-    disk.journal(vec![(blob(8), Word { at: at(2, 33), is_blocked: false })]).await;
+    disk.journal(vec![(blob(7), Word { at: at(2, 31), is_set: true })]).await;
+    disk.journal(vec![(blob(8), Word { at: at(2, 32), is_set: true })]).await;
+    disk.journal(vec![(blob(8), Word { at: at(2, 33), is_set: false })]).await;
     let (_, again) = open(home.path()).unwrap();
     let log = log(&again);
     assert!(log.withholds(&blob(7)) && log.withholds(&blob(1)) && log.withholds(&file(2)));
@@ -83,7 +85,7 @@ async fn an_end_that_was_saved_outlasts_the_block_in_the_journal() {
     let (disk, _) = open(home.path()).unwrap();
     let (disk, log) = (Arc::new(disk), log(&kept()));
     let (block, end) =
-        (Word { at: at(2, 31), is_blocked: true }, Word { at: at(2, 32), is_blocked: false });
+        (Word { at: at(2, 31), is_set: true }, Word { at: at(2, 32), is_set: false });
     disk.journal(vec![(blob(7), block)]).await;
     log.blocked.hear(&[blob(7)], block);
     log.blocked.hear(&[blob(7)], end);
@@ -109,8 +111,7 @@ async fn damage_at_any_byte_of_one_file_forgets_no_block() {
             for damaged in [&flipped[..], &sound[..byte]] {
                 fs::write(&path, damaged).unwrap();
                 let (_, again) = open(home.path()).unwrap();
-                let withholds =
-                    |id| again.words.iter().any(|(it, word)| *it == id && word.is_blocked);
+                let withholds = |id| again.words.iter().any(|(it, word)| *it == id && word.is_set);
                 assert!(withholds(blob(1)) && withholds(file(2)), "{name} at {byte}");
                 let is_known = again.position == full.position && again.removals == full.removals;
                 assert!(is_known || again.position == Position::ORIGIN, "{name} at {byte}");
@@ -133,7 +134,7 @@ fn what_was_removed_out_of_order_can_be_fetched_again_after_a_restart() {
 #[tokio::test]
 async fn a_torn_record_leaves_room_for_the_next() {
     let home = tempfile::tempdir().unwrap();
-    let block = |n| vec![(blob(n), Word { at: at(1, u64::from(n)), is_blocked: true })];
+    let block = |n| vec![(blob(n), Word { at: at(1, u64::from(n)), is_set: true })];
     let (disk, _) = open(home.path()).unwrap();
     Arc::new(disk).journal(block(1)).await;
     let path = home.path().join(JOURNAL);
@@ -150,7 +151,7 @@ async fn a_torn_record_leaves_room_for_the_next() {
 #[tokio::test]
 async fn what_a_failed_write_left_of_a_record_puts_none_out_of_step() {
     let home = tempfile::tempdir().unwrap();
-    let block = |n| vec![(blob(n), Word { at: at(1, u64::from(n)), is_blocked: true })];
+    let block = |n| vec![(blob(n), Word { at: at(1, u64::from(n)), is_set: true })];
     let (disk, _) = open(home.path()).unwrap();
     let disk = Arc::new(disk);
     disk.journal(block(1)).await;
@@ -206,12 +207,22 @@ fn what_a_process_left_half_written_is_thrown_away_in_time() {
     assert!(!old.1.exists() && new.exists());
 }
 
+#[test]
+fn what_a_version_wrote_that_knew_of_no_pins_tells_what_is_withheld_and_no_position() {
+    let bytes = state::encode(&Kept { pins: Vec::new(), ..kept() });
+    // Without the count of pins and the digest.
+    let text = [b"wcdn events 1\n", &bytes[14..bytes.len() - 36]].concat();
+    let old = [&text[..], blake3::hash(&text).as_bytes()].concat();
+    let expected = Kept { words: kept().words, origins: kept().origins, ..Kept::default() };
+    assert_eq!(state::decode(&old), Some(expected));
+}
+
 #[tokio::test]
 async fn a_journal_of_many_ends_is_written_anew() {
     let home = tempfile::tempdir().unwrap();
     let (disk, _) = open(home.path()).unwrap();
     let (disk, log) = (Arc::new(disk), log(&kept()));
-    let words = |seq| Word { at: at(2, seq), is_blocked: seq % 2 == 1 };
+    let words = |seq| Word { at: at(2, seq), is_set: seq % 2 == 1 };
     let many = (31..31 + SPARE_RECORDS as u64 + 2).map(|seq| (blob(9), words(seq))).collect();
     disk.journal(many).await;
     disk.save(&log).unwrap();
@@ -224,6 +235,8 @@ proptest! {
     fn no_bytes_make_the_readers_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         prop_assert!(state::decode(&bytes).is_none());
         let _words = journal::decode(&bytes).len();
-        let _parsed = state::parse(&[b"wcdn events 1\n", &bytes[..]].concat()).is_some();
+        for version in [b"wcdn events 1\n", b"wcdn events 2\n"] {
+            let _parsed = state::parse(&[&version[..], &bytes[..]].concat()).is_some();
+        }
     }
 }

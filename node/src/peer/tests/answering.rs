@@ -23,7 +23,7 @@ use crate::{
         fill::error::FillError,
     },
     edge::response::Source,
-    events::blocked::Word,
+    events::words::Word,
     peer::{
         attestation::Voucher,
         server::{Server, serve},
@@ -138,7 +138,7 @@ async fn withheld_bytes_are_not_given_to_peers_either() {
     let pair = Pair::new(&id, &body).await;
     pair.owner.get(id).await.unwrap();
     let block = |scene: &Scene| {
-        let word = Word { at: at(1, 0), is_blocked: true };
+        let word = Word { at: at(1, 0), is_set: true };
         scene.log.blocked.hear(&[ContentId::Blob(id)], word);
         scene.log.cut();
     };
@@ -146,7 +146,7 @@ async fn withheld_bytes_are_not_given_to_peers_either() {
     assert_eq!(pair.asker.get(id).await.unwrap().source, Source::Walrus, "it knows of no block");
     let (id, body) = blob(6, 5_000);
     let pair = Pair::new(&id, &body).await;
-    let word = Word { at: at(1, 0), is_blocked: true };
+    let word = Word { at: at(1, 0), is_set: true };
     for scene in [&pair.owner, &pair.asker] {
         scene.log.blocked.hear(&[ContentId::Blob(id)], word);
     }

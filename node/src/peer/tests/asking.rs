@@ -20,7 +20,7 @@ use crate::{
         negative::Absence,
     },
     edge::response::Source,
-    events::blocked::Word,
+    events::words::Word,
     peer::wire::{Found, Refusal},
 };
 
@@ -235,7 +235,7 @@ async fn what_is_withheld_here_too_is_not_asked_of_origins() {
     let peer =
         FakePeer::start(&TaskTracker::new(), |_: &_| Reply::Refused(Refusal::Withheld)).await;
     let (scene, origin) = Scene::new(&id, body, peer.address).await;
-    let word = Word { at: at(1, 0), is_blocked: true };
+    let word = Word { at: at(1, 0), is_set: true };
     scene.log.blocked.hear(&[ContentId::Blob(id)], word);
     assert!(matches!(*scene.get(id).await.unwrap_err(), FillError::Withheld));
     assert_eq!(origin.asked.lock().len(), 0);
