@@ -191,8 +191,8 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
         return Ok(None);
     }
     let key = ApiKey::generate();
-    store.add_key(FIRST_KEY, &key).await?;
-    Ok(Some(key))
+    // Another control plane may have made the first one in this moment, and shown it.
+    Ok(store.add_key(FIRST_KEY, &key).await?.then_some(key))
 }
 
 /// Knows the nodes of the last run, and waits for them in receipts that were not settled.
@@ -203,7 +203,7 @@ async fn tracker(config: &Config, store: &Store) -> Result<Tracker, StoreError> 
     for change in store.unsettled(now_ms.saturating_sub(REOPEN_MS), MAX_REOPENED).await? {
         let age = Duration::from_millis(now_ms.saturating_sub(change.committed_at_ms));
         let since = now.checked_sub(age).unwrap_or(now);
-        tracker.committed([change], head, since);
+        tracker.committed([change], head, since, now);
     }
     Ok(tracker)
 }
@@ -213,7 +213,8 @@ fn tell(tracker: &Arc<Mutex<Tracker>>, plane: Option<Plane>) -> Tell {
     let tracker = Arc::clone(tracker);
     Box::new(move |news| {
         // Before the frames leave: whoever confirms them must find them open.
-        tracker.lock().committed(news.changes.iter().cloned(), news.head, news.since);
+        let changes = news.changes.iter().cloned();
+        tracker.lock().committed(changes, news.head, news.since, Instant::now());
         let plane = plane.as_ref().filter(|_| !news.frames.is_empty());
         match plane {
             Some(plane) if news.is_own => plane.push(news.frames),

@@ -216,8 +216,9 @@ impl Desk {
         if self.catch_up(applied.max(proven)).await {
             return Ok(());
         }
+        let stored = self.store.in_time(self.store.head()).await?;
         let mut raised = self.raised.lock().await;
-        let head = self.log.head().max(self.store.head().await?);
+        let head = self.log.head().max(stored);
         if applied.max(proven) <= head {
             return Ok(());
         }
@@ -242,7 +243,7 @@ impl Desk {
             edge_seq = proven.seq,
             "an edge holds a frame beyond the log: the store is an older one; a new log begins"
         );
-        let begun = self.log.raise_epoch(proven.epoch.saturating_add(1)).await?;
+        let begun = self.log.raise_beyond(proven).await?;
         *raised = Some(Instant::now());
         match applied <= begun {
             true => Ok(()),

@@ -60,7 +60,7 @@ use crate::{
     config::{self, Config},
     jobs::Jobs,
     log::Log,
-    store::Store,
+    store::{Store, jobs::Fence},
     tracker::Registered,
 };
 
@@ -140,14 +140,14 @@ impl Monitor {
     fn watch(&self, health: &config::Health, inspector: Inspector, jobs: &Jobs) {
         let (monitor, inspector) = (self.clone(), Arc::new(tokio::sync::Mutex::new(inspector)));
         let (from, every) = (health.operators.clone(), health.operators_interval.duration());
-        jobs.run_as_singleton("health", move |_| {
+        jobs.run_as_singleton("health", move |turn| {
             let (monitor, inspector, from) =
                 (monitor.clone(), Arc::clone(&inspector), from.clone());
             async move {
                 let _shown = Arc::clone(&monitor.metrics).show();
                 let mut inspector = inspector.lock().await;
                 tokio::join!(
-                    monitor.rounds(),
+                    monitor.rounds(turn),
                     monitor.follow(),
                     monitor.refresh(&from, every),
                     inspector.run(),
@@ -168,12 +168,12 @@ impl Monitor {
 
     /// Takes in what somebody asked for; returns once it is.
     pub(crate) async fn take(&self, probes: HashMap<Key, Vec<Probe>>) {
-        self.send(probes, false).await;
+        self.send(probes, None).await;
     }
 
-    async fn send(&self, probes: HashMap<Key, Vec<Probe>>, is_regular: bool) {
+    async fn send(&self, probes: HashMap<Key, Vec<Probe>>, turn: Option<Fence>) {
         let (done, taken) = oneshot::channel();
-        if self.answers.send(Answers { probes, is_regular, done }).await.is_ok() {
+        if self.answers.send(Answers { probes, turn, done }).await.is_ok() {
             // At the end of the process they are lost.
             drop(taken.await);
         }

@@ -83,7 +83,7 @@ pub(crate) enum LogError {
 #[derive(Debug)]
 enum Job {
     Append(Waiting),
-    Raise(u64, oneshot::Sender<Result<Position, LogError>>),
+    Raise(Position, oneshot::Sender<Result<Position, LogError>>),
     Prune(Retention, Fence, oneshot::Sender<Result<u64, LogError>>),
     Look(oneshot::Sender<()>),
 }
@@ -147,10 +147,10 @@ impl Log {
         answered.await.map_err(|_| LogError::Closed)?
     }
 
-    /// Begins a new log, of at least this epoch.
-    pub(crate) async fn raise_epoch(&self, least: u64) -> Result<Position, LogError> {
+    /// Begins a new log if this one ends before what is known of it; says where it ends then.
+    pub(crate) async fn raise_beyond(&self, known: Position) -> Result<Position, LogError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs.send(Job::Raise(least, answer)).await.map_err(|_| LogError::Closed)?;
+        self.jobs.send(Job::Raise(known, answer)).await.map_err(|_| LogError::Closed)?;
         answered.await.map_err(|_| LogError::Closed)?
     }
 

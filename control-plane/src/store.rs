@@ -213,7 +213,8 @@ impl Store {
         self.writer
             .begin_with(match self.place {
                 Place::File(_) => "BEGIN IMMEDIATE",
-                Place::Server(_) => "BEGIN",
+                // Whatever the server's default is: transactions wait for each other, and go on.
+                Place::Server(_) => "BEGIN ISOLATION LEVEL READ COMMITTED",
             })
             .await
     }

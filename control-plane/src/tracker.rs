@@ -9,6 +9,7 @@
 mod heads;
 mod node;
 mod receipt;
+mod receipts;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -16,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use wcdn_proto::{
     NodeId, Position,
     pb::{admin::v1 as admin, edge::v1 as edge},
@@ -24,7 +25,6 @@ use wcdn_proto::{
 
 pub(crate) use self::node::{Known, Registered, Standing, State, Windows};
 use self::{heads::Heads, node::Node, receipt::Open};
-use crate::change::Recorded;
 
 /// Lines of receipts in memory, some 200 bytes each: the oldest receipts go when there are more.
 const MAX_LINES: usize = 400_000;
@@ -50,6 +50,8 @@ pub(crate) struct Tracker {
     nodes: BTreeMap<NodeId, Node>,
     /// Registered since the last look around.
     registered: BTreeSet<NodeId>,
+    /// Lost since the last look around.
+    lost: BTreeSet<NodeId>,
     /// By the last event of the change.
     open: BTreeMap<Position, Open>,
     by_id: HashMap<String, Position>,
@@ -66,6 +68,16 @@ pub(crate) struct Swept {
     pub(crate) registered: Vec<(Registered, Position)>,
     /// Receipts that are done: they are to be kept elsewhere, then [`Tracker::kept`].
     pub(crate) done: Vec<admin::Receipt>,
+    /// Changes that the log may lack, since another one goes on: [`Tracker::found`].
+    pub(crate) doubtful: Vec<String>,
+}
+
+impl Swept {
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        let Self { lost, registered, done, doubtful } = self;
+        lost.is_empty() && registered.is_empty() && done.is_empty() && doubtful.is_empty()
+    }
 }
 
 impl Tracker {
@@ -77,6 +89,7 @@ impl Tracker {
             heads: Heads::new(head, now),
             nodes: nodes.collect(),
             registered: BTreeSet::new(),
+            lost: BTreeSet::new(),
             open: BTreeMap::new(),
             by_id: HashMap::new(),
             lines: 0,
@@ -147,6 +160,26 @@ impl Tracker {
         self.apply(name, before, applied, now);
     }
 
+    /// Nodes that registered at other control planes, as the store has them: those that nobody here knows
+    /// are waited for, as after a restart. Those that are here, and lost to others, are to be remembered
+    /// again.
+    pub(crate) fn learn(&mut self, known: Vec<Known>, now: Instant) {
+        for known in known {
+            let name = known.who.node.clone();
+            if let Some(node) = self.nodes.get(&name) {
+                if known.lost_ago.is_some() && node.lost.is_none() {
+                    self.registered.insert(name);
+                }
+                continue;
+            }
+            let (applied, is_there) = (known.applied, known.lost_ago.is_none());
+            self.insert(Node::known(known, now));
+            if is_there {
+                self.wait_for(&name, applied);
+            }
+        }
+    }
+
     /// A node was heard at `heard`, by other ways than a session, and had applied this much. One that
     /// has no session is as good as one that has, as long as it is heard.
     pub(crate) fn confirmed(
@@ -201,7 +234,8 @@ impl Tracker {
         if applied <= before {
             return;
         }
-        for (_, open) in self.open.range_mut((Excluded(before), Included(applied))) {
+        let covered = self.open.range_mut((Excluded(before), Included(applied)));
+        for (_, open) in covered.filter(|(_, open)| open.is_covered_by(applied)) {
             open.applied(name, now);
         }
     }
@@ -224,78 +258,6 @@ impl Tracker {
         }
     }
 
-    /// These changes are in the log. `since` is when they were committed.
-    pub(crate) fn committed(
-        &mut self,
-        changes: impl IntoIterator<Item = Recorded>,
-        head: Position,
-        since: Instant,
-    ) {
-        self.heads.grow(head, since);
-        for change in changes {
-            self.open(change, since);
-        }
-        self.make_room();
-    }
-
-    /// Forgets receipts beyond what memory may hold: settled ones first, of which no more than details
-    /// are lost, then the oldest.
-    fn make_room(&mut self) {
-        let is_over = |open: usize, lines: usize| open > MAX_OPEN || lines > MAX_LINES;
-        if !is_over(self.open.len(), self.lines) {
-            return;
-        }
-        let (mut open, mut lines, mut going) = (self.open.len(), self.lines, Vec::new());
-        let settled = self.open.iter().filter(|(_, open)| open.settled.is_some());
-        let others = self.open.iter().filter(|(_, open)| open.settled.is_none());
-        for (place, receipt) in settled.chain(others) {
-            if !is_over(open, lines) {
-                break;
-            }
-            (open, lines) = (open - 1, lines - receipt.lines.len());
-            going.push(*place);
-        }
-        for place in going {
-            if let Some(forgotten) = self.open.remove(&place) {
-                self.close(&forgotten);
-                self.forgotten += 1;
-            }
-        }
-    }
-
-    fn open(&mut self, change: Recorded, since: Instant) {
-        let open = self.begin(change, since);
-        self.lines += open.lines.len();
-        self.by_id.insert(open.change.id.clone(), open.change.last);
-        self.open.insert(open.change.last, open);
-    }
-
-    /// A receipt with every node that there is, and what it has applied.
-    fn begin(&self, change: Recorded, since: Instant) -> Open {
-        let mut open = Open::new(change, since);
-        for Node { who, applied, lost, .. } in self.nodes.values() {
-            match lost {
-                None => {
-                    open.wait_for(&who.node, &who.region);
-                }
-                Some(lost) if since.saturating_duration_since(*lost) < NAMED => {
-                    open.name_lost(&who.node, &who.region);
-                }
-                Some(_) => continue,
-            }
-            if *applied >= open.change.last {
-                open.applied(&who.node, since);
-            }
-        }
-        open.settle(since, |_| None);
-        open
-    }
-
-    fn close(&mut self, open: &Open) {
-        self.lines -= open.lines.len();
-        self.by_id.remove(&open.change.id);
-    }
-
     /// Looks who is late. To be called several times a second.
     pub(crate) fn sweep(&mut self, now: Instant) -> Swept {
         let mut swept = Swept::default();
@@ -303,15 +265,22 @@ impl Tracker {
             let silent = now.saturating_duration_since(node.heard);
             let is_gone = node.session.is_none() && silent >= self.windows.lost;
             if is_gone && node.lost.is_none() {
+                tracing::warn!(node = %node.who.node, "edge lost");
                 node.lost = Some(now);
-                swept.lost.push(node.who.node.clone());
+                self.lost.insert(node.who.node.clone());
             }
         }
+        let is_lost = |name: &NodeId| self.nodes.get(name).is_some_and(|node| node.lost.is_some());
+        swept.lost = std::mem::take(&mut self.lost).into_iter().filter(is_lost).collect();
         let registered = std::mem::take(&mut self.registered);
         let registered = registered.iter().filter_map(|name| self.nodes.get(name));
         swept.registered = registered.map(|node| (node.who.clone(), node.applied)).collect();
         let (nodes, windows, heads) = (&self.nodes, self.windows, &self.heads);
         for open in self.open.values_mut() {
+            if open.log < heads.last().epoch {
+                swept.doubtful.push(open.change.id.clone());
+                continue;
+            }
             let age = now.saturating_duration_since(open.since);
             if open.settled.is_none() && age >= windows.lease {
                 open.settle(now, |name| receipt::given_up(nodes.get(name), windows, heads, now));
@@ -324,69 +293,20 @@ impl Tracker {
     }
 
     /// What was swept could not be kept elsewhere: it is to be swept again.
-    pub(crate) fn unkept(&mut self, registered: &[(Registered, Position)]) {
-        self.registered.extend(registered.iter().map(|(who, _)| who.node.clone()));
+    pub(crate) fn unkept(&mut self, swept: &Swept) {
+        self.registered.extend(swept.registered.iter().map(|(who, _)| who.node.clone()));
+        self.lost.extend(swept.lost.iter().cloned());
     }
 
-    /// These receipts are kept elsewhere.
-    pub(crate) fn kept(&mut self, receipts: &[admin::Receipt]) {
-        for id in receipts.iter().filter_map(|receipt| Some(&receipt.change.as_ref()?.id)) {
-            let place = self.by_id.get(id).copied();
-            if let Some(open) = place.and_then(|place| self.open.remove(&place)) {
-                self.close(&open);
-            }
-        }
-    }
-
-    /// An open receipt, and whether nothing can be added to it any more.
-    pub(crate) fn receipt(&self, id: &str) -> Option<(admin::Receipt, bool)> {
-        let open = self.open.get(self.by_id.get(id)?)?;
-        let receipt = receipt::wire(open);
-        let is_final = receipt.settled && open.is_told();
-        Some((receipt, is_final))
-    }
-
-    /// Whether an open receipt is settled; so is one that is not open.
-    pub(crate) fn is_settled(&self, id: &str) -> bool {
-        let open = self.by_id.get(id).and_then(|place| self.open.get(place));
-        open.is_none_or(|open| open.settled.is_some())
-    }
-
-    /// Rings whenever an open receipt grows.
-    pub(crate) fn bell(&mut self, id: &str) -> Option<watch::Receiver<()>> {
-        Some(self.open.get_mut(self.by_id.get(id)?)?.bell())
-    }
-
-    /// What can be said of a change whose receipt is no longer in memory and was never kept: who has
-    /// applied it by now, without times.
-    pub(crate) fn late_receipt(&self, change: Recorded, now: Instant) -> admin::Receipt {
-        // Times of this receipt are not known, so each is none.
-        let mut open = self.begin(change, now);
-        open.settle(now, |name| {
-            receipt::given_up(self.nodes.get(name), self.windows, &self.heads, now)
-        });
-        receipt::wire(&open)
-    }
-
-    /// Adds to a receipt that was kept elsewhere who has applied its change since.
-    pub(crate) fn bring_up(&self, receipt: &mut admin::Receipt) {
-        receipt::bring_up(receipt, &self.nodes);
+    /// The epoch of the log.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.heads.last().epoch
     }
 
     /// Every node, by name.
     pub(crate) fn nodes(&self, now: Instant) -> Vec<Standing> {
         let standing = |node: &Node| node.standing(&self.heads, self.windows, now);
         self.nodes.values().map(standing).collect()
-    }
-
-    /// Receipts that are not kept elsewhere yet.
-    pub(crate) fn open_receipts(&self) -> usize {
-        self.open.len()
-    }
-
-    /// Receipts that lost their times because there were too many, since this was asked last.
-    pub(crate) fn forgotten(&mut self) -> u64 {
-        std::mem::take(&mut self.forgotten)
     }
 }
 

@@ -78,12 +78,12 @@ impl Asked {
         receipt::committed(client, output, change, wait).await
     }
 
-    /// Sends it once more if the connection was lost, to another control plane if there are several: under
-    /// its token it is one change all the same.
+    /// Sends it once more if the connection was lost or nothing came of it in time, to another control plane
+    /// if there are several: under its token it is one change all the same.
     pub(super) async fn surely(self, client: &mut Client) -> Result<Change, Failure> {
         let Some(token) = self.token() else { return self.send(client).await };
         let sent = match self.clone().send(client).await {
-            Err(failure) if failure.is_lost_connection() => {
+            Err(failure) if failure.may_heal() => {
                 client.turn().await;
                 self.send(client).await
             }

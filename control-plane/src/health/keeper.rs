@@ -27,6 +27,7 @@ use crate::{
     store::{
         Store, StoreError,
         health::{Noted, Notes},
+        jobs::Fence,
         now_ms,
     },
 };
@@ -35,8 +36,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Answers {
     pub(super) probes: HashMap<Key, Vec<Probe>>,
-    /// Whether all were asked because it was time.
-    pub(super) is_regular: bool,
+    /// In which turn all were asked because it was time, if they were.
+    pub(super) turn: Option<Fence>,
     /// Told when they are.
     pub(super) done: oneshot::Sender<()>,
 }
@@ -79,8 +80,8 @@ impl Keeper {
     /// Runs until it is cancelled.
     pub(super) async fn run(mut self) {
         while let Some(answers) = self.answers.recv().await {
-            let Answers { probes, is_regular, done } = answers;
-            if let Err(error) = self.note(probes, is_regular).await {
+            let Answers { probes, turn, done } = answers;
+            if let Err(error) = self.note(probes, turn).await {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(error, "what is known of origins cannot be kept");
             }
@@ -93,11 +94,11 @@ impl Keeper {
     async fn note(
         &self,
         probes: HashMap<Key, Vec<Probe>>,
-        is_regular: bool,
+        turn: Option<Fence>,
     ) -> Result<(), NoteError> {
         let mut done = Verdict::default();
         for _ in 0..TRIES {
-            if self.try_note(probes.clone(), is_regular, &mut done).await? {
+            if self.try_note(probes.clone(), turn, &mut done).await? {
                 return Ok(());
             }
         }
@@ -107,11 +108,14 @@ impl Keeper {
     async fn try_note(
         &self,
         mut probes: HashMap<Key, Vec<Probe>>,
-        is_regular: bool,
+        turn: Option<Fence>,
         done: &mut Verdict,
     ) -> Result<bool, StoreError> {
+        if let Some(turn) = turn {
+            self.store.must_have(turn).await?;
+        }
         let (revision, mut known) = self.store.origins_to_note().await?;
-        let context = Context::of(&known, &probes, is_regular, self.interval);
+        let context = Context::of(&known, &probes, turn.is_some(), self.interval);
         let mut all = Vec::new();
         for target in Target::all(&self.pools.now()) {
             let asked = probes.remove(&target.key);
@@ -129,7 +133,7 @@ impl Keeper {
             }
         }
         notes.gone.extend(known.into_keys());
-        let is_kept = self.store.keep_origins(revision, &notes, context.now_ms).await?;
+        let is_kept = self.store.keep_origins(revision, &notes, turn, context.now_ms).await?;
         if is_kept {
             self.tell(&notes);
         }

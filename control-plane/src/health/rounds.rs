@@ -11,7 +11,7 @@ use super::{
     probe::Probe,
     target::{Key, Target},
 };
-use crate::store::now_ms;
+use crate::store::{jobs::Fence, now_ms};
 
 /// A round comes so much earlier or later, at random: control planes that started together do not ask all
 /// at the same time.
@@ -27,10 +27,10 @@ impl Monitor {
     }
 
     /// Asks everybody, again and again.
-    pub(super) async fn rounds(&self) {
+    pub(super) async fn rounds(&self, turn: Fence) {
         sleep(self.due().await).await;
         loop {
-            self.round().await;
+            self.round(turn).await;
             let jitter = rand::random_range(1.0 - JITTER..1.0 + JITTER);
             sleep(self.interval.mul_f64(jitter)).await;
         }
@@ -44,7 +44,7 @@ impl Monitor {
         ago.map_or(Duration::ZERO, |ago| self.interval.saturating_sub(ago))
     }
 
-    async fn round(&self) {
+    async fn round(&self, turn: Fence) {
         let targets = Target::all(&self.pools.now());
         let mut asking: FuturesUnordered<_> = targets
             .iter()
@@ -57,7 +57,7 @@ impl Monitor {
         for (key, proof) in self.proofs().await {
             probes.entry(key).or_default().push(proof);
         }
-        self.send(probes, true).await;
+        self.send(probes, Some(turn)).await;
     }
 
     /// Who lied is asked for the same blob again, or, if that is gone, for the one that all should have.

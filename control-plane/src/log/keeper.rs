@@ -86,8 +86,8 @@ impl Keeper {
                     let batch = self.gather(first);
                     self.append(batch).await;
                 }
-                Job::Raise(least, answer) => {
-                    let raised = self.raise(least).await;
+                Job::Raise(known, answer) => {
+                    let raised = self.raise(known).await;
                     drop(answer.send(raised.map_err(failed)));
                 }
                 Job::Prune(retention, fence, answer) => {
@@ -262,11 +262,10 @@ impl Keeper {
         outcomes
     }
 
-    async fn raise(&mut self, least: u64) -> Result<Position, StoreError> {
+    async fn raise(&mut self, known: Position) -> Result<Position, StoreError> {
         self.be_sure().await?;
         self.is_unsure = true;
-        let least = least.max(self.told.position().epoch.saturating_add(1));
-        let head = self.store.in_time(self.store.raise_epoch(least)).await?;
+        let head = self.store.in_time(self.store.raise_if_replaced(known)).await?;
         self.fold().await?;
         Ok(head)
     }

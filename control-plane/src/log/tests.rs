@@ -239,7 +239,9 @@ async fn a_new_log_begins_above_what_is_asked_for_and_keeps_what_is_withheld_or_
     bench.log.append(request(block)).await.unwrap();
     bench.log.append(pins([8])).await.unwrap();
     let before = bench.log.append(purge(1)).await.unwrap().last;
-    let head = bench.log.raise_epoch(before.epoch + 5_000_000).await.unwrap();
+    let known = Position { epoch: before.epoch + 4_999_999, seq: 7 };
+    let head = bench.log.raise_beyond(known).await.unwrap();
+    assert_eq!(bench.log.raise_beyond(known).await.unwrap(), head, "one proof begins one log");
     assert_eq!(head, Position { epoch: before.epoch + 5_000_000, seq: 0 });
     assert_eq!(bench.log.head(), head);
     let next = bench.log.append(purge(2)).await.unwrap();

@@ -1,8 +1,13 @@
 //! Changes by name or token, and their receipts.
 
+use std::collections::HashSet;
+
 use prost::Message as _;
 use sqlx::FromRow;
-use wcdn_proto::{Position, pb::admin::v1 as admin};
+use wcdn_proto::{
+    Position,
+    pb::admin::v1::{self as admin, NodeState},
+};
 
 use super::{ROWS, Store, StoreError, Tx, number, sql, statement::Statement};
 use crate::change::Recorded;
@@ -154,31 +159,118 @@ impl Store {
         Ok(rows.iter().rev().map(Row::change).collect())
     }
 
-    /// Keeps receipts, in few statements: other changes wait meanwhile.
+    /// Which of these changes the log has.
+    pub(crate) async fn those_there(&self, ids: &[String]) -> Result<HashSet<String>, StoreError> {
+        let mut tx = self.write().await?;
+        let mut there = HashSet::new();
+        for ids in ids.chunks(ROWS) {
+            let mut select = Statement::new(&tx, "SELECT id FROM changes WHERE id IN ");
+            select.list(ids.iter().map(String::as_str));
+            let found: Vec<String> = select.build_scalar().fetch_all(&mut *tx).await?;
+            there.extend(found);
+        }
+        Ok(there)
+    }
+
+    /// Keeps receipts, in few statements: other changes wait meanwhile. Another control plane keeps its own,
+    /// and may have heard of other nodes: what both say is kept.
     pub(crate) async fn keep_receipts(
         &self,
         receipts: &[admin::Receipt],
     ) -> Result<(), StoreError> {
+        // In one order everywhere: two that wait for each other's rows would wait for ever.
+        let mut receipts: Vec<_> =
+            receipts.iter().map(|receipt| (id_of(receipt), receipt)).collect();
+        receipts.sort_by_key(|(id, _)| *id);
         let mut tx = self.write().await?;
         for receipts in receipts.chunks(ROWS) {
             let mut insert = Statement::new(
                 &tx,
                 "INSERT INTO receipts (change_id, committed_at_ms, bytes, complete) VALUES ",
             );
-            insert.rows(receipts, |row, receipt| {
+            insert.rows(receipts, |row, (id, receipt)| {
                 let change = receipt.change.as_ref();
-                row.bind(change.map(|change| change.id.as_str()).unwrap_or_default())
+                row.bind(*id)
                     .bind(sql(change.map_or(0, |change| change.committed_at_ms)))
                     .bind(receipt.encode_to_vec())
                     .bind(i64::from(receipt.complete));
             });
-            // Another control plane keeps its own, and may have heard of more nodes.
+            // The row is held until the end, and says what is in it.
             insert.push(
-                " ON CONFLICT (change_id) DO UPDATE SET bytes = excluded.bytes, \
-                 complete = excluded.complete WHERE receipts.complete = 0",
+                " ON CONFLICT (change_id) DO UPDATE SET change_id = excluded.change_id \
+                 RETURNING change_id, bytes",
             );
-            insert.build().execute(&mut *tx).await?;
+            let kept: Vec<(String, Vec<u8>)> = insert.build_as().fetch_all(&mut *tx).await?;
+            for (id, bytes) in kept {
+                let Ok(n) = receipts.binary_search_by_key(&id.as_str(), |(id, _)| *id) else {
+                    continue;
+                };
+                let kept = admin::Receipt::decode(&*bytes);
+                let kept = kept.map_err(|_| StoreError::Damaged { what: "receipt" })?;
+                let both = merged(kept.clone(), receipts[n].1);
+                if both != kept {
+                    sqlx::query(
+                        "UPDATE receipts SET bytes = $1, complete = $2 WHERE change_id = $3",
+                    )
+                    .bind(both.encode_to_vec())
+                    .bind(i64::from(both.complete))
+                    .bind(id)
+                    .execute(&mut *tx)
+                    .await?;
+                }
+            }
         }
         Ok(tx.commit().await?)
+    }
+}
+
+fn id_of(receipt: &admin::Receipt) -> &str {
+    receipt.change.as_ref().map(|change| change.id.as_str()).unwrap_or_default()
+}
+
+/// What two receipts of one change say together. Who has applied it has, whoever heard of it.
+fn merged(mut one: admin::Receipt, other: &admin::Receipt) -> admin::Receipt {
+    let is_applied = |line: &admin::NodeReceipt| line.state() == NodeState::Applied;
+    for line in &other.nodes {
+        match one.nodes.iter_mut().find(|it| it.node == line.node) {
+            Some(known) if is_applied(line) && !is_applied(known) => known.clone_from(line),
+            Some(known) if is_applied(line) && known.outcome.is_none() => {
+                known.outcome = line.outcome;
+            }
+            Some(_) => {}
+            None => one.nodes.push(line.clone()),
+        }
+    }
+    one.nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    one.settled |= other.settled;
+    one.complete = !one.nodes.is_empty() && one.nodes.iter().all(is_applied);
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(lines: &[(&str, NodeState)]) -> admin::Receipt {
+        let line = |(node, state): &(&str, NodeState)| admin::NodeReceipt {
+            node: (*node).to_owned(),
+            state: (*state).into(),
+            ..admin::NodeReceipt::default()
+        };
+        let nodes = lines.iter().map(line).collect();
+        admin::Receipt { nodes, settled: true, ..admin::Receipt::default() }
+    }
+
+    #[test]
+    fn two_receipts_say_together_what_either_says_whichever_came_first() {
+        use NodeState::{Applied, Unconfirmed};
+        let one = receipt(&[("a", Applied), ("b", Unconfirmed)]);
+        let other = receipt(&[("b", Applied), ("c", Unconfirmed)]);
+        let both = receipt(&[("a", Applied), ("b", Applied), ("c", Unconfirmed)]);
+        assert_eq!(merged(one.clone(), &other), both);
+        assert_eq!(merged(other, &one), both);
+        let last = receipt(&[("c", Applied)]);
+        assert!(merged(both, &last).complete);
+        assert!(!merged(receipt(&[]), &receipt(&[])).complete);
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use sqlx::FromRow;
 
-use super::{ROWS, Store, StoreError, Tx, number, sql, statement::Statement};
+use super::{ROWS, Store, StoreError, Tx, jobs::Fence, number, sql, statement::Statement};
 use crate::{
     change,
     health::{
@@ -215,9 +215,13 @@ impl Store {
         &self,
         Revision(revision): Revision,
         Notes { noted, changes, gone }: &Notes,
+        turn: Option<Fence>,
         now_ms: u64,
     ) -> Result<bool, StoreError> {
         let mut tx = self.write().await?;
+        if let Some(turn) = turn {
+            turn.hold(&mut tx).await?;
+        }
         let next =
             sqlx::query("UPDATE origin_notes SET revision = revision + 1 WHERE revision = $1")
                 .bind(revision)

@@ -77,6 +77,16 @@ impl Store {
         self.set_job(fence, millis(lease)).await
     }
 
+    /// Makes sure that nobody else has taken it by now.
+    ///
+    /// # Errors
+    /// [`StoreError::Superseded`], if somebody has.
+    pub(crate) async fn must_have(&self, fence: Fence) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        fence.hold(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+
     /// Gives it back.
     pub(crate) async fn leave_job(&self, fence: Fence) -> Result<(), StoreError> {
         self.set_job(fence, 0).await.map(drop)

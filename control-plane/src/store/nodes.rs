@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::FromRow;
 use wcdn_proto::{NodeId, Position};
 
-use super::{ROWS, Store, StoreError, now_ms, number, sql, statement::Statement};
+use super::{ROWS, Store, StoreError, number, sql, statement::Statement};
 use crate::tracker::{Known, Registered};
 
 /// Nodes that are read when the control plane starts; more than a cluster may have.
@@ -24,14 +24,14 @@ struct Row {
     strict: i64,
     epoch: i64,
     seq: i64,
-    lost_at_ms: Option<i64>,
+    /// By the database's clock.
+    lost_for_ms: Option<i64>,
     lease_ms: i64,
 }
 
 impl Row {
     fn known(self) -> Result<Known, StoreError> {
         let damaged = |_| StoreError::Damaged { what: "node" };
-        let ago = |at| Duration::from_millis(now_ms().saturating_sub(number(at)));
         Ok(Known {
             who: Registered {
                 node: self.node.parse().map_err(damaged)?,
@@ -43,7 +43,7 @@ impl Row {
                 lease: Duration::from_millis(number(self.lease_ms)),
             },
             applied: Position { epoch: number(self.epoch), seq: number(self.seq) },
-            lost_ago: self.lost_at_ms.map(ago),
+            lost_ago: self.lost_for_ms.map(|ms| Duration::from_millis(number(ms.max(0)))),
         })
     }
 }
@@ -84,22 +84,29 @@ impl Store {
             upsert.build().execute(&mut *tx).await?;
         }
         for lost in lost.chunks(ROWS) {
-            let mut update = Statement::new(&tx, "UPDATE nodes SET lost_at_ms = ");
-            update.bind(sql(now_ms())).push(" WHERE node IN ");
+            let mut update = Statement::new(
+                &tx,
+                "UPDATE nodes SET lost_at_ms = CAST(unixepoch('subsec') * 1000 AS BIGINT) \
+                 WHERE lost_at_ms IS NULL AND node IN ",
+            );
             update.list(lost.iter().map(NodeId::as_str));
             update.build().execute(&mut *tx).await?;
         }
-        sqlx::query("DELETE FROM nodes WHERE lost_at_ms < $1")
-            .bind(sql(now_ms().saturating_sub(REMEMBERED_MS)))
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "DELETE FROM nodes \
+             WHERE lost_at_ms < CAST(unixepoch('subsec') * 1000 AS BIGINT) - $1",
+        )
+        .bind(sql(REMEMBERED_MS))
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 
     /// Nodes that are remembered.
     pub(crate) async fn nodes(&self) -> Result<Vec<Known>, StoreError> {
         let rows: Vec<Row> = sqlx::query_as(
-            "SELECT node, region, incarnation, version, edge_url, strict, epoch, seq, lost_at_ms, \
+            "SELECT node, region, incarnation, version, edge_url, strict, epoch, seq, \
+             CAST(unixepoch('subsec') * 1000 AS BIGINT) - lost_at_ms AS lost_for_ms, \
              lease_ms FROM nodes ORDER BY lost_at_ms IS NOT NULL, node LIMIT $1",
         )
         .bind(MOST)

@@ -5,8 +5,7 @@ use std::collections::HashMap;
 use wcdn_proto::{Change, Position, Purge, removal_slot};
 
 use super::{
-    End, ROWS, Store, StoreError, Tx, jobs::Fence, listen, now_ms, number, read, sql,
-    statement::Statement,
+    End, ROWS, Store, StoreError, Tx, jobs::Fence, listen, number, read, sql, statement::Statement,
 };
 
 /// Frames of one transaction, so that changes need not wait long for it.
@@ -75,10 +74,12 @@ impl Store {
         Ok(count)
     }
 
-    /// Forgets changes that are older than the log, and tokens that are older than a day.
+    /// Forgets changes that are older than the log, and tokens that are older than a day, by the database's
+    /// clock.
     pub(crate) async fn prune_changes(
         &self,
         before_ms: u64,
+        now_ms: u64,
         fence: Fence,
     ) -> Result<(), StoreError> {
         let mut tx = self.write().await?;
@@ -92,7 +93,7 @@ impl Store {
         sqlx::query(
             "UPDATE changes SET token = NULL WHERE token IS NOT NULL AND committed_at_ms < $1",
         )
-        .bind(sql(now_ms().saturating_sub(TOKENS_MS)))
+        .bind(sql(now_ms.saturating_sub(TOKENS_MS)))
         .execute(&mut *tx)
         .await?;
         Ok(tx.commit().await?)

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use sqlx::{
     Any, AnyConnection, Arguments as _, AssertSqlSafe, Encode, Type,
     any::AnyArguments,
-    query::{Query, QueryScalar},
+    query::{Query, QueryAs, QueryScalar},
 };
 
 /// Values of a statement that is prepared once for many runs: texts with more are seldom met again.
@@ -93,6 +93,14 @@ impl Statement {
     pub(super) fn build(self) -> Query<'static, Any, AnyArguments> {
         // The text is made of this program's texts and of numbers.
         let query = sqlx::query_with(AssertSqlSafe(self.text), self.values);
+        query.persistent(self.count <= PREPARED)
+    }
+
+    pub(super) fn build_as<T>(self) -> QueryAs<'static, Any, T, AnyArguments>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::any::AnyRow>,
+    {
+        let query = sqlx::query_as_with(AssertSqlSafe(self.text), self.values);
         query.persistent(self.count <= PREPARED)
     }
 

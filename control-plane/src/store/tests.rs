@@ -6,7 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use wcdn_gossip::frame::SigningKey;
-use wcdn_proto::{BlobId, ContentId, Purge};
+use wcdn_proto::{
+    BlobId, ContentId, Purge,
+    pb::admin::v1::{NodeReceipt, NodeState, Receipt},
+};
 
 use super::{
     backup::*,
@@ -18,7 +21,7 @@ use super::{
 };
 use crate::{
     api_key::ApiKey,
-    change::{Asked, Request},
+    change::{Asked, Recorded, Request},
 };
 
 fn key() -> Arc<SigningKey> {
@@ -121,7 +124,7 @@ on_both!(
     a_clock_that_was_set_back_makes_no_hole_in_the_log,
     changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer,
     frames_are_found_from_the_middle_of_one,
-    a_receipt_that_names_all_is_not_replaced_by_one_that_does_not,
+    receipts_of_several_control_planes_name_whom_any_of_them_waited_for,
     what_follows_a_position_is_read_as_it_was_committed,
     a_key_is_known_by_its_hash_alone,
     nodes_are_remembered_with_their_lease_and_since_when_they_are_lost,
@@ -170,28 +173,48 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
     let kept = store.change(&first.id).await.unwrap().unwrap();
     assert_eq!(kept, (first.clone(), Some(receipt)));
     assert!(store.unsettled(0, 10).await.unwrap().is_empty());
-    store.prune_changes(first.committed_at_ms, turn).await.unwrap();
+    store.prune_changes(first.committed_at_ms, now_ms(), turn).await.unwrap();
     assert!(store.append(&key(), MOST, &[request()]).await.unwrap().new.is_empty());
-    store.prune_changes(now_ms() + 60_000, turn).await.unwrap();
+    store.prune_changes(now_ms() + 60_000, now_ms(), turn).await.unwrap();
     assert!(store.change(&first.id).await.unwrap().is_none());
     let second = store.append(&key(), MOST, &[request()]).await.unwrap().new.remove(0);
     assert_eq!(store.unsettled(0, 10).await.unwrap(), [second]);
 }
 
-async fn a_receipt_that_names_all_is_not_replaced_by_one_that_does_not(on: On) {
+async fn receipts_of_several_control_planes_name_whom_any_of_them_waited_for(on: On) {
     let (_fresh, store) = on.store().await;
-    let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
-    let change = store.append(&key(), MOST, &[request]).await.unwrap().new.remove(0);
-    let receipt = |complete| wcdn_proto::pb::admin::v1::Receipt {
-        change: Some(change.to_wire()),
-        complete,
-        ..Default::default()
+    let request = || Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
+    let requests: Vec<_> = (0..300).map(|_| request()).collect();
+    let changes = store.append(&key(), MOST, &requests).await.unwrap().new;
+    let receipts = |lines: &[(&str, NodeState)]| -> Vec<Receipt> {
+        let line = |(node, state): &(&str, NodeState)| NodeReceipt {
+            node: (*node).to_owned(),
+            state: (*state).into(),
+            ..Default::default()
+        };
+        let nodes: Vec<_> = lines.iter().map(line).collect();
+        let complete = lines.iter().all(|(_, state)| *state == NodeState::Applied);
+        let change = |change: &Recorded| Some(change.to_wire());
+        let receipt =
+            |it| Receipt { change: change(it), nodes: nodes.clone(), complete, settled: true };
+        changes.iter().rev().map(receipt).collect()
     };
-    for (kept, expected) in [(false, false), (true, true), (false, true)] {
-        store.keep_receipts(&[receipt(kept)]).await.unwrap();
-        let (_, kept) = store.change(&change.id).await.unwrap().unwrap();
-        assert_eq!(kept.unwrap().complete, expected);
+    let (one, other) = (("one", NodeState::Applied), ("other", NodeState::Unconfirmed));
+    for (kept, names, complete) in [
+        (&[one][..], 1, true),
+        (&[other], 2, false),
+        (&[one], 2, false),
+        (&[("other", NodeState::Applied)], 2, true),
+        (&[other], 2, true),
+    ] {
+        store.keep_receipts(&receipts(kept)).await.unwrap();
+        for change in changes.iter().step_by(99) {
+            let kept = store.change(&change.id).await.unwrap().unwrap().1.unwrap();
+            assert_eq!((kept.nodes.len(), kept.complete, kept.settled), (names, complete, true));
+        }
     }
+    let ids = [changes[0].id.clone(), "chg_never".to_owned()];
+    assert_eq!(store.those_there(&ids).await.unwrap(), [ids[0].clone()].into());
 }
 
 async fn what_follows_a_position_is_read_as_it_was_committed(on: On) {

@@ -22,6 +22,8 @@ use crate::change::Recorded;
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) change: Recorded,
+    /// The epoch of the newest log that is known to have it.
+    pub(super) log: u64,
     /// When it was committed.
     pub(super) since: Instant,
     pub(super) lines: BTreeMap<NodeId, Line>,
@@ -50,6 +52,7 @@ pub(super) struct Line {
 impl Open {
     pub(super) fn new(change: Recorded, since: Instant) -> Self {
         Self {
+            log: change.last.epoch,
             change,
             since,
             lines: BTreeMap::new(),
@@ -75,6 +78,12 @@ impl Open {
     /// Names a node that was lost already, and does not wait for it.
     pub(super) fn name_lost(&mut self, name: &NodeId, region: &Region) {
         self.lines.insert(name.clone(), Line::new(region, Some(NodeState::Lost)));
+    }
+
+    /// Whether a node that has applied so much has applied it. Another log, which a standby or a copy
+    /// went on with, may lack it.
+    pub(super) fn is_covered_by(&self, applied: Position) -> bool {
+        self.change.last <= applied && applied.epoch <= self.log
     }
 
     /// This node has applied it.

@@ -1,11 +1,14 @@
 //! Receipts keep their promises.
 
+mod replicas;
+
 use wcdn_proto::pb::{
     admin::v1::NodeState,
     edge::v1::{Outcome, ReadBack, RedisOutcome},
 };
 
 use super::*;
+use crate::change::Recorded;
 
 const WINDOWS: Windows = Windows { lease: Duration::from_secs(5), lost: Duration::from_secs(15) };
 
@@ -66,7 +69,7 @@ fn states(receipt: &admin::Receipt) -> Vec<NodeState> {
 #[tokio::test]
 async fn a_receipt_is_complete_once_every_node_has_applied_and_tells_when() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("x", 1, 2)], at(2), clock.0);
+    tracker.committed([change("x", 1, 2)], at(2), clock.0, clock.0);
     tracker.heard(&name("a"), at(2), clock.pass(30));
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Applied, NodeState::Pending]);
@@ -84,7 +87,7 @@ async fn a_receipt_is_complete_once_every_node_has_applied_and_tells_when() {
 async fn nodes_that_do_not_confirm_are_named_after_the_lease_and_lost_without_a_session() {
     let (mut tracker, mut clock) = two();
     tracker.left(&name("a"), 1, clock.pass(1_000));
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.sweep(clock.pass(5_000));
     assert!(
         !tracker.receipt("x").unwrap().0.settled,
@@ -105,19 +108,19 @@ async fn a_node_that_was_lost_before_is_named_and_not_waited_for_until_it_is_for
     let (mut tracker, mut clock) = two();
     tracker.left(&name("a"), 1, clock.0);
     tracker.sweep(clock.pass(15_000));
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.heard(&name("b"), at(1), clock.pass(10));
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Lost, NodeState::Applied]);
     assert!(receipt.settled && !receipt.complete);
-    tracker.committed([change("y", 2, 2)], at(2), clock.0);
+    tracker.committed([change("y", 2, 2)], at(2), clock.0, clock.0);
     tracker.registered(who("a", false), at(1), 3, clock.pass(10));
     tracker.heard(&name("b"), at(2), clock.0);
     assert!(!tracker.receipt("y").unwrap().0.settled, "it is there again, and lacks it");
     tracker.left(&name("a"), 3, clock.0);
     tracker.sweep(clock.pass(15_000));
     clock.pass(15 * 60 * 1_000);
-    tracker.committed([change("z", 3, 3)], at(3), clock.0);
+    tracker.committed([change("z", 3, 3)], at(3), clock.0, clock.0);
     assert_eq!(tracker.receipt("z").unwrap().0.nodes.len(), 1);
 }
 
@@ -125,7 +128,7 @@ async fn a_node_that_was_lost_before_is_named_and_not_waited_for_until_it_is_for
 async fn a_receipt_without_nodes_is_settled_and_proves_nothing() {
     let now = Instant::now();
     let mut tracker = Tracker::new(WINDOWS, at(0), Vec::new(), now);
-    tracker.committed([change("x", 1, 1)], at(1), now);
+    tracker.committed([change("x", 1, 1)], at(1), now, now);
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert!(receipt.settled && !receipt.complete);
 }
@@ -137,7 +140,7 @@ async fn a_node_that_claims_more_than_there_is_counts_as_nothing() {
     tracker.confirmed(who("a", false), at(9), clock.0, clock.0);
     tracker.confirmed(who("b", false), Position { epoch: 2, seq: 0 }, clock.0, clock.0);
     tracker.registered(who("d", false), at(9), 4, clock.0);
-    tracker.committed([change("x", 1, 1)], at(1), clock.pass(10));
+    tracker.committed([change("x", 1, 1)], at(1), clock.pass(10), clock.0);
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Pending; 3], "a, b and d");
 }
@@ -147,7 +150,7 @@ async fn a_strict_node_is_fenced_only_after_its_own_lease_and_that_stays_said() 
     let (mut tracker, mut clock) = two();
     let slow = Registered { lease: Duration::from_secs(10), ..who("b", true) };
     tracker.registered(slow, at(0), 3, clock.0);
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.heard(&name("a"), at(1), clock.0);
     tracker.sweep(clock.pass(10_000));
     assert!(!tracker.receipt("x").unwrap().0.settled);
@@ -165,14 +168,14 @@ async fn nodes_that_follow_a_log_that_never_rests_stay_live() {
     let (mut tracker, mut clock) = two();
     tracker.left(&name("b"), 2, clock.0);
     for seq in 1..=200 {
-        tracker.committed([], at(seq), clock.pass(100));
+        tracker.committed([], at(seq), clock.pass(100), clock.0);
         // Always one behind.
         tracker.heard(&name("a"), at(seq - 1), clock.0);
         tracker.confirmed(who("b", true), at(seq - 1), clock.0, clock.0);
     }
     assert!(tracker.nodes(clock.0).iter().all(|node| node.state == State::Live));
     for seq in 201..=260 {
-        tracker.committed([], at(seq), clock.pass(100));
+        tracker.committed([], at(seq), clock.pass(100), clock.0);
         tracker.confirmed(who("b", true), at(199), clock.0, clock.0);
     }
     assert_eq!(tracker.nodes(clock.0)[1].state, State::Fenced, "it is heard, but lacks an event");
@@ -185,7 +188,7 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.registered(moved.clone(), at(0), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
-    tracker.committed([], at(1), clock.0);
+    tracker.committed([], at(1), clock.0, clock.0);
     let report = edge::Report { applied: Some(at(1).into()), ..Default::default() };
     tracker.reported(&name("a"), 1, &report, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].applied, at(0));
@@ -194,8 +197,8 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.left(&name("a"), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
-    let swept = tracker.sweep(clock.0).registered;
-    assert_eq!(swept.len(), 2, "each is kept elsewhere once");
+    let swept = tracker.sweep(clock.0);
+    assert_eq!(swept.registered.len(), 2, "each is kept elsewhere once");
     assert!(tracker.sweep(clock.0).registered.is_empty());
     tracker.unkept(&swept);
     assert_eq!(tracker.sweep(clock.0).registered.len(), 2);
@@ -205,7 +208,7 @@ async fn an_older_session_that_is_late_changes_nothing() {
 async fn a_settled_receipt_stays_settled_though_its_nodes_come_back() {
     let (mut tracker, mut clock) = two();
     tracker.left(&name("a"), 1, clock.0);
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.heard(&name("b"), at(1), clock.pass(10));
     tracker.sweep(clock.pass(5_050));
     tracker.registered(who("a", false), at(0), 3, clock.pass(10));
@@ -231,7 +234,7 @@ async fn a_node_that_is_idle_at_the_head_stays_live_as_long_as_its_session() {
 #[tokio::test]
 async fn a_node_that_joins_behind_is_waited_for_too() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.registered(who("c", false), at(0), 3, clock.pass(5));
     tracker.registered(who("d", false), at(1), 4, clock.0);
     for node in ["a", "b"] {
@@ -250,7 +253,7 @@ async fn nodes_of_an_earlier_run_are_waited_for_before_they_are_heard() {
     let known = |name: &str, lost_ago| Known { who: who(name, false), applied: at(0), lost_ago };
     let known = vec![known("a", None), known("gone", Some(NAMED))];
     let mut tracker = Tracker::new(WINDOWS, at(0), known, now);
-    tracker.committed([change("x", 1, 1)], at(1), now);
+    tracker.committed([change("x", 1, 1)], at(1), now, now);
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Pending]);
 }
@@ -258,7 +261,7 @@ async fn nodes_of_an_earlier_run_are_waited_for_before_they_are_heard() {
 #[tokio::test]
 async fn a_node_that_is_heard_without_a_session_is_live_and_waited_for_until_it_is_silent() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.confirmed(who("c", false), at(0), clock.0, clock.0);
     for node in ["a", "b"] {
         tracker.heard(&name(node), at(1), clock.pass(10));
@@ -288,7 +291,7 @@ async fn a_node_that_is_heard_without_a_session_is_live_and_waited_for_until_it_
 #[tokio::test]
 async fn counts_are_sums_over_events_and_the_worst_is_told() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("w", 1, 1), change("x", 2, 3)], at(3), clock.0);
+    tracker.committed([change("w", 1, 1), change("x", 2, 3)], at(3), clock.0, clock.0);
     let outcome = |seq, redis: RedisOutcome, read_back: ReadBack| Outcome {
         position: Some(at(seq).into()),
         memory_removed: seq,
@@ -317,7 +320,7 @@ async fn counts_are_sums_over_events_and_the_worst_is_told() {
 #[tokio::test]
 async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     for node in ["a", "b"] {
         tracker.heard(&name(node), at(1), clock.0);
     }
@@ -334,7 +337,7 @@ async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
 #[tokio::test]
 async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
     let (mut tracker, mut clock) = two();
-    tracker.committed([change("x", 1, 1)], at(1), clock.0);
+    tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.heard(&name("a"), at(1), clock.0);
     tracker.sweep(clock.pass(5_100));
     let mut done = tracker.sweep(clock.pass(15_000)).done;
@@ -353,7 +356,7 @@ async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
 async fn memory_is_bounded_and_the_oldest_receipts_go_first() {
     let (mut tracker, clock) = two();
     for seq in 1..=(MAX_OPEN as u64 + 10) {
-        tracker.committed([change(&format!("c{seq}"), seq, seq)], at(seq), clock.0);
+        tracker.committed([change(&format!("c{seq}"), seq, seq)], at(seq), clock.0, clock.0);
     }
     assert_eq!(tracker.open_receipts(), MAX_OPEN);
     assert_eq!(tracker.lines, 2 * MAX_OPEN);
@@ -367,14 +370,14 @@ async fn of_receipts_beyond_memory_those_that_are_settled_go_first() {
     let (mut tracker, clock) = two();
     let count = MAX_OPEN as u64;
     for seq in 1..=count {
-        tracker.committed([change(&format!("c{seq}"), seq, seq)], at(seq), clock.0);
+        tracker.committed([change(&format!("c{seq}"), seq, seq)], at(seq), clock.0, clock.0);
     }
     for node in ["a", "b"] {
         tracker.confirmed(who(node, false), at(3), clock.0, clock.0);
     }
     // The first three are settled; of these, and of those that wait, the first go.
     let more = (count + 1..=count + 4).map(|seq| change(&format!("c{seq}"), seq, seq));
-    tracker.committed(more, at(count + 4), clock.0);
+    tracker.committed(more, at(count + 4), clock.0, clock.0);
     let is_open = |id: &str| tracker.receipt(id).is_some();
     assert!(!is_open("c1") && !is_open("c3") && !is_open("c4") && is_open("c5"));
 }

@@ -183,7 +183,7 @@ async fn edges_serve_on_while_no_control_plane_reaches_the_database_and_all_goes
     way.cut();
     for desk in fleet.cluster.desks() {
         assert_store_failed(desk).await;
-        // Whoever asks again is told at once.
+        // Whoever asks again hears the same.
         assert_store_failed(desk).await;
     }
     assert_serves_alone(&fleet, &held, 1_000).await;

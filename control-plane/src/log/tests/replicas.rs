@@ -85,7 +85,8 @@ async fn a_new_log_that_one_begins_is_that_of_the_other() {
     let (one, other) = two().await;
     one.log.append(blocks([1])).await.unwrap();
     other.log.append(purge(1)).await.unwrap();
-    let head = one.log.raise_epoch(0).await.unwrap();
+    let known = Position { seq: u64::MAX, ..one.log.head() };
+    let head = one.log.raise_beyond(known).await.unwrap();
     eventually("it is heard of", || other.log.head() == head).await;
     assert_eq!(other.log.append(purge(2)).await.unwrap().first, Position { seq: 1, ..head });
     agree(&one, &other).await;

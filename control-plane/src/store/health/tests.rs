@@ -41,7 +41,7 @@ fn origin(name: &str, probed: u64) -> Origin {
 /// Keeps notes made of what is known now.
 async fn note(store: &Store, notes: Notes, now_ms: u64) {
     let (revision, _) = store.origins_to_note().await.unwrap();
-    assert!(store.keep_origins(revision, &notes, now_ms).await.unwrap());
+    assert!(store.keep_origins(revision, &notes, None, now_ms).await.unwrap());
 }
 
 fn noted(noted: Noted) -> Notes {
@@ -64,6 +64,7 @@ on_both!(
     changes_are_told_from_the_latest_on_and_forgotten_after_a_month,
     one_that_is_gone_is_forgotten_and_what_it_changed_is_not,
     of_two_that_note_at_the_same_time_the_second_one_begins_anew,
+    whose_turn_is_over_notes_nothing,
 );
 
 async fn the_last_probes_are_kept_and_told_from_the_latest_on(on: On) {
@@ -137,10 +138,25 @@ async fn of_two_that_note_at_the_same_time_the_second_one_begins_anew(on: On) {
     let (revision, _) = store.origins_to_note().await.unwrap();
     let first = noted(Noted { origin: origin("a", 1), new: vec![probe(1_000, true)] });
     let second = noted(Noted { origin: origin("b", 1), new: vec![probe(1_000, true)] });
-    assert!(store.keep_origins(revision, &first, 0).await.unwrap());
-    assert!(!store.keep_origins(revision, &second, 0).await.unwrap());
+    assert!(store.keep_origins(revision, &first, None, 0).await.unwrap());
+    assert!(!store.keep_origins(revision, &second, None, 0).await.unwrap());
     let (revision, known) = store.origins_to_note().await.unwrap();
     assert_eq!(known.keys().collect::<Vec<_>>(), [&key("a")], "nothing of the second is kept");
-    assert!(store.keep_origins(revision, &second, 0).await.unwrap());
+    assert!(store.keep_origins(revision, &second, None, 0).await.unwrap());
     assert_eq!(store.origins().await.unwrap().len(), 2);
+}
+
+async fn whose_turn_is_over_notes_nothing(on: On) {
+    let (_fresh, store) = on.store().await;
+    let turn = store.take_job("health", "one", Duration::ZERO).await.unwrap().unwrap();
+    store.must_have(turn).await.unwrap();
+    let next = store.take_job("health", "other", Duration::ZERO).await.unwrap().unwrap();
+    assert!(matches!(store.must_have(turn).await, Err(StoreError::Superseded { .. })));
+    let notes = noted(Noted { origin: origin("a", 1), new: vec![probe(1_000, true)] });
+    let (revision, _) = store.origins_to_note().await.unwrap();
+    let late = store.keep_origins(revision, &notes, Some(turn), 0).await;
+    assert!(matches!(late, Err(StoreError::Superseded { .. })));
+    assert!(store.origins().await.unwrap().is_empty());
+    let (revision, _) = store.origins_to_note().await.unwrap();
+    assert!(store.keep_origins(revision, &notes, Some(next), 0).await.unwrap());
 }
