@@ -164,12 +164,20 @@ fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register 
         region: config.node.region.to_string(),
         incarnation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        edge_url: format!("http://{address}"),
+        edge_url: format!("http://{}", reached_at(address, config.gossip.advertise)),
         strict: config.cluster.strict,
         lease_ms: u64::try_from(config.cluster.lease.duration().as_millis()).unwrap_or(u64::MAX),
         proof: bytes::Bytes::new(),
         applied: None,
         preloads: true,
+    }
+}
+
+/// Where a node that listens everywhere is reached: at the address that others know it by.
+fn reached_at(listens: SocketAddr, advertised: Option<SocketAddr>) -> SocketAddr {
+    match advertised {
+        Some(known) if listens.ip().is_unspecified() => SocketAddr::new(known.ip(), listens.port()),
+        _ => listens,
     }
 }
 
@@ -184,4 +192,19 @@ pub(super) async fn begin(log: Arc<Log>, grace: Duration) {
         );
     }
     log.begin();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_listens_everywhere_is_shown_where_others_know_it() {
+        let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let known = Some(address("10.0.0.7:4519"));
+        assert_eq!(reached_at(address("0.0.0.0:4510"), known), address("10.0.0.7:4510"));
+        assert_eq!(reached_at(address("[::]:4510"), known), address("10.0.0.7:4510"));
+        assert_eq!(reached_at(address("10.0.0.8:4510"), known), address("10.0.0.8:4510"));
+        assert_eq!(reached_at(address("0.0.0.0:4510"), None), address("0.0.0.0:4510"));
+    }
 }
