@@ -1,6 +1,6 @@
 //! Changes by name or token, and their receipts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use prost::Message as _;
 use sqlx::FromRow;
@@ -179,21 +179,20 @@ impl Store {
         receipts: &[admin::Receipt],
     ) -> Result<(), StoreError> {
         // In one order everywhere: two that wait for each other's rows would wait for ever.
-        let mut receipts: Vec<_> =
-            receipts.iter().map(|receipt| (id_of(receipt), receipt)).collect();
-        receipts.sort_by_key(|(id, _)| *id);
+        let mut receipts: Vec<_> = receipts.iter().map(Kept::new).collect();
+        receipts.sort_by_key(|kept| kept.id);
         let mut tx = self.write().await?;
         for receipts in receipts.chunks(ROWS) {
             let mut insert = Statement::new(
                 &tx,
                 "INSERT INTO receipts (change_id, committed_at_ms, bytes, complete) VALUES ",
             );
-            insert.rows(receipts, |row, (id, receipt)| {
-                let change = receipt.change.as_ref();
-                row.bind(*id)
+            insert.rows(receipts, |row, ours| {
+                let change = ours.receipt.change.as_ref();
+                row.bind(ours.id)
                     .bind(sql(change.map_or(0, |change| change.committed_at_ms)))
-                    .bind(receipt.encode_to_vec())
-                    .bind(i64::from(receipt.complete));
+                    .bind(&ours.bytes)
+                    .bind(i64::from(ours.receipt.complete));
             });
             // The row is held until the end, and says what is in it.
             insert.push(
@@ -201,22 +200,11 @@ impl Store {
                  RETURNING change_id, bytes",
             );
             let kept: Vec<(String, Vec<u8>)> = insert.build_as().fetch_all(&mut *tx).await?;
-            for (id, bytes) in kept {
-                let Ok(n) = receipts.binary_search_by_key(&id.as_str(), |(id, _)| *id) else {
-                    continue;
-                };
-                let kept = admin::Receipt::decode(&*bytes);
-                let kept = kept.map_err(|_| StoreError::Damaged { what: "receipt" })?;
-                let both = merged(kept.clone(), receipts[n].1);
-                if both != kept {
-                    sqlx::query(
-                        "UPDATE receipts SET bytes = $1, complete = $2 WHERE change_id = $3",
-                    )
-                    .bind(both.encode_to_vec())
-                    .bind(i64::from(both.complete))
-                    .bind(id)
-                    .execute(&mut *tx)
-                    .await?;
+            for (id, theirs) in kept {
+                let ours = receipts.binary_search_by_key(&id.as_str(), |ours| ours.id);
+                let ours = ours.ok().and_then(|n| receipts.get(n));
+                if let Some(ours) = ours.filter(|ours| ours.bytes != theirs) {
+                    ours.merge(&theirs, &mut tx).await?;
                 }
             }
         }
@@ -224,24 +212,50 @@ impl Store {
     }
 }
 
-fn id_of(receipt: &admin::Receipt) -> &str {
-    receipt.change.as_ref().map(|change| change.id.as_str()).unwrap_or_default()
+/// A receipt that is to be kept.
+struct Kept<'a> {
+    id: &'a str,
+    receipt: &'a admin::Receipt,
+    bytes: Vec<u8>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(receipt: &'a admin::Receipt) -> Self {
+        let id = receipt.change.as_ref().map(|change| change.id.as_str()).unwrap_or_default();
+        Self { id, receipt, bytes: receipt.encode_to_vec() }
+    }
+
+    /// Keeps what it says together with what is there.
+    async fn merge(&self, there: &[u8], tx: &mut Tx) -> Result<(), StoreError> {
+        let there = admin::Receipt::decode(there);
+        let there = there.map_err(|_| StoreError::Damaged { what: "receipt" })?;
+        let both = merged(there, self.receipt);
+        sqlx::query("UPDATE receipts SET bytes = $1, complete = $2 WHERE change_id = $3")
+            .bind(both.encode_to_vec())
+            .bind(i64::from(both.complete))
+            .bind(self.id)
+            .execute(&mut **tx)
+            .await?;
+        Ok(())
+    }
 }
 
 /// What two receipts of one change say together. Who has applied it has, whoever heard of it.
 fn merged(mut one: admin::Receipt, other: &admin::Receipt) -> admin::Receipt {
     let is_applied = |line: &admin::NodeReceipt| line.state() == NodeState::Applied;
+    let lines = one.nodes.drain(..).map(|line| (line.node.clone(), line));
+    let mut lines: BTreeMap<String, admin::NodeReceipt> = lines.collect();
     for line in &other.nodes {
-        match one.nodes.iter_mut().find(|it| it.node == line.node) {
+        match lines.get_mut(&line.node) {
             Some(known) if is_applied(line) && !is_applied(known) => known.clone_from(line),
             Some(known) if is_applied(line) && known.outcome.is_none() => {
                 known.outcome = line.outcome;
             }
             Some(_) => {}
-            None => one.nodes.push(line.clone()),
+            None => drop(lines.insert(line.node.clone(), line.clone())),
         }
     }
-    one.nodes.sort_by(|a, b| a.node.cmp(&b.node));
+    one.nodes = lines.into_values().collect();
     one.settled |= other.settled;
     one.complete = !one.nodes.is_empty() && one.nodes.iter().all(is_applied);
     one
