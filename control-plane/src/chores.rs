@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{
-    sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
-};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use wcdn_proto::{NodeId, pb::admin::v1::Receipt};
 
@@ -13,7 +10,7 @@ use crate::{
     config,
     desk::Desk,
     store::{StoreError, jobs::Fence, prune::Retention},
-    tracker::{Standing, State, Swept},
+    tracker::{Standing, State, Unkept},
 };
 
 /// Between two looks at nodes and receipts: a receipt settles so much later than a lease ends.
@@ -28,53 +25,53 @@ const RECEIPTS: usize = 1_000;
 /// Between two looks at the nodes that other control planes know.
 const OTHERS: Duration = Duration::from_secs(5);
 
-/// Looks who is late, until `shutdown`; what follows from it for the store is done beside that: one that
+/// Looks who is late, until `shutdown`; what follows from it for the store is written beside that: one that
 /// does not answer holds up no receipt.
 pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
-    let (sender, swept) = mpsc::channel(1);
-    tokio::join!(look(&desk, sender, shutdown), tidy(&desk, swept));
+    tokio::join!(look(&desk, &shutdown), write_down(&desk, &shutdown));
 }
 
-async fn look(desk: &Desk, sender: mpsc::Sender<Swept>, shutdown: CancellationToken) {
-    let mut round = interval(SWEEP);
-    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn look(desk: &Desk, shutdown: &CancellationToken) {
+    let mut round = every(SWEEP);
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
         if let Some(plane) = &desk.plane {
             plane.confirm(&desk.tracker);
         }
-        // As long as the last ones are written, more gather.
-        let room = sender.try_reserve().ok();
-        let swept = desk.tracker.lock().sweep(Instant::now());
-        let nodes = desk.tracker.lock().nodes(Instant::now());
-        follow_pins(desk, &swept.lost, &nodes);
+        let (lost, nodes) = {
+            let (mut tracker, now) = (desk.tracker.lock(), Instant::now());
+            (tracker.sweep(now), tracker.nodes(now))
+        };
+        follow_pins(desk, &lost, &nodes);
         desk.preloads.lock().sweep(Instant::now());
         measure(desk, &nodes);
-        match room {
-            Some(room) if !swept.is_empty() => room.send(swept),
-            Some(_) => {}
-            None => desk.tracker.lock().unkept(&swept),
+    }
+}
+
+async fn write_down(desk: &Desk, shutdown: &CancellationToken) {
+    let (mut round, mut others) = (every(SWEEP), every(OTHERS));
+    loop {
+        tokio::select! {
+            _ = round.tick() => write(desk).await,
+            _ = others.tick(), if desk.store.is_shared() => learn(desk).await,
+            () = shutdown.cancelled() => break,
         }
     }
     // Whoever registered in the last moment is waited for after a restart, too.
-    let last = desk.tracker.lock().sweep(Instant::now());
-    let _is_over = sender.send(last).await.is_err();
+    write(desk).await;
 }
 
-async fn tidy(desk: &Desk, mut swept: mpsc::Receiver<Swept>) {
-    let mut others = interval(OTHERS);
-    others.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            swept = swept.recv() => {
-                let Some(swept) = swept else { return };
-                remember(desk, &swept).await;
-                look_for(desk, &swept.doubtful).await;
-                for receipts in swept.done.chunks(RECEIPTS) {
-                    keep(desk, receipts).await;
-                }
-            }
-            _ = others.tick(), if desk.store.is_shared() => learn(desk).await,
-        }
+fn every(pause: Duration) -> Interval {
+    let mut round = interval(pause);
+    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    round
+}
+
+async fn write(desk: &Desk) {
+    let unkept = desk.tracker.lock().unkept(Instant::now());
+    remember(desk, &unkept).await;
+    look_for(desk, &unkept.doubtful).await;
+    for receipts in unkept.done.chunks(RECEIPTS) {
+        keep(desk, receipts).await;
     }
 }
 
@@ -97,13 +94,13 @@ async fn look_for(desk: &Desk, doubtful: &[String]) {
     }
 }
 
-async fn remember(desk: &Desk, swept: &Swept) {
-    if swept.lost.is_empty() && swept.registered.is_empty() {
+async fn remember(desk: &Desk, unkept: &Unkept) {
+    if unkept.lost.is_empty() && unkept.registered.is_empty() {
         return;
     }
-    let kept = desk.store.in_time(desk.store.remember(&swept.registered, &swept.lost)).await;
+    let kept = desk.store.in_time(desk.store.remember(&unkept.registered, &unkept.lost)).await;
     if kept.is_err() {
-        desk.tracker.lock().unkept(swept);
+        desk.tracker.lock().put_back(unkept);
     }
     report(kept);
 }
@@ -119,7 +116,10 @@ async fn keep(desk: &Desk, receipts: &[Receipt]) {
 
 fn report(done: Result<(), StoreError>) {
     if let Err(error) = done {
-        tracing::error!(error = &error as &dyn std::error::Error, "store cannot be written");
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "store cannot be read or written; tried again"
+        );
     }
 }
 
@@ -152,8 +152,7 @@ fn measure(desk: &Desk, nodes: &[Standing]) {
 
 /// Forgets old frames and changes, from time to time.
 pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, fence: Fence) {
-    let mut round = interval(PRUNE);
-    round.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut round = every(PRUNE);
     loop {
         round.tick().await;
         let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);

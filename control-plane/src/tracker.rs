@@ -48,9 +48,9 @@ pub(crate) struct Tracker {
     windows: Windows,
     heads: Heads,
     nodes: BTreeMap<NodeId, Node>,
-    /// Registered since the last look around.
+    /// Registered, and to be kept elsewhere.
     registered: BTreeSet<NodeId>,
-    /// Lost since the last look around.
+    /// Lost, and to be kept elsewhere.
     lost: BTreeSet<NodeId>,
     /// By the last event of the change.
     open: BTreeMap<Position, Open>,
@@ -59,25 +59,17 @@ pub(crate) struct Tracker {
     forgotten: u64,
 }
 
-/// What a look around found.
+/// What is to be kept elsewhere.
 #[derive(Debug, Default)]
-pub(crate) struct Swept {
+pub(crate) struct Unkept {
     /// Nodes that are lost since.
     pub(crate) lost: Vec<NodeId>,
     /// Nodes that registered, and how far they have applied the log.
     pub(crate) registered: Vec<(Registered, Position)>,
-    /// Receipts that are done: they are to be kept elsewhere, then [`Tracker::kept`].
+    /// Receipts that are done: once they are kept, [`Tracker::kept`].
     pub(crate) done: Vec<admin::Receipt>,
     /// Changes that the log may lack, since another one goes on: [`Tracker::found`].
     pub(crate) doubtful: Vec<String>,
-}
-
-impl Swept {
-    /// Whether there is nothing to do.
-    pub(crate) fn is_empty(&self) -> bool {
-        let Self { lost, registered, done, doubtful } = self;
-        lost.is_empty() && registered.is_empty() && done.is_empty() && doubtful.is_empty()
-    }
 }
 
 impl Tracker {
@@ -258,44 +250,52 @@ impl Tracker {
         }
     }
 
-    /// Looks who is late. To be called several times a second.
-    pub(crate) fn sweep(&mut self, now: Instant) -> Swept {
-        let mut swept = Swept::default();
+    /// Looks who is late, and who is lost since the last time. To be called several times a second.
+    pub(crate) fn sweep(&mut self, now: Instant) -> Vec<NodeId> {
+        let mut lost = Vec::new();
         for node in self.nodes.values_mut() {
             let silent = now.saturating_duration_since(node.heard);
             let is_gone = node.session.is_none() && silent >= self.windows.lost;
             if is_gone && node.lost.is_none() {
                 tracing::warn!(node = %node.who.node, "edge lost");
                 node.lost = Some(now);
-                self.lost.insert(node.who.node.clone());
+                lost.push(node.who.node.clone());
             }
         }
-        let is_lost = |name: &NodeId| self.nodes.get(name).is_some_and(|node| node.lost.is_some());
-        swept.lost = std::mem::take(&mut self.lost).into_iter().filter(is_lost).collect();
-        let registered = std::mem::take(&mut self.registered);
-        let registered = registered.iter().filter_map(|name| self.nodes.get(name));
-        swept.registered = registered.map(|node| (node.who.clone(), node.applied)).collect();
+        self.lost.extend(lost.iter().cloned());
         let (nodes, windows, heads) = (&self.nodes, self.windows, &self.heads);
-        for open in self.open.values_mut() {
-            if open.log < heads.last().epoch {
-                swept.doubtful.push(open.change.id.clone());
-                continue;
-            }
+        for open in self.open.values_mut().filter(|open| !open.is_doubtful(heads)) {
             let age = now.saturating_duration_since(open.since);
             if open.settled.is_none() && age >= windows.lease {
                 open.settle(now, |name| receipt::given_up(nodes.get(name), windows, heads, now));
             }
-            if open.settled.is_some_and(|at| open.is_told() || now - at >= TELL) {
-                swept.done.push(receipt::wire(open));
-            }
         }
-        swept
+        lost
     }
 
-    /// What was swept could not be kept elsewhere: it is to be swept again.
-    pub(crate) fn unkept(&mut self, swept: &Swept) {
-        self.registered.extend(swept.registered.iter().map(|(who, _)| who.node.clone()));
-        self.lost.extend(swept.lost.iter().cloned());
+    /// What is to be kept elsewhere. Nodes are told once; [`put_back`](Self::put_back) those that could not
+    /// be kept.
+    pub(crate) fn unkept(&mut self, now: Instant) -> Unkept {
+        let mut unkept = Unkept::default();
+        let is_lost = |name: &NodeId| self.nodes.get(name).is_some_and(|node| node.lost.is_some());
+        unkept.lost = std::mem::take(&mut self.lost).into_iter().filter(is_lost).collect();
+        let registered = std::mem::take(&mut self.registered);
+        let registered = registered.iter().filter_map(|name| self.nodes.get(name));
+        unkept.registered = registered.map(|node| (node.who.clone(), node.applied)).collect();
+        for open in self.open.values() {
+            if open.is_doubtful(&self.heads) {
+                unkept.doubtful.push(open.change.id.clone());
+            } else if open.settled.is_some_and(|at| open.is_told() || now - at >= TELL) {
+                unkept.done.push(receipt::wire(open));
+            }
+        }
+        unkept
+    }
+
+    /// These nodes could not be kept elsewhere.
+    pub(crate) fn put_back(&mut self, unkept: &Unkept) {
+        self.registered.extend(unkept.registered.iter().map(|(who, _)| who.node.clone()));
+        self.lost.extend(unkept.lost.iter().cloned());
     }
 
     /// The epoch of the log.

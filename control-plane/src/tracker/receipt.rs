@@ -80,6 +80,11 @@ impl Open {
         self.lines.insert(name.clone(), Line::new(region, Some(NodeState::Lost)));
     }
 
+    /// Whether another log goes on, which may lack it.
+    pub(super) fn is_doubtful(&self, heads: &Heads) -> bool {
+        self.log < heads.last().epoch
+    }
+
     /// Whether a node that has applied so much has applied it. Another log, which a standby or a copy
     /// went on with, may lack it.
     pub(super) fn is_covered_by(&self, applied: Position) -> bool {

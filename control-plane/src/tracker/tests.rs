@@ -62,6 +62,12 @@ fn two() -> (Tracker, Clock) {
     (tracker, clock)
 }
 
+/// What is to be kept elsewhere after a look around.
+fn swept(tracker: &mut Tracker, now: Instant) -> Unkept {
+    tracker.sweep(now);
+    tracker.unkept(now)
+}
+
 fn states(receipt: &admin::Receipt) -> Vec<NodeState> {
     receipt.nodes.iter().map(admin::NodeReceipt::state).collect()
 }
@@ -97,8 +103,7 @@ async fn nodes_that_do_not_confirm_are_named_after_the_lease_and_lost_without_a_
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Unconfirmed, NodeState::Fenced]);
     assert!(receipt.settled && !receipt.complete);
-    let swept = tracker.sweep(clock.pass(10_000));
-    assert_eq!(swept.lost, [name("a")]);
+    assert_eq!(swept(&mut tracker, clock.pass(10_000)).lost, [name("a")]);
     let by_state: Vec<_> = tracker.nodes(clock.0).iter().map(|node| node.state).collect();
     assert_eq!(by_state, [State::Lost, State::Fenced]);
 }
@@ -197,11 +202,11 @@ async fn an_older_session_that_is_late_changes_nothing() {
     tracker.left(&name("a"), 7, clock.0);
     tracker.registered(who("a", false), at(0), 3, clock.0);
     assert_eq!(tracker.nodes(clock.0)[0].who, moved);
-    let swept = tracker.sweep(clock.0);
-    assert_eq!(swept.registered.len(), 2, "each is kept elsewhere once");
-    assert!(tracker.sweep(clock.0).registered.is_empty());
-    tracker.unkept(&swept);
-    assert_eq!(tracker.sweep(clock.0).registered.len(), 2);
+    let unkept = swept(&mut tracker, clock.0);
+    assert_eq!(unkept.registered.len(), 2, "each is kept elsewhere once");
+    assert!(swept(&mut tracker, clock.0).registered.is_empty());
+    tracker.put_back(&unkept);
+    assert_eq!(swept(&mut tracker, clock.0).registered.len(), 2);
 }
 
 #[tokio::test]
@@ -273,14 +278,14 @@ async fn a_node_that_is_heard_without_a_session_is_live_and_waited_for_until_it_
     for _ in 0..20 {
         clock.pass(1_000);
         tracker.confirmed(who("c", false), at(1), clock.0, clock.0);
-        assert!(tracker.sweep(clock.0).lost.is_empty());
+        assert!(swept(&mut tracker, clock.0).lost.is_empty());
     }
     let heard = clock.0;
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(14_900));
-    assert!(tracker.sweep(clock.0).lost.is_empty());
+    assert!(swept(&mut tracker, clock.0).lost.is_empty());
     assert_eq!(tracker.nodes(clock.0)[2].state, State::Unconfirmed);
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(100));
-    assert_eq!(tracker.sweep(clock.0).lost, [name("c")]);
+    assert_eq!(swept(&mut tracker, clock.0).lost, [name("c")]);
     tracker.confirmed(who("c", false), at(1), heard, clock.pass(10));
     let last = |tracker: &Tracker, now| tracker.nodes(now).last().unwrap().state;
     assert_eq!(last(&tracker, clock.0), State::Lost, "it was not heard again");
@@ -324,8 +329,8 @@ async fn a_receipt_is_kept_once_all_is_told_or_it_is_late_and_then_forgotten() {
     for node in ["a", "b"] {
         tracker.heard(&name(node), at(1), clock.0);
     }
-    assert!(tracker.sweep(clock.pass(14_900)).done.is_empty());
-    let done = tracker.sweep(clock.pass(100)).done;
+    assert!(swept(&mut tracker, clock.pass(14_900)).done.is_empty());
+    let done = swept(&mut tracker, clock.pass(100)).done;
     assert_eq!(done.len(), 1);
     tracker.kept(&done);
     assert!(tracker.receipt("x").is_none());
@@ -340,7 +345,7 @@ async fn a_receipt_that_was_kept_tells_who_has_applied_the_change_since() {
     tracker.committed([change("x", 1, 1)], at(1), clock.0, clock.0);
     tracker.heard(&name("a"), at(1), clock.0);
     tracker.sweep(clock.pass(5_100));
-    let mut done = tracker.sweep(clock.pass(15_000)).done;
+    let mut done = swept(&mut tracker, clock.pass(15_000)).done;
     tracker.kept(&done);
     tracker.bring_up(&mut done[0]);
     let states = |receipt: &admin::Receipt| receipt.nodes.iter().map(|it| it.state()).collect();

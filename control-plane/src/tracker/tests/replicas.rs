@@ -12,7 +12,7 @@ async fn in_another_log_a_change_is_applied_only_if_that_has_it() {
     for node in ["a", "b"] {
         tracker.heard(&name(node), later(3), clock.pass(10));
     }
-    let doubtful = tracker.sweep(clock.pass(6_000)).doubtful;
+    let doubtful = swept(&mut tracker, clock.pass(6_000)).doubtful;
     assert_eq!(doubtful, ["x", "y"]);
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Applied, NodeState::Pending], "nothing follows");
@@ -21,7 +21,7 @@ async fn in_another_log_a_change_is_applied_only_if_that_has_it() {
     assert!(tracker.receipt("x").is_none(), "it was undone");
     let (receipt, _) = tracker.receipt("y").unwrap();
     assert!(receipt.settled && receipt.complete);
-    assert!(tracker.sweep(clock.pass(10)).doubtful.is_empty());
+    assert!(swept(&mut tracker, clock.pass(10)).doubtful.is_empty());
     // What the log of today has is told of as ever.
     assert!(tracker.late_receipt(change("x", 1, 1), clock.0).complete);
 }
@@ -38,9 +38,10 @@ async fn a_node_that_registered_elsewhere_is_waited_for() {
     }
     let (receipt, _) = tracker.receipt("x").unwrap();
     assert_eq!(states(&receipt), [NodeState::Applied, NodeState::Applied, NodeState::Pending]);
-    tracker.sweep(clock.pass(5_100));
+    swept(&mut tracker, clock.pass(5_100));
     assert!(!tracker.receipt("x").unwrap().0.complete);
     tracker.learn(vec![known("a", Some(hour))], clock.0);
-    let told: Vec<_> = tracker.sweep(clock.0).registered.into_iter().map(|(who, _)| who).collect();
+    let told: Vec<_> =
+        swept(&mut tracker, clock.0).registered.into_iter().map(|(who, _)| who).collect();
     assert_eq!(told, [who("a", false)], "it is not lost");
 }
