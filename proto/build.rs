@@ -4,11 +4,14 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 7] = [
     "wcdn/event/v1/event.proto",
     "wcdn/gossip/v1/gossip.proto",
     "wcdn/edge/v1/edge.proto",
     "wcdn/admin/v1/admin.proto",
+    "wcdn/admin/v1/keys.proto",
+    "wcdn/admin/v1/audit.proto",
+    "wcdn/admin/v1/hooks.proto",
 ];
 
 fn main() {

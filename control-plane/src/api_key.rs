@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use wcdn_proto::KeyId;
+
 use crate::base32;
 
 /// A key as its owner has it. `Debug` shows its id.
@@ -41,7 +43,15 @@ pub struct InvalidApiKey;
 impl ApiKey {
     /// A new one.
     pub fn generate() -> Self {
-        let id = base32::encode(&rand::random::<[u8; 6]>());
+        Self::of(base32::encode(&rand::random::<[u8; 6]>()))
+    }
+
+    /// Another one of the same id.
+    pub(crate) fn renew(id: &KeyId) -> Self {
+        Self::of(id.to_string())
+    }
+
+    fn of(id: String) -> Self {
         let body = format!("{PREFIX}{id}_{}", base32::encode(&rand::random::<[u8; 32]>()));
         let text = format!("{body}{}", checksum(&body));
         Self { id, text }
@@ -93,6 +103,16 @@ impl Pepper {
         Self(bytes)
     }
 
+    /// What edges hash keys with: it tells nothing of this one.
+    pub(crate) fn of_edges(&self) -> Self {
+        Self(blake3::derive_key("wcdn 2026 api keys at edges", &self.0))
+    }
+
+    /// For edges, if it is theirs.
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// What is stored of a key.
     pub(crate) fn hash(&self, key: &str) -> ApiKeyHash {
         ApiKeyHash(blake3::keyed_hash(&self.0, key.as_bytes()))
@@ -104,7 +124,7 @@ impl ApiKeyHash {
         Self(blake3::Hash::from_bytes(bytes))
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
 

@@ -2,19 +2,22 @@
 
 use wcdn_gossip::frame;
 use wcdn_proto::{
-    BlobId, Change, ContentId, Position, Purge,
+    BlobId, Change, ContentId, KeyState, Position, Purge,
     pb::{admin::v1 as admin, edge::v1::OriginPool},
 };
 
-use crate::base32;
+use crate::{
+    auth::{Author, KeyChange},
+    base32,
+};
 
 /// A change that somebody asks for.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// What.
     pub(crate) asked: Asked,
-    /// The name of the API key.
-    pub(crate) by: String,
+    /// Who asks.
+    pub(crate) by: Author,
     /// By which the caller knows the change again.
     pub(crate) token: Option<String>,
 }
@@ -46,6 +49,8 @@ pub(crate) enum Asked {
     Unpin(Vec<BlobId>),
     /// Replace the origin pool of this revision.
     Origins(OriginPool),
+    /// Make, change or end an API key.
+    Key(KeyChange),
     /// Nothing; to prove that all hear.
     Barrier,
 }
@@ -79,6 +84,7 @@ impl Asked {
             Self::Pin { .. } => "pin",
             Self::Unpin(_) => "unpin",
             Self::Origins(_) => "origins",
+            Self::Key(change) => change.kind(),
             Self::Barrier => "barrier",
         }
     }
@@ -92,7 +98,7 @@ impl Asked {
             },
             Self::Block { ids, .. } | Self::Unblock(ids) => ids.len(),
             Self::Pin { ids, .. } | Self::Unpin(ids) => ids.len(),
-            Self::Origins(_) | Self::Barrier => 0,
+            Self::Origins(_) | Self::Key(_) | Self::Barrier => 0,
         }
     }
 
@@ -101,8 +107,11 @@ impl Asked {
         self.ids().div_ceil(frame::MAX_IDS).max(1)
     }
 
-    /// As events, none of them larger than a frame.
-    pub(crate) fn changes(&self) -> Vec<Change> {
+    /// As events, none of them larger than a frame. What becomes of a key is known once it is done.
+    pub(crate) fn changes(&self, key: Option<KeyState>) -> Vec<Change> {
+        if let Some(key) = key {
+            return vec![Change::Key(key)];
+        }
         frame::split(match self {
             Self::Purge(purge) | Self::ForcedPurge(purge) => Change::Purge(purge.clone()),
             Self::Block { ids, .. } => Change::Block(ids.clone()),
@@ -110,7 +119,7 @@ impl Asked {
             Self::Pin { ids, .. } => Change::Pin(ids.clone()),
             Self::Unpin(ids) => Change::Unpin(ids.clone()),
             Self::Origins(pool) => Change::Origins { revision: pool.revision + 1 },
-            Self::Barrier => Change::Barrier,
+            Self::Key(_) | Self::Barrier => Change::Barrier,
         })
     }
 
@@ -131,6 +140,7 @@ impl Asked {
             Self::Purge(Purge::All)
             | Self::ForcedPurge(Purge::All)
             | Self::Origins(_)
+            | Self::Key(_)
             | Self::Barrier => {}
         }
         if matches!(self, Self::ForcedPurge(_)) {
@@ -184,12 +194,12 @@ mod tests {
         for count in [1_u8, 23, 24, 25, 48, 49, 255] {
             let ids = (0..count).map(|n| BlobId::from_bytes([n; 32])).collect();
             let asked = Asked::Purge(Purge::Ids(ids));
-            assert_eq!(asked.events(), asked.changes().len());
+            assert_eq!(asked.events(), asked.changes(None).len());
         }
         let ids = vec![BlobId::from_bytes([1; 32]); 49];
         let pin = Asked::Pin { ids, note: String::new() };
-        assert_eq!((pin.events(), pin.changes().len()), (3, 3));
-        assert_eq!(Asked::Barrier.events(), Asked::Barrier.changes().len());
+        assert_eq!((pin.events(), pin.changes(None).len()), (3, 3));
+        assert_eq!(Asked::Barrier.events(), Asked::Barrier.changes(None).len());
     }
 
     #[test]
@@ -197,7 +207,7 @@ mod tests {
         let purge = Purge::Ids(vec![BlobId::from_bytes([1; 32])]);
         let (spares, forces) = (Asked::Purge(purge.clone()), Asked::ForcedPurge(purge));
         assert_ne!(spares.digest(), forces.digest());
-        assert_eq!(spares.changes(), forces.changes());
+        assert_eq!(spares.changes(None), forces.changes(None));
     }
 
     #[test]

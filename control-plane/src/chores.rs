@@ -22,6 +22,9 @@ const PRUNE: Duration = Duration::from_secs(60);
 /// Receipts of one transaction: some milliseconds, in which changes wait.
 const RECEIPTS: usize = 1_000;
 
+/// Between two notes of when keys were used.
+const USES: Duration = Duration::from_secs(5);
+
 /// Between two looks at the nodes that other control planes know.
 const OTHERS: Duration = Duration::from_secs(5);
 
@@ -48,16 +51,18 @@ async fn look(desk: &Desk, shutdown: &CancellationToken) {
 }
 
 async fn write_down(desk: &Desk, shutdown: &CancellationToken) {
-    let (mut round, mut others) = (every(SWEEP), every(OTHERS));
+    let (mut round, mut others, mut uses) = (every(SWEEP), every(OTHERS), every(USES));
     loop {
         tokio::select! {
             _ = round.tick() => write(desk).await,
+            _ = uses.tick() => note_uses(desk).await,
             _ = others.tick(), if desk.store.is_shared() => learn(desk).await,
             () = shutdown.cancelled() => break,
         }
     }
     // Whoever registered in the last moment is waited for after a restart, too.
     write(desk).await;
+    note_uses(desk).await;
 }
 
 fn every(pause: Duration) -> Interval {
@@ -72,6 +77,14 @@ async fn write(desk: &Desk) {
     look_for(desk, &unkept.doubtful).await;
     for receipts in unkept.done.chunks(RECEIPTS) {
         keep(desk, receipts).await;
+    }
+}
+
+/// What cannot be noted now is not noted: the next use of the key will be.
+async fn note_uses(desk: &Desk) {
+    let uses = desk.keys.uses.take();
+    if !uses.is_empty() {
+        report(desk.store.in_time(desk.store.note_uses(&uses)).await);
     }
 }
 

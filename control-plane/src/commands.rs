@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use wcdn_proto::Position;
+use wcdn_proto::{Position, Scopes};
 
 use crate::{
     api_key::ApiKey,
@@ -34,14 +34,18 @@ pub enum CommandError {
 ///
 /// # Errors
 /// [`CommandError`].
-pub async fn create_key(store: &config::Store, name: &str) -> Result<ApiKey, CommandError> {
+pub async fn create_key(
+    store: &config::Store,
+    name: &str,
+    scopes: Scopes,
+) -> Result<ApiKey, CommandError> {
     let count = name.chars().count();
     if !(1..=100).contains(&count) || name.trim() != name || name.contains(char::is_control) {
         return Err(CommandError::Name { name: name.chars().take(100).collect() });
     }
     let store = Store::open(&Place::of(store)?).await?;
     let key = ApiKey::generate();
-    let added = store.add_key(name, &key).await;
+    let added = store.add_key(name, &key, scopes).await;
     store.close().await;
     match added? {
         true => Ok(key),

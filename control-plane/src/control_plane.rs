@@ -11,6 +11,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::{admin, config::Problems, drain, health::Health};
 use wcdn_gossip::frame::IssuerKey;
+use wcdn_proto::Scopes;
 
 use crate::{
     api_key::ApiKey,
@@ -147,6 +148,7 @@ pub async fn start(
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
+        key_grace: config.keys.grace.duration(),
         store,
         log,
         health,
@@ -184,7 +186,7 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
     if let Some(key) = &secrets.fixed_key {
         // Another one of this name is of another start with another file: both are valid.
         let name = format!("{FIXED_KEY}-{}", key.id());
-        store.add_key(&name, key).await?;
+        store.add_key(&name, key, Scopes::ALL).await?;
         return Ok(None);
     }
     if store.has_keys().await? {
@@ -192,7 +194,7 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
     }
     let key = ApiKey::generate();
     // Another control plane may have made the first one in this moment, and shown it.
-    Ok(store.add_key(FIRST_KEY, &key).await?.then_some(key))
+    Ok(store.add_key(FIRST_KEY, &key, Scopes::ALL).await?.then_some(key))
 }
 
 /// Knows the nodes of the last run, and waits for them in receipts that were not settled.

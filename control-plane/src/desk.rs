@@ -1,9 +1,9 @@
 //! What every call needs: the log, the store, the nodes, and the rooms that bound them.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use tokio::{
     sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore},
     time::Instant,
@@ -15,28 +15,23 @@ use wcdn_proto::Position;
 
 use crate::{
     api_key::Pepper,
+    auth::Keyring,
     config::Limits,
-    grpc::error::Refusal,
     health::Monitor,
     log::Log,
     metrics::Metrics,
     pins::Pins,
     plane::Plane,
     preloads::Preloads,
+    refusal::Refusal,
     secrets::ClusterTokens,
     sessions::Sessions,
-    store::{Store, keys::StoredKey},
+    store::Store,
     tracker::{Registered, Tracker},
 };
 
 /// Replays and snapshots at once: each holds some megabytes.
 const MAX_READS: usize = 16;
-
-/// Look-ups of keys that nobody has shown yet at once: strangers do not keep others from the store.
-const MAX_LOOKUPS: usize = 2;
-
-/// API keys in memory; a store that has more is asked again.
-const MAX_KEYS: usize = 10_000;
 
 /// Between two logs that are begun because of what edges say.
 const BETWEEN_EPOCHS: Duration = Duration::from_secs(10);
@@ -71,20 +66,13 @@ pub(crate) struct Desk {
     pub(crate) cut: CancellationToken,
     /// The event plane, if there is one.
     pub(crate) plane: Option<Plane>,
-    keys: Keys,
+    pub(crate) keys: Keyring,
+    /// How long the text before is good after a key is rotated.
+    pub(crate) key_grace: Duration,
     watches: Arc<Semaphore>,
     reads: Arc<Semaphore>,
     /// When a log was begun because of what an edge said; held while one is.
     raised: AsyncMutex<Option<Instant>>,
-}
-
-/// What keys are known by.
-#[derive(Debug)]
-struct Keys {
-    pepper: Pepper,
-    /// By hash, as they are first shown. Keys are never changed, and none is revoked yet.
-    seen: RwLock<HashMap<Vec<u8>, StoredKey>>,
-    lookups: Semaphore,
 }
 
 /// The parts of a [`Desk`] that whoever starts it has made.
@@ -96,6 +84,7 @@ pub(crate) struct Parts {
     pub(crate) tokens: ClusterTokens,
     pub(crate) issuers: IssuerKeys,
     pub(crate) pepper: Pepper,
+    pub(crate) key_grace: Duration,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) leaving: CancellationToken,
@@ -112,6 +101,7 @@ impl Desk {
             tokens,
             issuers,
             pepper,
+            key_grace,
             limits,
             metrics,
             leaving,
@@ -134,7 +124,8 @@ impl Desk {
             plane,
             ending: CancellationToken::new(),
             cut: CancellationToken::new(),
-            keys: Keys { pepper, seen: RwLock::default(), lookups: Semaphore::new(MAX_LOOKUPS) },
+            keys: Keyring::new(pepper),
+            key_grace,
             watches: Arc::new(Semaphore::new(limits.max_watches)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             raised: AsyncMutex::new(None),
@@ -158,27 +149,6 @@ impl Desk {
     pub(crate) fn refuse(&self, refusal: Refusal) -> Status {
         self.metrics.refused(refusal.reason());
         refusal.into()
-    }
-
-    /// The name of an API key, if it is one. Whoever does not know what keys are hashed with cannot
-    /// choose a hash, so looking it up tells nothing by the time that it takes.
-    pub(crate) async fn key_name(&self, presented: &str) -> Result<Option<String>, Refusal> {
-        let hash = self.keys.pepper.hash(presented);
-        let known = |key: &StoredKey| key.hash.is(&hash).then(|| key.name.clone());
-        if let Some(name) = self.keys.seen.read().get(hash.as_bytes()).and_then(known) {
-            return Ok(Some(name));
-        }
-        let found = {
-            let _turn = self.keys.lookups.acquire().await;
-            self.store.api_key(&hash).await?
-        };
-        let Some(key) = found else { return Ok(None) };
-        let name = known(&key);
-        let mut seen = self.keys.seen.write();
-        if seen.len() < MAX_KEYS {
-            seen.insert(hash.as_bytes().to_vec(), key);
-        }
-        Ok(name)
     }
 
     /// Room for one more stream of events, of a receipt, of pins or of a preload.

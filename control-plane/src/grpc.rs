@@ -2,22 +2,14 @@
 
 mod admin;
 mod admit;
-mod changes;
 mod edge;
-pub(crate) mod error;
+mod error;
 mod gate;
-mod health;
 mod incoming;
-mod origins;
-mod parse;
-mod pins;
-mod preloads;
-mod queries;
-mod receipts;
+mod keys;
 mod session;
 mod snapshot;
-mod stream;
-mod tail;
+mod told;
 
 use std::{sync::Arc, time::Duration};
 
@@ -27,11 +19,12 @@ use tonic::transport::Server;
 use tonic_health::server::HealthReporter;
 use tower::layer::layer_fn;
 use wcdn_proto::pb::{
-    DESCRIPTORS, admin::v1::admin_service_server::AdminServiceServer,
+    DESCRIPTORS,
+    admin::v1::{admin_service_server::AdminServiceServer, key_service_server::KeyServiceServer},
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use self::{admin::Admin, edge::Edge, gate::Gate};
+use self::{admin::Admin, edge::Edge, gate::Gate, keys::Keys, told::ask};
 use crate::{desk::Desk, secrets::ServerTls};
 
 /// After how much silence a peer is pinged, and how long it may take to answer.
@@ -61,6 +54,7 @@ pub(crate) async fn serve(
     let limits = &desk.limits;
     let most = usize::try_from(limits.max_message.bytes()).unwrap_or(usize::MAX);
     let admin = AdminServiceServer::new(Admin(Arc::clone(&desk)));
+    let keys = KeyServiceServer::new(Keys(Arc::clone(&desk)));
     let edge = EdgeServiceServer::new(Edge(Arc::clone(&desk)));
     let (health, health_service) = tonic_health::server::health_reporter();
     let gated = Arc::clone(&desk);
@@ -74,6 +68,7 @@ pub(crate) async fn serve(
     let room = Arc::new(Semaphore::new(limits.max_connections));
     let router = server
         .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
+        .add_service(keys)
         .add_service(edge.max_decoding_message_size(MAX_EDGE).max_encoding_message_size(most))
         .add_service(health_service)
         .add_service(reflection().build_v1().expect("the descriptors are those of this build"))

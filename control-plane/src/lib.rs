@@ -1,8 +1,10 @@
 //! The WCDN control plane: what must be true everywhere, and where it is.
 //!
-//! A change goes `grpc` → `log` → `store`, and what became of it comes back to `tracker`:
+//! A change goes `grpc` → `calls` → `log` → `store`, and what became of it comes back to `tracker`:
 //!
-//! - `grpc`: who may call, what calls mean, the sessions of edges
+//! - `auth`: who calls, and what they may do
+//! - `calls`: what may be asked for, whichever way it comes
+//! - `grpc`: calls by gRPC, and the sessions of edges
 //! - `log`: one task that commits what many ask for, reads what other control planes commit, and tells of
 //!   both
 //! - `jobs`: what only one of several control planes does
@@ -17,7 +19,9 @@
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 
 mod api_key;
+mod auth;
 mod base32;
+mod calls;
 mod change;
 mod chores;
 pub mod commands;
@@ -33,6 +37,7 @@ mod metrics;
 mod pins;
 mod plane;
 mod preloads;
+mod refusal;
 mod secrets;
 mod sessions;
 mod state;

@@ -10,7 +10,14 @@
 mod follow;
 mod keeper;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use tokio::{
@@ -61,6 +68,7 @@ pub(crate) struct Log {
     head: watch::Receiver<Position>,
     pool: watch::Receiver<OriginPool>,
     state: Arc<RwLock<State>>,
+    key_changes: Arc<AtomicU64>,
 }
 
 /// Why the log did not do what it was asked for.
@@ -119,15 +127,21 @@ impl Log {
         let (pool, pool_seen) = watch::channel(store.pool().await?);
         let state = Arc::new(RwLock::new(folded));
         let (sender, jobs) = mpsc::channel(room.max_waiting);
-        let log =
-            Self { jobs: sender, head: head_seen, pool: pool_seen, state: Arc::clone(&state) };
+        let key_changes = Arc::new(AtomicU64::new(0));
+        let log = Self {
+            jobs: sender,
+            head: head_seen,
+            pool: pool_seen,
+            state: Arc::clone(&state),
+            key_changes: Arc::clone(&key_changes),
+        };
         metrics.head(state.read().position());
         metrics.store_up.set(1);
         let wake = Arc::new(Notify::new());
         if store.is_shared() {
             tasks.spawn(store.clone().listen(Arc::clone(&wake), shutdown.clone()));
         }
-        let told = keeper::Told { head, pool, state, tell, metrics };
+        let told = keeper::Told { head, pool, state, key_changes, tell, metrics };
         tasks.spawn(Keeper::new(store, key, jobs, wake, told, room.most).run(shutdown));
         Ok(log)
     }
@@ -183,6 +197,11 @@ impl Log {
     /// The origin pool, whenever it is another one.
     pub(crate) fn pools(&self) -> watch::Receiver<OriginPool> {
         self.pool.clone()
+    }
+
+    /// How often keys have changed, or may have: what is known of them holds while this stays.
+    pub(crate) fn key_changes(&self) -> u64 {
+        self.key_changes.load(SeqCst)
     }
 
     /// What the log amounts to.

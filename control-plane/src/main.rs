@@ -9,6 +9,7 @@ use wcdn_daemon::{
     args::{Common, HasCommon},
     config, probe,
 };
+use wcdn_proto::{Scope, Scopes};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -34,8 +35,11 @@ struct Args {
 enum Command {
     /// Make an API key, and print it once. A control plane that runs takes it at once.
     CreateKey {
-        /// For people: shows in changes and lists.
+        /// For people: shows in changes, lists and the audit log.
         name: String,
+        /// What it may do, such as cache:purge; can be given several times. Without it, everything.
+        #[arg(long = "scope", value_name = "SCOPE")]
+        scopes: Vec<Scope>,
     },
     /// Copy the SQLite file to one that does not exist, also while a control plane runs on it.
     Backup {
@@ -97,8 +101,9 @@ async fn serve(config: Config, signals: Signals) -> Result<(), Failure> {
 async fn perform(command: Command, config: &Config) -> Result<(), Failure> {
     let store = &config.store;
     match command {
-        Command::CreateKey { name } => {
-            let key = commands::create_key(store, &name).await.map_err(Failure::other)?;
+        Command::CreateKey { name, scopes } => {
+            let scopes = if scopes.is_empty() { Scopes::ALL } else { scopes.into_iter().collect() };
+            let key = commands::create_key(store, &name, scopes).await.map_err(Failure::other)?;
             println!("{}", key.expose());
         }
         Command::IssuerKey => println!("{}", Secrets::issuer_key(config)?),

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 use wcdn_proto::{ContentId, NodeId, pb::edge::v1::Holding};
 
-use crate::{grpc::error::Refusal, tracker::Registered};
+use crate::{refusal::Refusal, tracker::Registered};
 
 /// Questions that wait to be sent to one node.
 const WAITING: usize = 64;

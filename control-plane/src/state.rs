@@ -1,8 +1,11 @@
 //! What the log amounts to: the removal table, what is withheld, and what is pinned.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use wcdn_proto::{BlobId, Change, ContentId, Events, Position, Purge, REMOVAL_SLOTS, removal_slot};
+use wcdn_proto::{
+    BlobId, Change, ContentId, Events, KeyId, KeyState, Position, Purge, REMOVAL_SLOTS,
+    removal_slot,
+};
 
 /// The log, folded up to a position. The same events in the same order make the same state, from
 /// wherever the fold begins.
@@ -13,6 +16,7 @@ pub(crate) struct State {
     slots: Box<[u64]>,
     blocks: BTreeSet<ContentId>,
     pins: BTreeSet<BlobId>,
+    keys: BTreeMap<KeyId, KeyState>,
 }
 
 /// Events that do not follow what is folded.
@@ -27,7 +31,8 @@ impl State {
     /// Nothing but what is known of the time before `position`.
     pub(crate) fn new(position: Position, floor: u64) -> Self {
         let slots = vec![0; REMOVAL_SLOTS as usize].into_boxed_slice();
-        Self { position, floor, slots, blocks: BTreeSet::new(), pins: BTreeSet::new() }
+        let (blocks, pins, keys) = Default::default();
+        Self { position, floor, slots, blocks, pins, keys }
     }
 
     /// Everything up to here is in it, nothing beyond.
@@ -84,6 +89,7 @@ impl State {
                 Change::Unpin(ids) => ids.iter().for_each(|id| {
                     self.pins.remove(id);
                 }),
+                Change::Key(key) => self.restore_key(key.clone()),
                 Change::Origins { .. }
                 | Change::Barrier
                 | Change::Unknown { is_ignorable: true } => {}
@@ -97,6 +103,19 @@ impl State {
     pub(crate) fn restore_slot(&mut self, slot: u32, seq: u64) {
         if let Some(latest) = self.slots.get_mut(slot as usize) {
             *latest = seq.max(*latest);
+        }
+    }
+
+    /// What nodes know of keys.
+    pub(crate) fn keys(&self) -> impl Iterator<Item = &KeyState> {
+        self.keys.values()
+    }
+
+    /// This is what nodes know of a key.
+    pub(crate) fn restore_key(&mut self, key: KeyState) {
+        match key.secrets.is_empty() {
+            true => drop(self.keys.remove(&key.id)),
+            false => drop(self.keys.insert(key.id.clone(), key)),
         }
     }
 
@@ -118,6 +137,7 @@ impl std::fmt::Debug for State {
             .field("floor", &self.floor)
             .field("blocks", &self.blocks.len())
             .field("pins", &self.pins.len())
+            .field("keys", &self.keys.len())
             .finish_non_exhaustive()
     }
 }

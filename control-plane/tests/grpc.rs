@@ -6,6 +6,8 @@
 mod access;
 #[path = "grpc/edges.rs"]
 mod edges;
+#[path = "grpc/keys.rs"]
+mod keys;
 #[path = "grpc/log.rs"]
 mod log;
 #[path = "grpc/origins.rs"]

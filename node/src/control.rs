@@ -17,6 +17,7 @@ pub mod catchup;
 pub mod endpoint;
 pub mod gathered;
 pub mod holding;
+mod keys;
 pub mod line;
 pub mod origins;
 pub mod report;

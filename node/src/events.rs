@@ -3,6 +3,7 @@
 //! - [`removed`]: the reader's fence, asked before bytes are served, wherever they lie
 //! - [`blocked`]: what is answered with 451
 //! - [`pins`]: what is to be kept ready
+//! - [`keys`]: who is known by an API key
 //! - [`words`]: the latest word on an id
 //! - [`positions`]: how far the log is known, and when its head was confirmed
 //! - [`apply`]: events become true: [`apply::Applier`] is what the event plane drives
@@ -16,6 +17,7 @@
 pub mod apply;
 pub mod blocked;
 pub mod disk;
+pub mod keys;
 pub mod outcome;
 pub mod pins;
 pub mod positions;
@@ -38,7 +40,9 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 use wcdn_proto::{BlobId, ContentId, Position};
 
-use self::{blocked::Blocked, disk::Kept, pins::Pins, positions::Positions, removed::Removed};
+use self::{
+    blocked::Blocked, disk::Kept, keys::ApiKeys, pins::Pins, positions::Positions, removed::Removed,
+};
 use crate::metrics::events::{EventMetrics, Tier};
 
 /// What this node knows of the log.
@@ -50,6 +54,8 @@ pub struct Log {
     pub blocked: Blocked,
     /// What is pinned.
     pub pins: Pins,
+    /// API keys.
+    pub keys: ApiKeys,
     /// How far it is known.
     pub positions: Positions,
     /// What came of it.
@@ -120,6 +126,7 @@ impl Log {
             removed,
             blocked,
             pins,
+            keys: ApiKeys::default(),
             positions,
             metrics,
             lease,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::{
-    BlobId, ContentId, InvalidBlobId, InvalidContentId, Position,
+    BlobId, ContentId, InvalidBlobId, InvalidContentId, InvalidKey, KeyState, Position,
     pb::event::v1::{self as event, event::Change as Wire},
 };
 
@@ -37,6 +37,8 @@ pub enum Change {
     Pin(Vec<BlobId>),
     /// Kept no longer than others.
     Unpin(Vec<BlobId>),
+    /// An API key is made, changed or ended.
+    Key(KeyState),
     /// Something that this program is too old to know.
     Unknown {
         /// Whether it may go on as if nothing had happened.
@@ -87,6 +89,9 @@ pub enum InvalidEvents {
     /// A block names something that is no content.
     #[error(transparent)]
     Content(#[from] InvalidContentId),
+    /// What is changed is no key.
+    #[error(transparent)]
+    Key(#[from] InvalidKey),
     /// A change names nothing, or everything and something.
     #[error("a change must name at least one id, or everything")]
     Selector,
@@ -160,11 +165,14 @@ impl Change {
             Self::Barrier => Some(Wire::Barrier(event::Barrier {})),
             Self::Pin(ids) => Some(Wire::Pin(event::Pin { ids: blobs(ids) })),
             Self::Unpin(ids) => Some(Wire::Unpin(event::Unpin { ids: blobs(ids) })),
+            Self::Key(key) => Some(Wire::Key(key.to_wire())),
             Self::Unknown { .. } => None,
         };
         let ignorable = match self {
             Self::Purge(_) | Self::Block(_) | Self::Unblock(_) => false,
-            Self::Origins { .. } | Self::Barrier | Self::Pin(_) | Self::Unpin(_) => true,
+            Self::Origins { .. } | Self::Barrier | Self::Pin(_) | Self::Unpin(_) | Self::Key(_) => {
+                true
+            }
             Self::Unknown { is_ignorable } => *is_ignorable,
         };
         event::Event { change, ignorable }
@@ -193,6 +201,7 @@ impl Change {
             Wire::Barrier(_) => Self::Barrier,
             Wire::Pin(pin) => Self::Pin(some(&pin.ids)?),
             Wire::Unpin(unpin) => Self::Unpin(some(&unpin.ids)?),
+            Wire::Key(key) => Self::Key(KeyState::from_wire(&key)?),
         })
     }
 }
@@ -213,6 +222,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::KeySecret;
 
     fn blob() -> impl Strategy<Value = BlobId> {
         any::<[u8; 32]>().prop_map(BlobId::from_bytes)
@@ -226,6 +236,18 @@ mod tests {
         })
     }
 
+    fn key() -> impl Strategy<Value = KeyState> {
+        let secret = any::<([u8; 32], u64)>();
+        let secret = secret.prop_map(|(hash, until_ms)| KeySecret { hash, until_ms });
+        let secrets = proptest::collection::vec(secret, 0..3);
+        let parts = ("[0-9a-hjkmnp-tv-z]{10}", secrets, any::<u32>());
+        parts.prop_map(|(id, secrets, per_minute)| KeyState {
+            id: id.parse().unwrap(),
+            secrets,
+            per_minute,
+        })
+    }
+
     fn change() -> impl Strategy<Value = Change> {
         prop_oneof![
             proptest::collection::vec(blob(), 1..4).prop_map(|ids| Change::Purge(Purge::Ids(ids))),
@@ -236,6 +258,7 @@ mod tests {
             Just(Change::Barrier),
             proptest::collection::vec(blob(), 1..4).prop_map(Change::Pin),
             proptest::collection::vec(blob(), 1..4).prop_map(Change::Unpin),
+            key().prop_map(Change::Key),
             any::<bool>().prop_map(|is_ignorable| Change::Unknown { is_ignorable }),
         ]
     }

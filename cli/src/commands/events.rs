@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::Instant;
 use wcdn_proto::{
-    Change, Position, Purge,
+    Change, KeyState, Position, Purge,
     pb::admin::v1::{GetStatusRequest, TailEventsRequest, TailEventsResponse},
 };
 
@@ -46,6 +46,9 @@ struct Document {
     all: bool,
     ids: Vec<String>,
     revision: Option<u64>,
+    /// The id of an API key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
 }
 
 pub(super) async fn tail(
@@ -137,6 +140,7 @@ fn kind(change: &Change) -> &'static str {
         Change::Barrier => "barrier",
         Change::Pin(_) => "pin",
         Change::Unpin(_) => "unpin",
+        Change::Key(_) => "key",
         Change::Unknown { .. } => "unknown",
     }
 }
@@ -159,6 +163,7 @@ fn subject(change: &Change) -> String {
     match change {
         Change::Purge(Purge::All) => return "everything".to_owned(),
         Change::Origins { revision } => return format!("revision {revision}"),
+        Change::Key(key) => return key_subject(key),
         Change::Unknown { .. } => return "this program is too old to know it".to_owned(),
         _ => {}
     }
@@ -167,6 +172,11 @@ fn subject(change: &Change) -> String {
         0..=MAX_NAMED => ids.join(" "),
         all => format!("{} and {}", ids[0], count(all as u64 - 1, "other id")),
     }
+}
+
+fn key_subject(key: &KeyState) -> String {
+    let id = &key.id;
+    if key.secrets.is_empty() { format!("{id} has ended") } else { id.to_string() }
 }
 
 impl Document {
@@ -180,6 +190,7 @@ impl Document {
             all: matches!(change, Change::Purge(Purge::All)),
             ids: ids(change),
             revision,
+            key: if let Change::Key(key) = change { Some(key.id.to_string()) } else { None },
         }
     }
 }

@@ -85,12 +85,20 @@ pub struct Cluster {
 }
 
 /// API keys.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Keys {
     /// A file with an API key of the operator's choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fixed_key_file: Option<PathBuf>,
+    /// How long the text before is good after a key is rotated, unless whoever rotates it says.
+    pub grace: Span,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { fixed_key_file: None, grace: Span::secs(86_400) }
+    }
 }
 
 /// When a node counts as what.

@@ -2,165 +2,169 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status};
+use tonic::Request;
 use wcdn_proto::pb::admin::v1::{self as admin, admin_service_server::AdminService};
 
-use super::{changes, health, origins, pins, preloads, queries, receipts, stream::Sent, tail};
-use crate::desk::Desk;
+use super::{
+    ask,
+    told::{Answer, Told},
+};
+use crate::{
+    calls::{changes, health, origins, pins, preloads, queries, receipts, tail},
+    desk::Desk,
+};
 
 /// The service.
 #[derive(Debug)]
 pub(super) struct Admin(pub(super) Arc<Desk>);
 
-type Answer<T> = Result<Response<T>, Status>;
-
 #[tonic::async_trait]
 impl AdminService for Admin {
-    type WatchReceiptStream = Sent<admin::WatchReceiptResponse>;
-    type ProbeOriginsStream = Sent<admin::ProbeOriginsResponse>;
-    type TailEventsStream = Sent<admin::TailEventsResponse>;
-    type WatchPinsStream = Sent<admin::WatchPinsResponse>;
-    type WatchPreloadStream = Sent<admin::WatchPreloadResponse>;
+    type WatchReceiptStream = Told<admin::WatchReceiptResponse>;
+    type ProbeOriginsStream = Told<admin::ProbeOriginsResponse>;
+    type TailEventsStream = Told<admin::TailEventsResponse>;
+    type WatchPinsStream = Told<admin::WatchPinsResponse>;
+    type WatchPreloadStream = Told<admin::WatchPreloadResponse>;
 
     async fn purge(&self, request: Request<admin::PurgeRequest>) -> Answer<admin::PurgeResponse> {
-        self.0.answer(changes::purge(&self.0, request).await)
+        ask!(self, request, changes::purge)
     }
 
     async fn block(&self, request: Request<admin::BlockRequest>) -> Answer<admin::BlockResponse> {
-        self.0.answer(changes::block(&self.0, request).await)
+        ask!(self, request, changes::block)
     }
 
     async fn unblock(
         &self,
         request: Request<admin::UnblockRequest>,
     ) -> Answer<admin::UnblockResponse> {
-        self.0.answer(changes::unblock(&self.0, request).await)
+        ask!(self, request, changes::unblock)
     }
 
     async fn list_blocks(
         &self,
         request: Request<admin::ListBlocksRequest>,
     ) -> Answer<admin::ListBlocksResponse> {
-        self.0.answer(queries::list_blocks(&self.0, request).await)
+        ask!(self, request, queries::list_blocks)
     }
 
     async fn pin(&self, request: Request<admin::PinRequest>) -> Answer<admin::PinResponse> {
-        self.0.answer(changes::pin(&self.0, request).await)
+        ask!(self, request, changes::pin)
     }
 
     async fn unpin(&self, request: Request<admin::UnpinRequest>) -> Answer<admin::UnpinResponse> {
-        self.0.answer(changes::unpin(&self.0, request).await)
+        ask!(self, request, changes::unpin)
     }
 
     async fn list_pins(
         &self,
         request: Request<admin::ListPinsRequest>,
     ) -> Answer<admin::ListPinsResponse> {
-        self.0.answer(pins::list(&self.0, request).await)
+        ask!(self, request, pins::list)
     }
 
     async fn watch_pins(
         &self,
         request: Request<admin::WatchPinsRequest>,
     ) -> Answer<Self::WatchPinsStream> {
-        self.0.answer(pins::watch(&self.0, request))
+        ask!(self, request, stream now pins::watch)
     }
 
     async fn preload(
         &self,
         request: Request<admin::PreloadRequest>,
     ) -> Answer<admin::PreloadResponse> {
-        self.0.answer(preloads::begin(&self.0, request))
+        ask!(self, request, now preloads::begin)
     }
 
     async fn watch_preload(
         &self,
         request: Request<admin::WatchPreloadRequest>,
     ) -> Answer<Self::WatchPreloadStream> {
-        self.0.answer(preloads::watch(&self.0, request))
+        ask!(self, request, stream now preloads::watch)
     }
 
     async fn barrier(
         &self,
         request: Request<admin::BarrierRequest>,
     ) -> Answer<admin::BarrierResponse> {
-        self.0.answer(changes::barrier(&self.0, request).await)
+        ask!(self, request, changes::barrier)
     }
 
     async fn get_receipt(
         &self,
         request: Request<admin::GetReceiptRequest>,
     ) -> Answer<admin::GetReceiptResponse> {
-        self.0.answer(receipts::get(&self.0, request).await)
+        ask!(self, request, receipts::get)
     }
 
     async fn watch_receipt(
         &self,
         request: Request<admin::WatchReceiptRequest>,
     ) -> Answer<Self::WatchReceiptStream> {
-        self.0.answer(receipts::watch(&self.0, request).await)
+        ask!(self, request, stream receipts::watch)
     }
 
     async fn list_nodes(
         &self,
         request: Request<admin::ListNodesRequest>,
     ) -> Answer<admin::ListNodesResponse> {
-        self.0.answer(queries::list_nodes(&self.0, request))
+        ask!(self, request, now queries::list_nodes)
     }
 
     async fn get_origins(
         &self,
         request: Request<admin::GetOriginsRequest>,
     ) -> Answer<admin::GetOriginsResponse> {
-        self.0.answer(origins::get(&self.0, request))
+        ask!(self, request, now origins::get)
     }
 
     async fn set_origins(
         &self,
         request: Request<admin::SetOriginsRequest>,
     ) -> Answer<admin::SetOriginsResponse> {
-        self.0.answer(origins::set(&self.0, request).await)
+        ask!(self, request, origins::set)
     }
 
     async fn get_origin_health(
         &self,
         request: Request<admin::GetOriginHealthRequest>,
     ) -> Answer<admin::GetOriginHealthResponse> {
-        self.0.answer(health::get(&self.0, request).await)
+        ask!(self, request, health::get)
     }
 
     async fn probe_origins(
         &self,
         request: Request<admin::ProbeOriginsRequest>,
     ) -> Answer<Self::ProbeOriginsStream> {
-        self.0.answer(health::probe(&self.0, request))
+        ask!(self, request, stream now health::probe)
     }
 
     async fn refresh_origins(
         &self,
         request: Request<admin::RefreshOriginsRequest>,
     ) -> Answer<admin::RefreshOriginsResponse> {
-        self.0.answer(origins::refresh(&self.0, request).await)
+        ask!(self, request, origins::refresh)
     }
 
     async fn tail_events(
         &self,
         request: Request<admin::TailEventsRequest>,
     ) -> Answer<Self::TailEventsStream> {
-        self.0.answer(tail::tail(&self.0, request).await)
+        ask!(self, request, stream tail::tail)
     }
 
     async fn explain(
         &self,
         request: Request<admin::ExplainRequest>,
     ) -> Answer<admin::ExplainResponse> {
-        self.0.answer(queries::explain(&self.0, request).await)
+        ask!(self, request, queries::explain)
     }
 
     async fn get_status(
         &self,
         request: Request<admin::GetStatusRequest>,
     ) -> Answer<admin::GetStatusResponse> {
-        self.0.answer(queries::status(&self.0, request).await)
+        ask!(self, request, queries::status)
     }
 }

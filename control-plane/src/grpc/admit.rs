@@ -1,8 +1,8 @@
 //! Who calls, and until when the caller waits.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
-use http::{HeaderMap, request::Parts};
+use http::request::Parts;
 use tokio::time::Instant;
 use tonic::{
     Request,
@@ -10,33 +10,30 @@ use tonic::{
     transport::server::{TcpConnectInfo, TlsConnectInfo},
 };
 
-use super::error::Refusal;
-use crate::{api_key, desk::Desk};
-
-/// An operator, or a program of one.
-#[derive(Debug)]
-pub(super) struct Caller {
-    /// The name of the API key.
-    pub(super) name: String,
-    /// When it no longer waits.
-    pub(super) deadline: Option<Instant>,
-}
-
-/// The name of the API key of a call, which was recognised by its head.
-#[derive(Debug, Clone)]
-pub(super) struct Operator(String);
+use crate::{
+    auth::{self, Caller, Operation, bearer},
+    desk::Desk,
+    refusal::Refusal,
+};
 
 /// A call of an edge, which was recognised by its head.
 #[derive(Debug, Clone)]
 pub(super) struct Member(());
 
-/// Recognises an operator.
-pub(super) async fn recognise_operator(desk: &Desk, head: &Parts) -> Result<Operator, Refusal> {
-    let presented = key(&head.headers).ok_or(Refusal::KeyMissing)?;
-    if api_key::is_damaged(presented) {
-        return Err(Refusal::KeyDamaged);
-    }
-    desk.key_name(presented).await?.map(Operator).ok_or(Refusal::KeyUnknown)
+/// Recognises an operator, who may make this call.
+pub(super) async fn recognise_operator(desk: &Desk, head: &Parts) -> Result<Caller, Refusal> {
+    let method = head.uri.path().rsplit('/').next().unwrap_or_default();
+    let operation = Operation::of_method(method);
+    let operation =
+        operation.ok_or_else(|| Refusal::NoCall { name: method.chars().take(80).collect() })?;
+    auth::admit(desk, &head.headers, address(head), operation).await
+}
+
+/// From where a call comes.
+fn address(head: &Parts) -> Option<IpAddr> {
+    let tls = head.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
+    let peer = tls.or_else(|| head.extensions.get::<TcpConnectInfo>())?.remote_addr()?;
+    Some(peer.ip().to_canonical())
 }
 
 /// Recognises an edge: by the cluster's token, or by a certificate that the handshake has checked.
@@ -50,25 +47,14 @@ pub(super) fn recognise_edge(desk: &Desk, head: &Parts) -> Result<Member, Refusa
 
 /// Lets an operator in.
 pub(super) fn operator<T>(request: Request<T>) -> Result<(Caller, T), Refusal> {
-    let Operator(name) = request.extensions().get().cloned().ok_or(Refusal::KeyMissing)?;
+    let caller: Caller = request.extensions().get().cloned().ok_or(Refusal::KeyMissing)?;
     let deadline = deadline(request.metadata());
-    Ok((Caller { name, deadline }, request.into_inner()))
+    Ok((Caller { deadline, ..caller }, request.into_inner()))
 }
 
 /// Lets an edge in.
 pub(super) fn edge<T>(request: &Request<T>) -> Result<(), Refusal> {
     request.extensions().get::<Member>().map(|_| ()).ok_or(Refusal::EdgeUnknown)
-}
-
-fn key(headers: &HeaderMap) -> Option<&str> {
-    let own = headers.get("x-api-key").and_then(|value| value.to_str().ok());
-    own.or_else(|| bearer(headers)).filter(|key| !key.is_empty() && key.len() <= api_key::MOST)
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get("authorization")?.to_str().ok()?;
-    let (scheme, rest) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| rest.trim())
 }
 
 /// When the caller no longer waits. The library ends calls at their deadline only until they are
@@ -107,16 +93,6 @@ mod tests {
         for none in ["", "S", "1", "1x", "123456789S", "-1S", "+1S", "1 S"] {
             assert_eq!(timeout(none), None, "{none:?}");
         }
-    }
-
-    #[test]
-    fn a_key_comes_in_either_header() {
-        let mut headers = HeaderMap::new();
-        assert_eq!(key(&headers), None);
-        headers.insert("authorization", "bearer  abc ".parse().unwrap());
-        assert_eq!(key(&headers), Some("abc"));
-        headers.insert("x-api-key", "own".parse().unwrap());
-        assert_eq!(key(&headers), Some("own"));
     }
 
     proptest! {

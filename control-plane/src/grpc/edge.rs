@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Streaming};
 use wcdn_proto::{
     Position,
     pb::edge::v1::{self as edge, edge_service_server::EdgeService},
 };
 
 use super::{
-    admit,
-    error::Refusal,
-    session, snapshot,
-    stream::{self, Feed, Sent},
-    tail,
+    admit, session, snapshot,
+    told::{Answer, Told, told},
 };
-use crate::desk::Desk;
+use crate::{
+    calls::{
+        stream::{self, Feed, Sent},
+        tail,
+    },
+    desk::Desk,
+    refusal::Refusal,
+};
 
 /// The service.
 #[derive(Debug)]
@@ -26,29 +30,26 @@ const CHUNK: usize = 256 << 10;
 
 #[tonic::async_trait]
 impl EdgeService for Edge {
-    type SessionStream = Sent<edge::SessionResponse>;
-    type ReplayStream = Sent<edge::ReplayResponse>;
-    type GetSnapshotStream = Sent<edge::GetSnapshotResponse>;
+    type SessionStream = Told<edge::SessionResponse>;
+    type ReplayStream = Told<edge::ReplayResponse>;
+    type GetSnapshotStream = Told<edge::GetSnapshotResponse>;
 
     async fn session(
         &self,
         request: Request<Streaming<edge::SessionRequest>>,
-    ) -> Result<Response<Self::SessionStream>, Status> {
-        self.0.answer(session::open(&self.0, request).await)
+    ) -> Answer<Self::SessionStream> {
+        self.0.answer(session::open(&self.0, request).await.map(told))
     }
 
-    async fn replay(
-        &self,
-        request: Request<edge::ReplayRequest>,
-    ) -> Result<Response<Self::ReplayStream>, Status> {
-        self.0.answer(replay(&self.0, request).await)
+    async fn replay(&self, request: Request<edge::ReplayRequest>) -> Answer<Self::ReplayStream> {
+        self.0.answer(replay(&self.0, request).await.map(told))
     }
 
     async fn get_snapshot(
         &self,
         request: Request<edge::GetSnapshotRequest>,
-    ) -> Result<Response<Self::GetSnapshotStream>, Status> {
-        self.0.answer(snapshot::get(&self.0, request))
+    ) -> Answer<Self::GetSnapshotStream> {
+        self.0.answer(snapshot::get(&self.0, request).map(told))
     }
 }
 

@@ -12,12 +12,12 @@ use http::{Request, Response, request::Parts};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 use wcdn_proto::pb::{
-    admin::v1::admin_service_server::AdminServiceServer,
+    admin::v1::{admin_service_server::AdminServiceServer, key_service_server::KeyServiceServer},
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use super::{admin::Admin, admit, edge::Edge, error::Refusal};
-use crate::desk::Desk;
+use super::{admin::Admin, admit, edge::Edge, keys::Keys};
+use crate::{desk::Desk, refusal::Refusal};
 
 /// Stands before every service of the port.
 #[derive(Debug, Clone)]
@@ -60,10 +60,15 @@ where
     }
 }
 
+/// Whether a service needs an API key.
+fn is_of_operators(service: &str) -> bool {
+    [AdminServiceServer::<Admin>::NAME, KeyServiceServer::<Keys>::NAME].contains(&service)
+}
+
 /// Notes who calls, for those who answer. Health and reflection are for everybody.
 async fn pass(desk: &Desk, head: &mut Parts) -> Result<(), Refusal> {
     let service = head.uri.path().split('/').nth(1).unwrap_or_default();
-    if service == AdminServiceServer::<Admin>::NAME {
+    if is_of_operators(service) {
         let operator = admit::recognise_operator(desk, head).await?;
         head.extensions.insert(operator);
     } else if service == EdgeServiceServer::<Edge>::NAME {

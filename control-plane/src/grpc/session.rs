@@ -9,21 +9,21 @@ use tokio::{
 };
 use tonic::{Request, Status, Streaming};
 use wcdn_proto::{
-    Position,
+    KeyState, Position,
     pb::edge::v1::{
         self as edge, Holding, OriginPool, session_request::Kind as Up,
         session_response::Kind as Down,
     },
 };
 
-use super::{
-    admit,
-    error::Refusal,
-    parse,
-    stream::{Feed, Sent},
-};
+use super::admit;
 use crate::{
+    calls::{
+        parse,
+        stream::{Feed, Sent},
+    },
     desk::Desk,
+    refusal::Refusal,
     sessions::{Entered, Question},
     tracker::Registered,
 };
@@ -33,6 +33,9 @@ const REGISTER: Duration = Duration::from_secs(10);
 
 /// Between two tellings of the head: datagrams are faster, and this is for nodes that they miss.
 const BETWEEN_HEADS: Duration = Duration::from_millis(100);
+
+/// Keys of one message: at most 1 MB, of five texts each.
+const KEYS: usize = 4_096;
 
 /// Questions to one node that are not answered yet.
 const MAX_PENDING: usize = 64;
@@ -64,6 +67,7 @@ struct Session {
     preloads: watch::Receiver<()>,
     pending: HashMap<u64, oneshot::Sender<Holding>>,
     asked: u64,
+    tells_keys: bool,
 }
 
 pub(super) async fn open(
@@ -76,7 +80,7 @@ pub(super) async fn open(
     let Ok(Some(edge::SessionRequest { kind: Some(Up::Register(register)) })) = first else {
         return Err(Refusal::invalid("kind", "must be register in the first message"));
     };
-    let (proof, preloads) = (register.proof.clone(), register.preloads);
+    let (proof, preloads, tells_keys) = (register.proof.clone(), register.preloads, register.keys);
     let (who, applied) = parse::register(register)?;
     desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
@@ -99,6 +103,7 @@ pub(super) async fn open(
         preloads: desk.preloads.lock().bell(),
         pending: HashMap::new(),
         asked: 0,
+        tells_keys,
     };
     if preloads {
         let Session { who, entered, .. } = &session;
@@ -136,6 +141,9 @@ impl Session {
         self.send(Down::Welcome(welcome)).await?;
         let pool = self.pools.borrow_and_update().clone();
         self.send(Down::Origins(pool)).await?;
+        if self.tells_keys {
+            self.tell_keys().await?;
+        }
         let mut next_head = Instant::now();
         loop {
             let heads = &mut self.heads;
@@ -166,6 +174,25 @@ impl Session {
                     }
                 }
                 Ok(()) = self.preloads.changed() => self.preload().await?,
+            }
+        }
+    }
+
+    /// Tells of every key; events tell of the rest.
+    async fn tell_keys(&self) -> Result<(), Refusal> {
+        let (position, keys): (_, Vec<_>) = {
+            let state = self.desk.log.state().read();
+            (state.position(), state.keys().map(KeyState::to_wire).collect())
+        };
+        let pepper = Bytes::copy_from_slice(self.desk.keys.edge_pepper().as_bytes());
+        let mut parts = keys.chunks(KEYS).peekable();
+        loop {
+            let keys = parts.next().unwrap_or_default().to_vec();
+            let more = parts.peek().is_some();
+            let (position, pepper) = (Some(position.into()), pepper.clone());
+            self.send(Down::Keys(edge::ApiKeys { position, pepper, keys, more })).await?;
+            if !more {
+                return Ok(());
             }
         }
     }

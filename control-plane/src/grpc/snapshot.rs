@@ -6,12 +6,12 @@ use bytes::Bytes;
 use tonic::Request;
 use wcdn_proto::{REMOVAL_SLOTS, pb::edge::v1 as edge};
 
-use super::{
-    admit,
-    error::Refusal,
-    stream::{self, Feed, Sent},
+use super::admit;
+use crate::{
+    calls::stream::{self, Feed, Sent},
+    desk::Desk,
+    refusal::Refusal,
 };
-use crate::desk::Desk;
 
 /// Slots of one message: at most 240 kB.
 const SLOTS: usize = 16_384;

@@ -23,6 +23,7 @@ use super::{
     verdict::{Case, Verdict},
 };
 use crate::{
+    auth::Author,
     log::LogError,
     store::{
         Store, StoreError,
@@ -197,7 +198,7 @@ impl Keeper {
             verdict = Verdict::carry_out(pool, cases);
             Ok(!verdict.is_empty() && self.is_ours(pool))
         };
-        match self.pools.edit(BY, edit).await {
+        match self.pools.edit(&Author::program(BY), edit).await {
             Ok(Some(_)) => done.add(verdict),
             Ok(None) => {}
             Err(error) => {

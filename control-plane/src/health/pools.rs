@@ -6,6 +6,7 @@ use tokio::sync::watch;
 use wcdn_proto::pb::edge::v1::OriginPool;
 
 use crate::{
+    auth::Author,
     change::{Asked, Recorded, Request},
     log::{Log, LogError},
     store::log::Refused,
@@ -45,7 +46,7 @@ impl Pools {
     /// Those of `change`, and those of the log; also if others do not leave the pool alone.
     pub(crate) async fn edit<E: From<LogError>>(
         &self,
-        by: &str,
+        by: &Author,
         mut change: impl FnMut(&mut OriginPool) -> Result<bool, E>,
     ) -> Result<Option<Recorded>, E> {
         let mut tries = TRIES;
@@ -54,7 +55,7 @@ impl Pools {
             if !change(&mut pool)? {
                 return Ok(None);
             }
-            let request = Request { asked: Asked::Origins(pool), by: by.to_owned(), token: None };
+            let request = Request { asked: Asked::Origins(pool), by: by.clone(), token: None };
             match self.log.append(request).await {
                 Err(LogError::Refused(Refused::PoolChanged { .. })) if tries > 1 => tries -= 1,
                 done => return Ok(Some(done?)),

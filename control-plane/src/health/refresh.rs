@@ -6,7 +6,7 @@ use tokio::time::sleep;
 use wcdn_proto::pb::edge::v1::OriginPool;
 
 use super::{BY, Monitor, operators::ListError};
-use crate::{change::Recorded, log::LogError};
+use crate::{auth::Author, change::Recorded, log::LogError};
 
 /// Why the pool does not follow a list.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,6 @@ impl Monitor {
         let operators = self.lists.read(from).await?;
         let merge =
             |pool: &mut OriginPool| Ok(!self.lists.merge(pool, &operators, false)?.is_empty());
-        self.pools.edit(BY, merge).await
+        self.pools.edit(&Author::program(BY), merge).await
     }
 }

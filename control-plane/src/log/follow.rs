@@ -1,10 +1,10 @@
 //! Reading what others wrote, and what became of a write that failed.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use tokio::time::{Instant, timeout};
 use wcdn_gossip::frame::Frame;
-use wcdn_proto::{Position, pb::edge::v1::OriginPool};
+use wcdn_proto::{Change, Position, pb::edge::v1::OriginPool};
 
 use super::{
     News,
@@ -125,6 +125,7 @@ impl Keeper {
             return Err(StoreError::Damaged { what: "log, which was longer before" });
         }
         *self.told.state.write() = folded;
+        self.told.key_changes.fetch_add(1, SeqCst);
         self.told.set_pool(pool);
         self.is_unsure = false;
         if head > before {
@@ -143,8 +144,17 @@ impl Told {
 
     /// Makes events true.
     pub(super) fn apply(&self, frames: &[Frame]) -> Result<(), Gap> {
-        let mut state = self.state.write();
-        frames.iter().try_for_each(|frame| state.apply(frame.events()))
+        let applied = {
+            let mut state = self.state.write();
+            frames.iter().try_for_each(|frame| state.apply(frame.events()))
+        };
+        let is_of_key = |frame: &Frame| {
+            frame.events().changes.iter().any(|change| matches!(change, Change::Key(_)))
+        };
+        if frames.iter().any(is_of_key) {
+            self.key_changes.fetch_add(1, SeqCst);
+        }
+        applied
     }
 
     fn set_pool(&self, pool: OriginPool) {

@@ -1,6 +1,10 @@
 //! The task that owns the log.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use tokio::{
@@ -52,6 +56,8 @@ pub(super) struct Told {
     pub(super) head: watch::Sender<Position>,
     pub(super) pool: watch::Sender<OriginPool>,
     pub(super) state: Arc<RwLock<State>>,
+    /// How often keys have changed, or may have.
+    pub(super) key_changes: Arc<AtomicU64>,
     pub(super) tell: Tell,
     pub(super) metrics: Arc<Metrics>,
 }

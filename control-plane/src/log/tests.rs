@@ -10,6 +10,7 @@ use wcdn_proto::{BlobId, Change, ContentId, Purge, pb::edge::v1::Origin};
 
 use super::*;
 use crate::{
+    auth::Author,
     change::Asked,
     store::{
         Place,
@@ -92,7 +93,7 @@ fn purge(n: u32) -> Request {
 }
 
 fn request(asked: Asked) -> Request {
-    Request { asked, by: "test".to_owned(), token: None }
+    Request { asked, by: Author::program("test"), token: None }
 }
 
 async fn events(store: &Store) -> Vec<(u64, Change)> {
@@ -198,7 +199,7 @@ async fn a_token_makes_two_requests_one_and_is_not_for_another(on: On) {
     let reused = Refused::TokenReused { change: first.id };
     assert!(matches!(other, Err(LogError::Refused(refused)) if refused == reused));
     assert_eq!(bench.log.head().seq, 1);
-    let of_another = Request { by: "other".to_owned(), ..with_token(2) };
+    let of_another = Request { by: Author::program("other"), ..with_token(2) };
     assert_eq!(bench.log.append(of_another).await.unwrap().first.seq, 2);
 }
 

@@ -4,11 +4,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use prost::Message as _;
 use wcdn_gossip::frame::{Frame, SigningKey};
-use wcdn_proto::{Change, ContentId, Position, Purge, pb::edge::v1::OriginPool};
+use wcdn_proto::{Change, ContentId, KeyState, Position, Purge, pb::edge::v1::OriginPool};
 
 use super::{
     ROWS, Store, StoreError, Tx, blocks,
     changes::Found,
+    keys::{self, KeyRefused},
     listen,
     pins::{self, Spared},
     quota::Quota,
@@ -55,6 +56,8 @@ pub(crate) enum Refused {
     },
     /// What should be purged is pinned.
     Pinned(Spared),
+    /// The key is not as it was thought to be.
+    Key(KeyRefused),
     /// The pool that should be replaced is not the present one.
     PoolChanged {
         /// Of the present one.
@@ -132,7 +135,7 @@ impl Batch {
     async fn take(&mut self, request: &Request) -> Result<Result<Recorded, Refused>, StoreError> {
         let digest = request.asked.digest();
         if let Some(token) = &request.token
-            && let Some(found) = self.known(&request.by, token).await?
+            && let Some(found) = self.known(&request.by.name, token).await?
         {
             let Found { change, digest: earlier } = found;
             let is_same = earlier == digest;
@@ -145,11 +148,14 @@ impl Batch {
         if let Some(refused) = self.refused(&request.asked).await? {
             return Ok(Err(refused));
         }
-        self.effect(request).await?;
-        let change = self.record(request);
+        let key = match self.effect(request).await? {
+            Ok(key) => key,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        let change = self.record(request, key);
         if let Some(token) = &request.token {
             let found = Found { change: change.clone(), digest };
-            self.tokens.insert((request.by.clone(), token.clone()), found);
+            self.tokens.insert((request.by.name.clone(), token.clone()), found);
         }
         self.new.push((change.clone(), request.token.clone(), digest));
         Ok(Ok(change))
@@ -180,7 +186,11 @@ impl Batch {
                 (!has_room).then_some(Refused::PinsFull { most: self.pins.most() })
             }
             Asked::Purge(purge) => self.spared(purge).await?.map(Refused::Pinned),
-            Asked::ForcedPurge(_) | Asked::Unblock(_) | Asked::Unpin(_) | Asked::Barrier => None,
+            Asked::ForcedPurge(_)
+            | Asked::Unblock(_)
+            | Asked::Unpin(_)
+            | Asked::Key(_)
+            | Asked::Barrier => None,
         })
     }
 
@@ -194,20 +204,27 @@ impl Batch {
         Ok(Some(spared).filter(|spared| spared.count > 0))
     }
 
-    /// What a change does to the tables that say what is true at the head.
-    async fn effect(&mut self, request: &Request) -> Result<(), StoreError> {
-        let (tx, by, at) = (&mut self.tx, &request.by, sql(self.now_ms));
+    /// What a change does to the tables that say what is true at the head, and what a key has become.
+    async fn effect(
+        &mut self,
+        request: &Request,
+    ) -> Result<Result<Option<KeyState>, Refused>, StoreError> {
+        let (tx, by, at) = (&mut self.tx, &request.by.name, sql(self.now_ms));
         match &request.asked {
             Asked::Block { ids, reason } => blocks::insert(tx, ids, reason, by, at).await?,
             Asked::Unblock(ids) => self.blocks.gone(blocks::delete(tx, ids).await?),
             Asked::Pin { ids, note } => pins::insert(tx, ids, note, by, at).await?,
             Asked::Unpin(ids) => self.pins.gone(pins::delete(tx, ids).await?),
+            Asked::Key(change) => {
+                let changed = keys::change(tx, change, &request.by, at).await?;
+                return Ok(changed.map(Some).map_err(Refused::Key));
+            }
             Asked::Purge(_) | Asked::ForcedPurge(_) | Asked::Origins(_) | Asked::Barrier => {}
         }
         if let Some(pool) = request.asked.next_pool() {
             self.pool = Some(pool);
         }
-        Ok(())
+        Ok(Ok(None))
     }
 
     async fn pool_revision(&mut self) -> Result<u64, StoreError> {
@@ -219,8 +236,8 @@ impl Batch {
         Ok(read::pool(pool)?.revision)
     }
 
-    fn record(&mut self, request: &Request) -> Recorded {
-        let changes = request.asked.changes();
+    fn record(&mut self, request: &Request, key: Option<KeyState>) -> Recorded {
+        let changes = request.asked.changes(key);
         let first = self.next;
         self.next.seq += changes.len() as u64;
         self.changes.extend(changes);
@@ -231,7 +248,7 @@ impl Batch {
             last: Position { seq: self.next.seq - 1, ..first },
             committed_at_ms: self.now_ms,
             ids: request.asked.ids() as u64,
-            by: request.by.clone(),
+            by: request.by.name.clone(),
         }
     }
 

@@ -160,6 +160,7 @@ impl Folded {
                 | Change::Pin(_)
                 | Change::Unpin(_)
                 | Change::Origins { .. }
+                | Change::Key(_)
                 | Change::Barrier
                 | Change::Unknown { is_ignorable: true } => {}
             }

@@ -9,7 +9,7 @@ use wcdn_proto::{
     pb::{edge::v1::OriginPool, event::v1 as event},
 };
 
-use super::{Store, StoreError, number, pins, sql};
+use super::{Store, StoreError, keys, number, pins, sql};
 use crate::state::State;
 
 /// Frames that are read at once: at most 1.1 MB.
@@ -111,6 +111,9 @@ impl Store {
             sqlx::query_scalar("SELECT content FROM pins").fetch_all(&mut *tx).await?;
         let pins: Result<Vec<_>, _> = pins.iter().map(|bytes| pins::blob(bytes)).collect();
         state.restore_pins(pins?);
+        for key in keys::states(&mut tx).await? {
+            state.restore_key(key);
+        }
         tx.rollback().await?;
         Ok(state)
     }

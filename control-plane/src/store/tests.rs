@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use proptest::prelude::*;
 use wcdn_gossip::frame::SigningKey;
 use wcdn_proto::{
-    BlobId, ContentId, Purge,
+    BlobId, ContentId, Purge, Scopes,
     pb::admin::v1::{NodeReceipt, NodeState, Receipt},
 };
 
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     api_key::ApiKey,
+    auth::{Author, Settings},
     change::{Asked, Recorded, Request},
 };
 
@@ -31,7 +32,7 @@ fn key() -> Arc<SigningKey> {
 const MOST: Most = Most { blocks: 1_000, pins: 1_000 };
 
 async fn append(store: &Store, asked: Vec<Asked>) -> wcdn_proto::Position {
-    let request = |asked| Request { asked, by: "test".to_owned(), token: None };
+    let request = |asked| Request { asked, by: Author::program("test"), token: None };
     store
         .append(&key(), MOST, &asked.into_iter().map(request).collect::<Vec<_>>())
         .await
@@ -161,8 +162,11 @@ async fn a_clock_that_was_set_back_makes_no_hole_in_the_log(on: On) {
 async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_longer(on: On) {
     let (_fresh, store) = on.store().await;
     let turn = turn(&store).await;
-    let request =
-        || Request { asked: Asked::Barrier, by: "test".to_owned(), token: Some("once".to_owned()) };
+    let request = || Request {
+        asked: Asked::Barrier,
+        by: Author::program("test"),
+        token: Some("once".to_owned()),
+    };
     let first = store.append(&key(), MOST, &[request()]).await.unwrap().new.remove(0);
     let receipt = wcdn_proto::pb::admin::v1::Receipt {
         change: Some(first.to_wire()),
@@ -183,7 +187,7 @@ async fn changes_and_receipts_are_forgotten_with_the_log_and_tokens_work_no_long
 
 async fn receipts_of_several_control_planes_name_whom_any_of_them_waited_for(on: On) {
     let (_fresh, store) = on.store().await;
-    let request = || Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
+    let request = || Request { asked: Asked::Barrier, by: Author::program("test"), token: None };
     let requests: Vec<_> = (0..300).map(|_| request()).collect();
     let changes = store.append(&key(), MOST, &requests).await.unwrap().new;
     let receipts = |lines: &[(&str, NodeState)]| -> Vec<Receipt> {
@@ -241,7 +245,7 @@ async fn what_follows_a_position_is_read_as_it_was_committed(on: On) {
     assert!(matches!(store.after(head).await.unwrap(), Following::Anew));
     // As after a promotion.
     store.run("UPDATE head SET lineage = 'of before'").await;
-    let request = Request { asked: Asked::Barrier, by: "test".to_owned(), token: None };
+    let request = Request { asked: Asked::Barrier, by: Author::program("test"), token: None };
     let replaced = store.append(&key(), MOST, &[request]).await;
     assert!(matches!(replaced, Err(StoreError::Replaced)));
     assert!(matches!(store.head().await, Err(StoreError::Replaced)));
@@ -327,16 +331,17 @@ async fn a_key_is_known_by_its_hash_alone(on: On) {
     let (_fresh, store) = on.store().await;
     assert!(!store.has_keys().await.unwrap());
     let key = ApiKey::generate();
-    assert!(store.add_key("ci", &key).await.unwrap());
-    assert!(!store.add_key("ci", &ApiKey::generate()).await.unwrap());
+    assert!(store.add_key("ci", &key, Scopes::ALL).await.unwrap());
+    assert!(!store.add_key("ci", &ApiKey::generate(), Scopes::ALL).await.unwrap());
     let pepper = store.pepper().await.unwrap();
-    let found = store.api_key(&pepper.hash(key.expose())).await.unwrap().unwrap();
-    assert_eq!(found.name, "ci");
+    let found = store.presented(&pepper.hash(key.expose())).await.unwrap().unwrap();
+    assert_eq!((found.key.name.as_str(), found.until_ms), ("ci", None));
+    assert_eq!(found.key.settings, Settings::unrestricted());
     let other = pepper.hash(ApiKey::generate().expose());
-    assert!(store.api_key(&other).await.unwrap().is_none());
+    assert!(store.presented(&other).await.unwrap().is_none());
     let (_other, other_store) = on.store().await;
     let foreign = other_store.pepper().await.unwrap().hash(key.expose());
-    assert!(store.api_key(&foreign).await.unwrap().is_none());
+    assert!(store.presented(&foreign).await.unwrap().is_none());
 }
 
 async fn nodes_are_remembered_with_their_lease_and_since_when_they_are_lost(on: On) {

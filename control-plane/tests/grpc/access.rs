@@ -6,12 +6,15 @@ use tonic::{Code, Request, metadata::MetadataValue};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt as _;
 use wcdn_control_plane::{Secrets, commands};
-use wcdn_proto::pb::{
-    admin::v1::{
-        BarrierRequest, BlockRequest, GetStatusRequest, PurgeRequest, TailEventsRequest,
-        WatchReceiptRequest,
+use wcdn_proto::{
+    Scopes,
+    pb::{
+        admin::v1::{
+            BarrierRequest, BlockRequest, GetStatusRequest, PurgeRequest, TailEventsRequest,
+            WatchReceiptRequest,
+        },
+        edge::v1::{GetSnapshotRequest, Register, ReplayRequest, SessionRequest},
     },
-    edge::v1::{GetSnapshotRequest, Register, ReplayRequest, SessionRequest},
 };
 
 use crate::stage::{Stage, all, blob, next, reason, register};
@@ -101,8 +104,8 @@ async fn while_the_clusters_key_is_changed_both_tokens_are_good() {
 #[tokio::test]
 async fn a_key_that_is_made_beside_a_running_control_plane_is_good_at_once() {
     let mut stage = Stage::begin().await;
-    let key = commands::create_key(&stage.config.store, "ci").await.unwrap();
-    assert!(commands::create_key(&stage.config.store, "ci").await.is_err());
+    let key = commands::create_key(&stage.config.store, "ci", Scopes::ALL).await.unwrap();
+    assert!(commands::create_key(&stage.config.store, "ci", Scopes::ALL).await.is_err());
     stage.key = key.expose().to_owned();
     let change = stage.admin.barrier(stage.keyed(BarrierRequest {})).await.unwrap().into_inner();
     assert_eq!(change.change.unwrap().by, "ci");

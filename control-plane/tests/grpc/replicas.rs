@@ -21,14 +21,14 @@ use crate::{
 /// Longer than anything takes that is to happen.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-async fn server() -> Postgres {
+pub(crate) async fn server() -> Postgres {
     let mut server = Postgres::temporary().await.unwrap();
     server.listen(&[("fsync", "off")]).await.unwrap();
     server
 }
 
 /// Two control planes on this database.
-async fn two(url: &str) -> (Stage, Stage) {
+pub(crate) async fn two(url: &str) -> (Stage, Stage) {
     let url = url.to_owned();
     let first = Stage::with(|config| {
         config.store.url = Some(url.parse().unwrap());
@@ -48,7 +48,7 @@ async fn purge(stage: &mut Stage, n: u8) -> Change {
     stage.admin.purge(request).await.unwrap().into_inner().change.unwrap()
 }
 
-async fn settled(stage: &mut Stage, change: &Change) -> Receipt {
+pub(crate) async fn settled(stage: &mut Stage, change: &Change) -> Receipt {
     let request = stage.keyed(WatchReceiptRequest { change_id: change.id.clone() });
     let stream = stage.admin.watch_receipt(request).await.unwrap().into_inner();
     all(stream).await.unwrap().pop().unwrap().receipt.unwrap()

@@ -209,6 +209,7 @@ pub(crate) fn register(name: &str, applied: Option<Position>) -> Register {
         lease_ms: 5_000,
         proof: bytes::Bytes::new(),
         preloads: true,
+        keys: false,
     }
 }
 

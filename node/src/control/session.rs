@@ -26,6 +26,7 @@ use super::{
     Client, Line,
     endpoint::{Endpoint, Way},
     holding::Shelf,
+    keys::ToldKeys,
     origins::Choice,
     report::{Marks, Reporter, Sources},
 };
@@ -207,6 +208,7 @@ impl Session {
     async fn talk(&self, opened: &mut Opened, reporter: &mut Reporter) -> Ended {
         let Means { sources, shelf, origins, ahead, preloads, .. } = &*self.means;
         let mut preloads = Preloads::new(ahead.clone(), Arc::clone(preloads));
+        let mut keys = ToldKeys::default();
         let Opened { welcome, down, answers, reports, .. } = opened;
         let mut head = Position::from(welcome.head);
         sources.log.positions.head(head);
@@ -225,6 +227,7 @@ impl Session {
                             }
                             Some(Down::Ask(ask)) => asks.push(shelf.answer(ask)),
                             Some(Down::Preload(piece)) => preloads.take(piece),
+                            Some(Down::Keys(part)) => keys.take(part, &sources.log.keys),
                             Some(Down::Welcome(_)) | None => {}
                         },
                         Ok(None) => return Ended::Closed,

@@ -178,10 +178,14 @@ impl Applier {
         heard
     }
 
-    /// What is pinned from now on, or no longer.
-    fn pin(&self, events: &Events, applied: Position) {
+    /// What is pinned from now on, or no longer, and what becomes of keys.
+    fn note(&self, events: &Events, applied: Position) {
         for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
             let (ids, is_set) = match change {
+                Change::Key(key) => {
+                    self.log.keys.hear(key, at);
+                    continue;
+                }
                 Change::Pin(ids) => (ids, true),
                 Change::Unpin(ids) => (ids, false),
                 _ => continue,
@@ -247,7 +251,7 @@ impl Sink for Applier {
         for (at, change) in events.iter().filter(|(at, _)| *at > applied) {
             self.drop_removed(at, change);
         }
-        self.pin(events, applied);
+        self.note(events, applied);
         if self.disk.is_some() {
             self.unkept.lock().add(heard);
         }

@@ -170,6 +170,7 @@ fn register(config: &Config, address: SocketAddr, incarnation: u64) -> Register 
         proof: bytes::Bytes::new(),
         applied: None,
         preloads: true,
+        keys: true,
     }
 }
 

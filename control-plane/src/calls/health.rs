@@ -8,15 +8,11 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use tokio::time::Instant;
-use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
 
-use super::{
-    admit,
-    error::Refusal,
-    stream::{self, Feed, Sent},
-};
+use super::stream::{self, Feed, Sent};
 use crate::{
+    auth::Caller,
     desk::Desk,
     health::{
         probe::Probe,
@@ -25,6 +21,7 @@ use crate::{
         target::{Key, Kind, Target},
         traffic::Seen,
     },
+    refusal::Refusal,
     store::{health::Cell, now_ms},
 };
 
@@ -34,11 +31,11 @@ const MAX_CHANGES: usize = 10;
 /// Names in one request.
 const MAX_NAMES: usize = 1_000;
 
-pub(super) async fn get(
+pub(crate) async fn get(
     desk: &Desk,
-    request: Request<admin::GetOriginHealthRequest>,
+    _: &Caller,
+    request: admin::GetOriginHealthRequest,
 ) -> Result<admin::GetOriginHealthResponse, Refusal> {
-    let (_, request) = admit::operator(request)?;
     let pool = desk.health.pools.now();
     let targets = chosen(desk, &request.names, request.kind())?;
     let mut known = desk.store.origins().await?;
@@ -66,15 +63,14 @@ pub(super) async fn get(
     Ok(admin::GetOriginHealthResponse { revision: pool.revision, origins })
 }
 
-pub(super) fn probe(
+pub(crate) fn probe(
     desk: &Arc<Desk>,
-    request: Request<admin::ProbeOriginsRequest>,
+    caller: &Caller,
+    request: admin::ProbeOriginsRequest,
 ) -> Result<Sent<admin::ProbeOriginsResponse>, Refusal> {
-    let deadline = admit::deadline(request.metadata());
-    let (_, request) = admit::operator(request)?;
     let targets = chosen(desk, &request.names, request.kind())?;
     let room = desk.room_to_watch()?;
-    Ok(stream::begin(desk, room, deadline, move |desk, feed| async move {
+    Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {
         probe_all(&desk, &feed, targets).await
     }))
 }

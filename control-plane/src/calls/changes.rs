@@ -1,88 +1,93 @@
 //! Calls that change something everywhere.
 
-use tonic::Request;
-use wcdn_proto::pb::admin::v1 as admin;
+use wcdn_proto::{Scope, pb::admin::v1 as admin};
 
-use super::{admit, error::Refusal, parse};
+use super::parse;
 use crate::{
+    auth::Caller,
     change::{self, Asked},
     desk::Desk,
+    refusal::Refusal,
 };
 
-pub(super) async fn purge(
+pub(crate) async fn purge(
     desk: &Desk,
-    request: Request<admin::PurgeRequest>,
+    caller: &Caller,
+    request: admin::PurgeRequest,
 ) -> Result<admin::PurgeResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
+    if request.all {
+        caller.needs(Scope::CachePurgeAll)?;
+    }
     let purge = parse::purge(&request)?;
     let token = parse::token(request.idempotency_token)?;
     let asked = if request.force { Asked::ForcedPurge(purge) } else { Asked::Purge(purge) };
-    let change = append(desk, asked, caller.name, token).await?;
+    let change = append(desk, asked, caller, token).await?;
     Ok(admin::PurgeResponse { change: Some(change) })
 }
 
-pub(super) async fn block(
+pub(crate) async fn block(
     desk: &Desk,
-    request: Request<admin::BlockRequest>,
+    caller: &Caller,
+    request: admin::BlockRequest,
 ) -> Result<admin::BlockResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::blocked(&request.ids)?;
     let reason = parse::text("reason", request.reason)?;
     let token = parse::token(request.idempotency_token)?;
-    let change = append(desk, Asked::Block { ids, reason }, caller.name, token).await?;
+    let change = append(desk, Asked::Block { ids, reason }, caller, token).await?;
     Ok(admin::BlockResponse { change: Some(change) })
 }
 
-pub(super) async fn unblock(
+pub(crate) async fn unblock(
     desk: &Desk,
-    request: Request<admin::UnblockRequest>,
+    caller: &Caller,
+    request: admin::UnblockRequest,
 ) -> Result<admin::UnblockResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::blocked(&request.ids)?;
     let token = parse::token(request.idempotency_token)?;
-    let change = append(desk, Asked::Unblock(ids), caller.name, token).await?;
+    let change = append(desk, Asked::Unblock(ids), caller, token).await?;
     Ok(admin::UnblockResponse { change: Some(change) })
 }
 
-pub(super) async fn pin(
+pub(crate) async fn pin(
     desk: &Desk,
-    request: Request<admin::PinRequest>,
+    caller: &Caller,
+    request: admin::PinRequest,
 ) -> Result<admin::PinResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::pinned(&request.ids)?;
     let note = parse::text("note", request.note)?;
     let token = parse::token(request.idempotency_token)?;
-    let change = append(desk, Asked::Pin { ids, note }, caller.name, token).await?;
+    let change = append(desk, Asked::Pin { ids, note }, caller, token).await?;
     Ok(admin::PinResponse { change: Some(change) })
 }
 
-pub(super) async fn unpin(
+pub(crate) async fn unpin(
     desk: &Desk,
-    request: Request<admin::UnpinRequest>,
+    caller: &Caller,
+    request: admin::UnpinRequest,
 ) -> Result<admin::UnpinResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::pinned(&request.ids)?;
     let token = parse::token(request.idempotency_token)?;
-    let change = append(desk, Asked::Unpin(ids), caller.name, token).await?;
+    let change = append(desk, Asked::Unpin(ids), caller, token).await?;
     Ok(admin::UnpinResponse { change: Some(change) })
 }
 
-pub(super) async fn barrier(
+pub(crate) async fn barrier(
     desk: &Desk,
-    request: Request<admin::BarrierRequest>,
+    caller: &Caller,
+    _: admin::BarrierRequest,
 ) -> Result<admin::BarrierResponse, Refusal> {
-    let (caller, _) = admit::operator(request)?;
-    let change = append(desk, Asked::Barrier, caller.name, None).await?;
+    let change = append(desk, Asked::Barrier, caller, None).await?;
     Ok(admin::BarrierResponse { change: Some(change) })
 }
 
 /// Returns once it is on the disk.
-pub(super) async fn append(
+pub(crate) async fn append(
     desk: &Desk,
     asked: Asked,
-    by: String,
+    caller: &Caller,
     token: Option<String>,
 ) -> Result<admin::Change, Refusal> {
-    let recorded = desk.log.append(change::Request { asked, by, token }).await?;
+    let request = change::Request { asked, by: caller.author(), token };
+    let recorded = desk.log.append(request).await?;
     Ok(recorded.to_wire())
 }

@@ -3,38 +3,35 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, sleep};
-use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
 
 use super::{
-    admit,
-    error::Refusal,
     parse,
     stream::{self, Feed, Sent},
 };
-use crate::{desk::Desk, store::now_ms};
+use crate::{auth::Caller, desk::Desk, refusal::Refusal, store::now_ms};
 
 /// Between two messages.
 const BETWEEN: Duration = Duration::from_millis(200);
 
-pub(super) fn begin(
+pub(crate) fn begin(
     desk: &Desk,
-    request: Request<admin::PreloadRequest>,
+    caller: &Caller,
+    request: admin::PreloadRequest,
 ) -> Result<admin::PreloadResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::pinned(&request.ids)?;
     let regions = parse::regions(&request.regions)?;
     let mut preloads = desk.preloads.lock();
     let id = preloads.begin(&ids, regions, Instant::now(), now_ms())?;
-    tracing::info!(job = id, by = caller.name, blobs = ids.len(), "preload begins");
+    tracing::info!(job = id, by = caller.key.name, blobs = ids.len(), "preload begins");
     Ok(admin::PreloadResponse { job: preloads.standing(&id) })
 }
 
-pub(super) fn watch(
+pub(crate) fn watch(
     desk: &Arc<Desk>,
-    request: Request<admin::WatchPreloadRequest>,
+    caller: &Caller,
+    request: admin::WatchPreloadRequest,
 ) -> Result<Sent<admin::WatchPreloadResponse>, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let id = request.job_id;
     // It is told at once if there is no such job.

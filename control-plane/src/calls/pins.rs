@@ -3,21 +3,20 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
-use tonic::Request;
 use wcdn_proto::{
     BlobId,
     pb::admin::v1::{self as admin, PinState},
 };
 
 use super::{
-    admit,
-    error::Refusal,
     parse, queries,
     stream::{self, Feed, Sent},
 };
 use crate::{
+    auth::Caller,
     desk::Desk,
     pins::{self, Counts, Pins},
+    refusal::Refusal,
     store::pins::Pinned,
 };
 
@@ -31,11 +30,11 @@ const TROUBLED: usize = 100;
 /// Between two messages: each looks at all that is watched.
 const BETWEEN: Duration = Duration::from_millis(200);
 
-pub(super) async fn list(
+pub(crate) async fn list(
     desk: &Desk,
-    request: Request<admin::ListPinsRequest>,
+    _: &Caller,
+    request: admin::ListPinsRequest,
 ) -> Result<admin::ListPinsResponse, Refusal> {
-    let (_, request) = admit::operator(request)?;
     let (mut after, size) = queries::page(request.page_size, &request.page_token)?;
     let wanted = match request.state() {
         PinState::Unspecified if request.state != 0 => {
@@ -79,11 +78,11 @@ fn told(pins: &Pins, Pinned { id, note, by, at_ms }: Pinned) -> admin::PinnedId 
     admin::PinnedId { id: id.to_string(), note, by, pinned_at_ms: at_ms, standing }
 }
 
-pub(super) fn watch(
+pub(crate) fn watch(
     desk: &Arc<Desk>,
-    request: Request<admin::WatchPinsRequest>,
+    caller: &Caller,
+    request: admin::WatchPinsRequest,
 ) -> Result<Sent<admin::WatchPinsResponse>, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let ids = parse::pinned(&request.ids)?;
     let room = desk.room_to_watch()?;
     Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {

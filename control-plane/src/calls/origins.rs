@@ -1,14 +1,14 @@
 //! The origin pool: reading it and replacing it.
 
-use tonic::Request;
 use wcdn_proto::pb::{
     admin::v1::{self as admin, refresh_origins_request::Source},
     edge::v1::OriginPool,
 };
 use wcdn_walrus::Operators;
 
-use super::{admit, changes::append, error::Refusal, parse};
+use super::{changes::append, parse};
 use crate::{
+    auth::Caller,
     change::Asked,
     desk::Desk,
     health::{
@@ -16,33 +16,34 @@ use crate::{
         operators::{Difference, ListError},
         refresh::RefreshError,
     },
+    refusal::Refusal,
 };
 
-pub(super) fn get(
+pub(crate) fn get(
     desk: &Desk,
-    request: Request<admin::GetOriginsRequest>,
+    _: &Caller,
+    _: admin::GetOriginsRequest,
 ) -> Result<admin::GetOriginsResponse, Refusal> {
-    admit::operator(request)?;
     let pool = desk.health.pools.now();
     Ok(admin::GetOriginsResponse { pool: Some(pool) })
 }
 
-pub(super) async fn set(
+pub(crate) async fn set(
     desk: &Desk,
-    request: Request<admin::SetOriginsRequest>,
+    caller: &Caller,
+    request: admin::SetOriginsRequest,
 ) -> Result<admin::SetOriginsResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let pool = parse::pool(request.pool)?;
     let next = OriginPool { revision: pool.revision.saturating_add(1), ..pool.clone() };
-    let change = append(desk, Asked::Origins(pool), caller.name, None).await?;
+    let change = append(desk, Asked::Origins(pool), caller, None).await?;
     Ok(admin::SetOriginsResponse { change: Some(change), pool: Some(next) })
 }
 
-pub(super) async fn refresh(
+pub(crate) async fn refresh(
     desk: &Desk,
-    request: Request<admin::RefreshOriginsRequest>,
+    caller: &Caller,
+    request: admin::RefreshOriginsRequest,
 ) -> Result<admin::RefreshOriginsResponse, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let (lists, pools) = (&desk.health.lists, &desk.health.pools);
     let operators = match request.source {
         Some(Source::Document(document)) => Operators::parse(&document)
@@ -57,7 +58,7 @@ pub(super) async fn refresh(
         next = OriginPool { revision: pool.revision + u64::from(is_another), ..pool.clone() };
         Ok(is_another)
     };
-    let change = pools.edit(&caller.name, merge).await?;
+    let change = pools.edit(&caller.author(), merge).await?;
     Ok(admin::RefreshOriginsResponse {
         change: change.map(|change| change.to_wire()),
         pool: Some(next),

@@ -8,8 +8,10 @@ use wcdn_proto::{
 };
 use wcdn_walrus::BaseUrl;
 
-use super::error::{Refusal, Violation};
-use crate::tracker::Registered;
+use crate::{
+    refusal::{Refusal, Violation},
+    tracker::Registered,
+};
 
 /// Ids of one purge.
 const MAX_PURGED: usize = 100_000;
@@ -34,6 +36,9 @@ const MAX_WORDS: usize = 200;
 
 /// Characters of a reason, a version, a URL.
 const MAX_TEXT: usize = 500;
+
+/// Characters of a name.
+const MAX_NAME: usize = 100;
 
 /// Characters of a token.
 const MAX_TOKEN: usize = 128;
@@ -63,7 +68,7 @@ impl Problems {
 }
 
 /// What a purge removes.
-pub(super) fn purge(request: &admin::PurgeRequest) -> Result<Purge, Refusal> {
+pub(crate) fn purge(request: &admin::PurgeRequest) -> Result<Purge, Refusal> {
     match (request.all, request.ids.is_empty()) {
         (true, true) => Ok(Purge::All),
         (true, false) => Err(Refusal::invalid("all", "is set, and there are ids: choose one")),
@@ -72,12 +77,12 @@ pub(super) fn purge(request: &admin::PurgeRequest) -> Result<Purge, Refusal> {
 }
 
 /// Blobs to keep ready, or no longer to.
-pub(super) fn pinned(ids: &[String]) -> Result<Vec<BlobId>, Refusal> {
+pub(crate) fn pinned(ids: &[String]) -> Result<Vec<BlobId>, Refusal> {
     blobs(ids, MAX_PINNED)
 }
 
 /// Regions; none stands for all.
-pub(super) fn regions(names: &[String]) -> Result<Vec<Region>, Refusal> {
+pub(crate) fn regions(names: &[String]) -> Result<Vec<Region>, Refusal> {
     if names.len() > MAX_REGIONS {
         let problem = format!("has {} entries; the most is {MAX_REGIONS}", names.len());
         return Err(Refusal::invalid("regions", problem));
@@ -98,12 +103,12 @@ fn blobs(ids: &[String], most: usize) -> Result<Vec<BlobId>, Refusal> {
 }
 
 /// Ids to withhold, or no longer to.
-pub(super) fn blocked(ids: &[String]) -> Result<Vec<ContentId>, Refusal> {
+pub(crate) fn blocked(ids: &[String]) -> Result<Vec<ContentId>, Refusal> {
     Ok(contents(ids, MAX_BLOCKED)?.into_iter().collect())
 }
 
 /// One id.
-pub(super) fn content(field: &str, text: &str) -> Result<ContentId, Refusal> {
+pub(crate) fn content(field: &str, text: &str) -> Result<ContentId, Refusal> {
     text.parse().map_err(|error| Refusal::invalid(field, unreadable(text, &error)))
 }
 
@@ -134,7 +139,7 @@ fn unreadable(text: &str, error: &dyn std::error::Error) -> String {
 }
 
 /// A token of the caller; none if it is empty.
-pub(super) fn token(text: String) -> Result<Option<String>, Refusal> {
+pub(crate) fn token(text: String) -> Result<Option<String>, Refusal> {
     let field = "idempotency_token";
     if text.len() > MAX_TOKEN {
         let problem = format!("has {} bytes; the most is {MAX_TOKEN}", text.len());
@@ -146,8 +151,22 @@ pub(super) fn token(text: String) -> Result<Option<String>, Refusal> {
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
+/// The name of a key or a hook.
+pub(crate) fn name(text: String) -> Result<String, Refusal> {
+    let count = text.chars().count();
+    let is_name = (1..=MAX_NAME).contains(&count)
+        && text.trim() == text
+        && !text.contains(|c: char| c.is_control());
+    if is_name {
+        return Ok(text);
+    }
+    let shown: String = text.chars().take(MAX_NAME).collect();
+    let problem = format!("is {shown:?}; use 1 to {MAX_NAME} visible characters");
+    Err(Refusal::invalid("name", problem))
+}
+
 /// A text for people.
-pub(super) fn text(field: &str, text: String) -> Result<String, Refusal> {
+pub(crate) fn text(field: &str, text: String) -> Result<String, Refusal> {
     if text.chars().count() > MAX_TEXT {
         let problem = format!("has {} characters; the most is {MAX_TEXT}", text.chars().count());
         return Err(Refusal::invalid(field, problem));
@@ -159,7 +178,7 @@ pub(super) fn text(field: &str, text: String) -> Result<String, Refusal> {
 }
 
 /// An origin pool to set.
-pub(super) fn pool(pool: Option<edge::OriginPool>) -> Result<edge::OriginPool, Refusal> {
+pub(crate) fn pool(pool: Option<edge::OriginPool>) -> Result<edge::OriginPool, Refusal> {
     let pool = pool.ok_or_else(|| Refusal::invalid("pool", "is missing"))?;
     let mut problems = Problems::default();
     if pool.origins.is_empty() {
@@ -204,7 +223,7 @@ fn origins(problems: &mut Problems, list: &str, origins: &[edge::Origin]) {
 }
 
 /// A node, and how far it has applied the log.
-pub(super) fn register(register: edge::Register) -> Result<(Registered, Position), Refusal> {
+pub(crate) fn register(register: edge::Register) -> Result<(Registered, Position), Refusal> {
     let lease = Duration::from_millis(register.lease_ms);
     let mut problems = Problems::default();
     let node = register.node.parse();

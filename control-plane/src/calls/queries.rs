@@ -5,12 +5,13 @@ use std::time::Duration;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use futures_util::future::join_all;
 use tokio::time::Instant;
-use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
 
-use super::{admit, error::Refusal, parse};
+use super::parse;
 use crate::{
+    auth::Caller,
     desk::Desk,
+    refusal::Refusal,
     tracker::{Standing, State},
 };
 
@@ -21,11 +22,11 @@ const MAX_PAGE: u32 = 1_000;
 /// How long a node may take to say what it holds.
 const ANSWER: Duration = Duration::from_secs(2);
 
-pub(super) async fn list_blocks(
+pub(crate) async fn list_blocks(
     desk: &Desk,
-    request: Request<admin::ListBlocksRequest>,
+    _: &Caller,
+    request: admin::ListBlocksRequest,
 ) -> Result<admin::ListBlocksResponse, Refusal> {
-    let (_, request) = admit::operator(request)?;
     let (after, size) = page(request.page_size, &request.page_token)?;
     let mut blocks = desk.store.list_blocks(&after, size + 1).await?;
     let has_more = blocks.len() > size as usize;
@@ -42,7 +43,7 @@ pub(super) async fn list_blocks(
 }
 
 /// What the rows of a page follow, and how many of them there are.
-pub(super) fn page(size: u32, token: &str) -> Result<(Vec<u8>, u32), Refusal> {
+pub(crate) fn page(size: u32, token: &str) -> Result<(Vec<u8>, u32), Refusal> {
     let after = URL_SAFE_NO_PAD.decode(token);
     let after = after.map_err(|_| Refusal::invalid("page_token", "is none of this list"))?;
     let size = match size {
@@ -53,15 +54,15 @@ pub(super) fn page(size: u32, token: &str) -> Result<(Vec<u8>, u32), Refusal> {
 }
 
 /// Of the page that follows the one that ends with this row.
-pub(super) fn page_token(last: &[u8]) -> String {
+pub(crate) fn page_token(last: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(last)
 }
 
-pub(super) fn list_nodes(
+pub(crate) fn list_nodes(
     desk: &Desk,
-    request: Request<admin::ListNodesRequest>,
+    _: &Caller,
+    _: admin::ListNodesRequest,
 ) -> Result<admin::ListNodesResponse, Refusal> {
-    admit::operator(request)?;
     let nodes = desk.tracker.lock().nodes(Instant::now());
     let node = |Standing { who, applied, state, confirmed_ago, has_session }| admin::Node {
         node: who.node.to_string(),
@@ -80,11 +81,11 @@ pub(super) fn list_nodes(
     })
 }
 
-pub(super) async fn explain(
+pub(crate) async fn explain(
     desk: &Desk,
-    request: Request<admin::ExplainRequest>,
+    _: &Caller,
+    request: admin::ExplainRequest,
 ) -> Result<admin::ExplainResponse, Refusal> {
-    let (_, request) = admit::operator(request)?;
     let content = parse::content("id", &request.id)?;
     let (blocked, pinned) = {
         let state = desk.log.state().read();
@@ -108,11 +109,11 @@ pub(super) async fn explain(
     Ok(admin::ExplainResponse { id: content.to_string(), blocked, pinned, nodes })
 }
 
-pub(super) async fn status(
+pub(crate) async fn status(
     desk: &Desk,
-    request: Request<admin::GetStatusRequest>,
+    _: &Caller,
+    _: admin::GetStatusRequest,
 ) -> Result<admin::GetStatusResponse, Refusal> {
-    admit::operator(request)?;
     let pruned = desk.store.pruned().await?;
     let nodes = desk.tracker.lock().nodes(Instant::now());
     let live = nodes.iter().filter(|node| node.state == State::Live).count();

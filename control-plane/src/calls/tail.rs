@@ -2,21 +2,16 @@
 
 use std::sync::Arc;
 
-use tonic::Request;
 use wcdn_proto::{Position, pb::admin::v1 as admin};
 
-use super::{
-    admit,
-    error::Refusal,
-    stream::{self, Feed, Sent},
-};
-use crate::{desk::Desk, store::read::StoredFrame};
+use super::stream::{self, Feed, Sent};
+use crate::{auth::Caller, desk::Desk, refusal::Refusal, store::read::StoredFrame};
 
-pub(super) async fn tail(
+pub(crate) async fn tail(
     desk: &Arc<Desk>,
-    request: Request<admin::TailEventsRequest>,
+    caller: &Caller,
+    request: admin::TailEventsRequest,
 ) -> Result<Sent<admin::TailEventsResponse>, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let after = match request.after {
         None => desk.log.head(),
@@ -28,7 +23,7 @@ pub(super) async fn tail(
 }
 
 /// A position from which the log can be read; the beginning of all means that of the log.
-pub(super) async fn reachable(desk: &Desk, after: Position) -> Result<Position, Refusal> {
+pub(crate) async fn reachable(desk: &Desk, after: Position) -> Result<Position, Refusal> {
     let head = desk.store.head().await?;
     let oldest = Position { epoch: head.epoch, seq: desk.store.pruned().await? };
     let after = if after == Position::ORIGIN { Position { seq: 0, ..head } } else { after };
@@ -37,7 +32,7 @@ pub(super) async fn reachable(desk: &Desk, after: Position) -> Result<Position, 
 }
 
 /// The next frames after a position that is below the head.
-pub(super) async fn next_frames(desk: &Desk, after: Position) -> Result<Vec<StoredFrame>, Refusal> {
+pub(crate) async fn next_frames(desk: &Desk, after: Position) -> Result<Vec<StoredFrame>, Refusal> {
     let frames = desk.store.frames_after(after.seq).await?;
     if frames.is_empty() {
         // They were pruned meanwhile, or another log has begun.

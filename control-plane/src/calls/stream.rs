@@ -7,10 +7,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Status;
 
-use super::error::Refusal;
-use crate::desk::Desk;
+use crate::{desk::Desk, refusal::Refusal};
 
 /// Messages that wait for the reader.
 const WAITING: usize = 16;
@@ -19,18 +17,18 @@ const WAITING: usize = 16;
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// What a stream sends.
-pub(super) type Sent<T> = ReceiverStream<Result<T, Status>>;
+pub(crate) type Sent<T> = ReceiverStream<Result<T, Refusal>>;
 
 /// The writing end of a stream.
 #[derive(Debug)]
-pub(super) struct Feed<T> {
-    sender: mpsc::Sender<Result<T, Status>>,
+pub(crate) struct Feed<T> {
+    sender: mpsc::Sender<Result<T, Refusal>>,
     stall: Duration,
 }
 
 impl<T> Feed<T> {
     /// A stream, and its writing end.
-    pub(super) fn new(desk: &Desk) -> (Self, Sent<T>) {
+    pub(crate) fn new(desk: &Desk) -> (Self, Sent<T>) {
         let (sender, receiver) = mpsc::channel(WAITING);
         let stall = desk.limits.stall_timeout.duration();
         (Self { sender, stall }, ReceiverStream::new(receiver))
@@ -40,7 +38,7 @@ impl<T> Feed<T> {
     ///
     /// # Errors
     /// [`Refusal::Stalled`], if the reader is gone or takes nothing.
-    pub(super) async fn send(&self, message: T) -> Result<(), Refusal> {
+    pub(crate) async fn send(&self, message: T) -> Result<(), Refusal> {
         match timeout(self.stall, self.sender.send(Ok(message))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Refusal::Stalled),
@@ -48,21 +46,22 @@ impl<T> Feed<T> {
     }
 
     /// Ends the stream with a reason.
-    pub(super) async fn end(self, desk: &Desk, refusal: Refusal) {
-        let last = self.sender.send(Err(desk.refuse(refusal)));
+    pub(crate) async fn end(self, desk: &Desk, refusal: Refusal) {
+        desk.metrics.refused(refusal.reason());
+        let last = self.sender.send(Err(refusal));
         // Whoever does not take it is gone.
         drop(timeout(LAST_WORD, last).await);
     }
 
     /// Ends when nobody reads any more.
-    pub(super) async fn abandoned(&self) {
+    pub(crate) async fn abandoned(&self) {
         self.sender.closed().await;
     }
 }
 
 /// Begins a stream that `work` writes, until it is done, the reader is gone, its deadline has passed, or
 /// the process leaves.
-pub(super) fn begin<T, W>(
+pub(crate) fn begin<T, W>(
     desk: &Arc<Desk>,
     room: OwnedSemaphorePermit,
     deadline: Option<Instant>,

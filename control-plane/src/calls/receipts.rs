@@ -6,15 +6,10 @@ use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tonic::Request;
 use wcdn_proto::pb::admin::v1 as admin;
 
-use super::{
-    admit,
-    error::Refusal,
-    stream::{self, Feed, Sent},
-};
-use crate::desk::Desk;
+use super::stream::{self, Feed, Sent};
+use crate::{auth::Caller, desk::Desk, refusal::Refusal};
 
 /// Between two messages, unless the second one settles it, so that a receipt of many nodes does not become many messages.
 const COALESCE: Duration = Duration::from_millis(20);
@@ -26,11 +21,11 @@ const TELL: Duration = Duration::from_millis(500);
 /// Between two looks at a receipt that memory had no room for: nothing rings for it.
 const AGAIN: Duration = Duration::from_secs(1);
 
-pub(super) async fn get(
+pub(crate) async fn get(
     desk: &Desk,
-    request: Request<admin::GetReceiptRequest>,
+    _: &Caller,
+    request: admin::GetReceiptRequest,
 ) -> Result<admin::GetReceiptResponse, Refusal> {
-    let (_, request) = admit::operator(request)?;
     hear_of(desk, &request.change_id).await;
     let open = desk.tracker.lock().receipt(&request.change_id);
     let receipt = match open {
@@ -40,11 +35,11 @@ pub(super) async fn get(
     Ok(admin::GetReceiptResponse { receipt: Some(receipt) })
 }
 
-pub(super) async fn watch(
+pub(crate) async fn watch(
     desk: &Arc<Desk>,
-    request: Request<admin::WatchReceiptRequest>,
+    caller: &Caller,
+    request: admin::WatchReceiptRequest,
 ) -> Result<Sent<admin::WatchReceiptResponse>, Refusal> {
-    let (caller, request) = admit::operator(request)?;
     let room = desk.room_to_watch()?;
     let id = request.change_id;
     hear_of(desk, &id).await;
