@@ -5,6 +5,7 @@ CREATE TABLE audit (
     at_ms BIGINT NOT NULL,
     class TEXT NOT NULL,
     action TEXT NOT NULL,
+    topic TEXT NOT NULL,
     outcome TEXT NOT NULL,
     key_id TEXT NOT NULL,
     key_name TEXT NOT NULL,
@@ -17,6 +18,7 @@ CREATE TABLE audit (
 );
 CREATE INDEX audit_time ON audit (at_ms);
 CREATE INDEX audit_action ON audit (action, seq);
+CREATE INDEX audit_topic ON audit (topic, seq);
 CREATE INDEX audit_key_id ON audit (key_id, seq);
 CREATE INDEX audit_key_name ON audit (key_name, seq);
 CREATE INDEX audit_target ON audit (target, seq);

@@ -1,6 +1,7 @@
 //! What may be asked of a control plane, and how it is answered, whichever way it comes: each call takes
 //! who asks and a message of `wcdn.admin.v1`, and gives one or a [`Refusal`](crate::refusal::Refusal).
 
+pub(crate) mod audit;
 pub(crate) mod changes;
 pub(crate) mod health;
 pub(crate) mod keys;

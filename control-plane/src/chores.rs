@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::json;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use wcdn_proto::{NodeId, pb::admin::v1::Receipt};
+use wcdn_proto::{NodeId, Span, pb::admin::v1::Receipt};
 
 use crate::{
+    audit::Draft,
     config,
     desk::Desk,
     store::{StoreError, jobs::Fence, prune::Retention},
@@ -22,6 +24,9 @@ const PRUNE: Duration = Duration::from_secs(60);
 /// Receipts of one transaction: some milliseconds, in which changes wait.
 const RECEIPTS: usize = 1_000;
 
+/// Between two writes of what the audit log is told.
+const AUDIT: Duration = Duration::from_secs(1);
+
 /// Between two notes of when keys were used.
 const USES: Duration = Duration::from_secs(5);
 
@@ -35,7 +40,7 @@ pub(crate) async fn sweep(desk: Arc<Desk>, shutdown: CancellationToken) {
 }
 
 async fn look(desk: &Desk, shutdown: &CancellationToken) {
-    let mut round = every(SWEEP);
+    let (mut round, mut epoch) = (every(SWEEP), desk.log.head().epoch);
     while shutdown.run_until_cancelled(round.tick()).await.is_some() {
         if let Some(plane) = &desk.plane {
             plane.confirm(&desk.tracker);
@@ -45,6 +50,16 @@ async fn look(desk: &Desk, shutdown: &CancellationToken) {
             (tracker.sweep(now), tracker.nodes(now))
         };
         follow_pins(desk, &lost, &nodes);
+        for node in &lost {
+            let draft = Draft::system("node.lost", node.to_string(), json!({}));
+            desk.audit.note_often(draft, Instant::now());
+        }
+        let head = desk.log.head();
+        if head.epoch != epoch {
+            let detail = json!({"before": epoch, "after": head.epoch});
+            desk.audit.note(Draft::system("log.begun_anew", "", detail));
+            epoch = head.epoch;
+        }
         desk.preloads.lock().sweep(Instant::now());
         measure(desk, &nodes);
     }
@@ -52,10 +67,12 @@ async fn look(desk: &Desk, shutdown: &CancellationToken) {
 
 async fn write_down(desk: &Desk, shutdown: &CancellationToken) {
     let (mut round, mut others, mut uses) = (every(SWEEP), every(OTHERS), every(USES));
+    let mut audit = every(AUDIT);
     loop {
         tokio::select! {
             _ = round.tick() => write(desk).await,
             _ = uses.tick() => note_uses(desk).await,
+            _ = audit.tick() => report(desk.write_audit(false).await),
             _ = others.tick(), if desk.store.is_shared() => learn(desk).await,
             () = shutdown.cancelled() => break,
         }
@@ -63,6 +80,8 @@ async fn write_down(desk: &Desk, shutdown: &CancellationToken) {
     // Whoever registered in the last moment is waited for after a restart, too.
     write(desk).await;
     note_uses(desk).await;
+    desk.audit.note(Draft::system("control_plane.stop", "", json!({})));
+    report(desk.write_audit(true).await);
 }
 
 fn every(pause: Duration) -> Interval {
@@ -164,11 +183,10 @@ fn measure(desk: &Desk, nodes: &[Standing]) {
 }
 
 /// Forgets old frames and changes, from time to time.
-pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, fence: Fence) {
+pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, audit: config::Audit, fence: Fence) {
     let mut round = every(PRUNE);
     loop {
         round.tick().await;
-        let age = u64::try_from(log.retention.duration().as_millis()).unwrap_or(u64::MAX);
         let now_ms = match desk.store.in_time(desk.store.head_and_time()).await {
             Ok((_, now_ms)) => now_ms,
             Err(error) => {
@@ -176,13 +194,23 @@ pub(crate) async fn prune(desk: Arc<Desk>, log: config::Log, fence: Fence) {
                 continue;
             }
         };
-        let before_ms = now_ms.saturating_sub(age);
+        let before = |age: Span| now_ms.saturating_sub(millis(age.duration()));
+        let before_ms = before(log.retention);
         match desk.store.beyond(log.max_frames).await {
             Ok(upto) => forget(&desk, Retention { before_ms, upto }, fence).await,
             Err(error) => report(Err(error)),
         }
         report(desk.store.prune_changes(before_ms, now_ms, fence).await);
+        forget_audit(&desk, before(audit.retention), fence).await;
     }
+}
+
+async fn forget_audit(desk: &Desk, before_ms: u64, fence: Fence) {
+    while let Ok(true) = desk.store.prune_audit(before_ms, fence).await {}
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A few at a time, so that changes get their turn.

@@ -6,6 +6,7 @@ use wcdn_proto::{Position, Scopes};
 
 use crate::{
     api_key::ApiKey,
+    auth::Author,
     config,
     store::{Place, Store, StoreError, backup as copies},
 };
@@ -45,7 +46,7 @@ pub async fn create_key(
     }
     let store = Store::open(&Place::of(store)?).await?;
     let key = ApiKey::generate();
-    let added = store.add_key(name, &key, scopes).await;
+    let added = store.add_key(name, &key, scopes, &Author::program("command line")).await;
     store.close().await;
     match added? {
         true => Ok(key),

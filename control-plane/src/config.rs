@@ -13,7 +13,7 @@ use wcdn_proto::{Span, pb::edge::v1::OriginPool};
 pub use self::{
     health::Health,
     limits::Limits,
-    parts::{Cluster, Gossip, Keys, Listen, Log, Receipts, Tls},
+    parts::{Audit, Cluster, Gossip, Keys, Listen, Log, Receipts, Tls},
     store::{InvalidStoreUrl, Store, StoreUrl},
     walrus::{OriginConfig, Walrus, WalrusNetwork},
 };
@@ -37,6 +37,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// API keys.
     pub keys: Keys,
+    /// Who did what.
+    pub audit: Audit,
     /// When a node counts as what.
     pub receipts: Receipts,
     /// The Walrus network.
@@ -66,6 +68,7 @@ impl Config {
         self.store.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
+        self.audit.check(&mut problems);
         self.receipts.check(&mut problems);
         self.walrus.check(&mut problems);
         walrus::check_names("origin", &self.origins, &mut problems);

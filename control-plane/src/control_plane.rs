@@ -4,6 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
+use serde_json::json;
 use tokio::{
     net::{TcpListener, UdpSocket},
     time::{Instant, timeout},
@@ -15,6 +16,8 @@ use wcdn_proto::Scopes;
 
 use crate::{
     api_key::ApiKey,
+    audit::Draft,
+    auth::Author,
     chores,
     config::{Config, Limits},
     desk::{Desk, Parts},
@@ -149,6 +152,7 @@ pub async fn start(
         plane,
         pepper: store.pepper().await?,
         key_grace: config.keys.grace.duration(),
+        signing: Arc::clone(&secrets.signing),
         store,
         log,
         health,
@@ -186,7 +190,7 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
     if let Some(key) = &secrets.fixed_key {
         // Another one of this name is of another start with another file: both are valid.
         let name = format!("{FIXED_KEY}-{}", key.id());
-        store.add_key(&name, key, Scopes::ALL).await?;
+        store.add_key(&name, key, Scopes::ALL, &Author::program("configuration")).await?;
         return Ok(None);
     }
     if store.has_keys().await? {
@@ -194,7 +198,10 @@ async fn first_key(store: &Store, secrets: &Secrets) -> Result<Option<ApiKey>, S
     }
     let key = ApiKey::generate();
     // Another control plane may have made the first one in this moment, and shown it.
-    Ok(store.add_key(FIRST_KEY, &key, Scopes::ALL).await?.then_some(key))
+    Ok(store
+        .add_key(FIRST_KEY, &key, Scopes::ALL, &Author::program("first start"))
+        .await?
+        .then_some(key))
 }
 
 /// Knows the nodes of the last run, and waits for them in receipts that were not settled.
@@ -243,9 +250,9 @@ impl ControlPlane {
             self.services.spawn(self.rest.clone().run_until_cancelled_owned(following));
         }
         self.services.spawn(chores::sweep(Arc::clone(&self.desk), self.rest.clone()));
-        let (desk, log) = (Arc::clone(&self.desk), config.log.clone());
+        let (desk, log, audit) = (Arc::clone(&self.desk), config.log.clone(), config.audit.clone());
         self.jobs.run_as_singleton("prune", move |fence| {
-            chores::prune(Arc::clone(&desk), log.clone(), fence)
+            chores::prune(Arc::clone(&desk), log.clone(), audit.clone(), fence)
         });
         if let Some(ServerTls { certificates, .. }) = tls.clone() {
             self.services.spawn(certificates.keep_fresh(CERTIFICATES_EVERY, self.close.clone()));
@@ -262,6 +269,11 @@ impl ControlPlane {
             ending.cancel();
         });
         let head = self.desk.log.head();
+        let detail = json!({
+            "version": env!("CARGO_PKG_VERSION"), "node": config.gossip.node.to_string(),
+            "position": format!("{}:{}", head.epoch, head.seq),
+        });
+        self.desk.audit.note(Draft::system("control_plane.start", "", detail));
         tracing::info!(
             grpc = %self.grpc, admin = %self.admin, epoch = head.epoch, seq = head.seq,
             issuer_key = %self.issuer, "control plane serves"

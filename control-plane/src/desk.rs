@@ -10,11 +10,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
-use wcdn_gossip::frame::{Frame, IssuerKeys};
+use wcdn_gossip::frame::{Frame, IssuerKeys, SigningKey};
 use wcdn_proto::Position;
 
 use crate::{
     api_key::Pepper,
+    audit::Recorder,
     auth::Keyring,
     config::Limits,
     health::Monitor,
@@ -26,7 +27,7 @@ use crate::{
     refusal::Refusal,
     secrets::ClusterTokens,
     sessions::Sessions,
-    store::Store,
+    store::{Store, StoreError},
     tracker::{Registered, Tracker},
 };
 
@@ -67,6 +68,11 @@ pub(crate) struct Desk {
     /// The event plane, if there is one.
     pub(crate) plane: Option<Plane>,
     pub(crate) keys: Keyring,
+    /// What is to be written down of who did what.
+    pub(crate) audit: Recorder,
+    /// One write of it at a time, so that what comes first stands first.
+    auditing: AsyncMutex<()>,
+    pub(crate) signing: Arc<SigningKey>,
     /// How long the text before is good after a key is rotated.
     pub(crate) key_grace: Duration,
     watches: Arc<Semaphore>,
@@ -85,6 +91,7 @@ pub(crate) struct Parts {
     pub(crate) issuers: IssuerKeys,
     pub(crate) pepper: Pepper,
     pub(crate) key_grace: Duration,
+    pub(crate) signing: Arc<SigningKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) leaving: CancellationToken,
@@ -102,6 +109,7 @@ impl Desk {
             issuers,
             pepper,
             key_grace,
+            signing,
             limits,
             metrics,
             leaving,
@@ -126,6 +134,9 @@ impl Desk {
             cut: CancellationToken::new(),
             keys: Keyring::new(pepper),
             key_grace,
+            audit: Recorder::default(),
+            auditing: AsyncMutex::new(()),
+            signing,
             watches: Arc::new(Semaphore::new(limits.max_watches)),
             reads: Arc::new(Semaphore::new(MAX_READS)),
             raised: AsyncMutex::new(None),
@@ -149,6 +160,23 @@ impl Desk {
     pub(crate) fn refuse(&self, refusal: Refusal) -> Status {
         self.metrics.refused(refusal.reason());
         refusal.into()
+    }
+
+    /// Writes down what waits to be; with `all`, also what is still being counted.
+    ///
+    /// # Errors
+    /// Those of the store; then it waits for the next time.
+    pub(crate) async fn write_audit(&self, all: bool) -> Result<(), StoreError> {
+        let _turn = self.auditing.lock().await;
+        let drafts = self.audit.take(Instant::now(), all);
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let written = self.store.in_time(self.store.write_audit(&drafts)).await;
+        if written.is_err() {
+            self.audit.put_back(drafts);
+        }
+        written
     }
 
     /// Room for one more stream of events, of a receipt, of pins or of a preload.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod admit;
+mod audit;
 mod edge;
 mod error;
 mod gate;
@@ -20,11 +21,14 @@ use tonic_health::server::HealthReporter;
 use tower::layer::layer_fn;
 use wcdn_proto::pb::{
     DESCRIPTORS,
-    admin::v1::{admin_service_server::AdminServiceServer, key_service_server::KeyServiceServer},
+    admin::v1::{
+        admin_service_server::AdminServiceServer, audit_service_server::AuditServiceServer,
+        key_service_server::KeyServiceServer,
+    },
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use self::{admin::Admin, edge::Edge, gate::Gate, keys::Keys, told::ask};
+use self::{admin::Admin, audit::Audit, edge::Edge, gate::Gate, keys::Keys, told::ask};
 use crate::{desk::Desk, secrets::ServerTls};
 
 /// After how much silence a peer is pinged, and how long it may take to answer.
@@ -55,6 +59,7 @@ pub(crate) async fn serve(
     let most = usize::try_from(limits.max_message.bytes()).unwrap_or(usize::MAX);
     let admin = AdminServiceServer::new(Admin(Arc::clone(&desk)));
     let keys = KeyServiceServer::new(Keys(Arc::clone(&desk)));
+    let audit = AuditServiceServer::new(Audit(Arc::clone(&desk)));
     let edge = EdgeServiceServer::new(Edge(Arc::clone(&desk)));
     let (health, health_service) = tonic_health::server::health_reporter();
     let gated = Arc::clone(&desk);
@@ -69,6 +74,7 @@ pub(crate) async fn serve(
     let router = server
         .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
         .add_service(keys)
+        .add_service(audit)
         .add_service(edge.max_decoding_message_size(MAX_EDGE).max_encoding_message_size(most))
         .add_service(health_service)
         .add_service(reflection().build_v1().expect("the descriptors are those of this build"))

@@ -2,6 +2,7 @@
 //!
 //! A change goes `grpc` → `calls` → `log` → `store`, and what became of it comes back to `tracker`:
 //!
+//! - `audit`: who did what
 //! - `auth`: who calls, and what they may do
 //! - `calls`: what may be asked for, whichever way it comes
 //! - `grpc`: calls by gRPC, and the sessions of edges
@@ -19,6 +20,7 @@
 //! [`start`] takes configuration, bound sockets and a shutdown token, and nothing else.
 
 mod api_key;
+mod audit;
 mod auth;
 mod base32;
 mod calls;

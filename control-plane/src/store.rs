@@ -9,6 +9,7 @@
 //! several write, and whoever writes the log locks its head first, so that positions are in the order of
 //! commits.
 
+pub(crate) mod audit;
 pub(crate) mod backup;
 mod blocks;
 pub(crate) mod changes;
@@ -26,6 +27,7 @@ pub(crate) mod prune;
 mod quota;
 pub(crate) mod read;
 mod statement;
+mod told;
 
 use std::{
     io,
@@ -190,6 +192,7 @@ impl Store {
         .execute(&mut *tx)
         .await?;
         keys::begin(&mut tx).await?;
+        audit::begin(&mut tx).await?;
         tx.commit().await?;
         match self.write_log().await {
             Err(StoreError::Replaced) => {

@@ -4,6 +4,8 @@
 
 #[path = "grpc/access.rs"]
 mod access;
+#[path = "grpc/audit.rs"]
+mod audit;
 #[path = "grpc/edges.rs"]
 mod edges;
 #[path = "grpc/keys.rs"]

@@ -92,6 +92,12 @@ impl SigningKey {
         self.0.sign(&lease(nonce, head)).as_ref().to_vec()
     }
 
+    /// Signs how far the audit log reaches: the message of an `AuditHead`, which begins as no frame and no
+    /// lease does.
+    pub fn sign_audit_head(&self, message: &[u8]) -> Vec<u8> {
+        self.0.sign(message).as_ref().to_vec()
+    }
+
     fn sign(&self, body: &[u8]) -> Bytes {
         Bytes::copy_from_slice(self.0.sign(&[FRAME_CONTEXT, body].concat()).as_ref())
     }

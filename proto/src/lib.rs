@@ -5,11 +5,13 @@
 //! - [`Position`]: how far in the event log a node has applied
 //! - [`ContentId`], [`Change`], [`Event`]: what becomes true everywhere
 //! - [`Scope`], [`KeyState`]: what API keys may do, and what nodes know of them
+//! - [`audit`]: who did what, as a chain
 //! - [`removal_slot`]: where an id stands in the table of removals
 //! - [`head_class`]: how long origins let nodes wait, so that it can be added up
 //! - [`ByteSize`], [`Span`]: sizes and durations as people write them (`"2 GiB"`, `"30s"`)
 //! - [`pb`]: the gRPC services, and what travels
 
+pub mod audit;
 mod blob;
 mod content;
 mod event;

@@ -3,9 +3,18 @@
 use std::{net::IpAddr, sync::Arc};
 
 use http::HeaderMap;
+use serde_json::json;
+use tokio::time::Instant;
 
-use super::{Caller, Key, Operation, Presented};
-use crate::{api_key, base32, desk::Desk, refusal::Refusal, store::now_ms};
+use super::{Author, Caller, Key, Operation, Presented};
+use crate::{
+    api_key,
+    audit::{Class, Draft, Outcome},
+    base32,
+    desk::Desk,
+    refusal::Refusal,
+    store::now_ms,
+};
 
 /// Characters of a caller's own name for a call that are taken over.
 const MAX_REQUEST_ID: usize = 64;
@@ -20,18 +29,38 @@ pub(crate) async fn admit(
     address: Option<IpAddr>,
     operation: Operation,
 ) -> Result<Caller, Refusal> {
-    let key = recognise(desk, headers, address).await?;
-    let request_id = request_id(headers);
-    let caller = Caller { key, address, request_id, deadline: None };
-    caller.may(operation)?;
-    Ok(caller)
+    let mut author = Author {
+        address: address.map(|address| address.to_string()).unwrap_or_default(),
+        request_id: request_id(headers),
+        ..Author::default()
+    };
+    let admitted = match recognise(desk, headers, address, &mut author).await {
+        Ok(key) => {
+            let request_id = author.request_id.clone();
+            let caller = Caller { key, address, request_id, deadline: None };
+            caller.may(operation).map(|()| caller)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let (action, outcome, target) = match &admitted {
+        Ok(_) => ("key.used", Outcome::Done, String::new()),
+        Err(refusal) => ("key.refused", Outcome::Refused, refusal.reason().to_owned()),
+    };
+    let detail = match &admitted {
+        Ok(_) => json!({}),
+        Err(_) => json!({"asked": operation.name()}),
+    };
+    let draft = Draft::done(Class::Authentication, action, author);
+    desk.audit.note_often(Draft { outcome, target, detail, ..draft }, Instant::now());
+    admitted
 }
 
-/// Whose key it is, if it is good here and now.
+/// Whose key it is, if it is good here and now; `author` is told as far as that is known.
 async fn recognise(
     desk: &Desk,
     headers: &HeaderMap,
     address: Option<IpAddr>,
+    author: &mut Author,
 ) -> Result<Arc<Key>, Refusal> {
     let shown = shown(headers).ok_or(Refusal::KeyMissing)?;
     if api_key::is_damaged(shown) {
@@ -40,6 +69,8 @@ async fn recognise(
     let changes = desk.log.key_changes();
     let found = desk.keys.find(&desk.store, changes, shown, || Ok(())).await?;
     let presented = found.ok_or(Refusal::KeyUnknown)?;
+    author.key_id = presented.key.id.to_string();
+    author.name.clone_from(&presented.key.name);
     let now_ms = now_ms();
     is_good(&presented, address, now_ms)?;
     let key = Arc::clone(&presented.key);

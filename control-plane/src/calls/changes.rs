@@ -1,10 +1,12 @@
 //! Calls that change something everywhere.
 
+use tokio::time::Instant;
 use wcdn_proto::{Scope, pb::admin::v1 as admin};
 
 use super::parse;
 use crate::{
-    auth::Caller,
+    audit::{Class, Draft, Outcome},
+    auth::{Author, Caller},
     change::{self, Asked},
     desk::Desk,
     refusal::Refusal,
@@ -16,7 +18,8 @@ pub(crate) async fn purge(
     request: admin::PurgeRequest,
 ) -> Result<admin::PurgeResponse, Refusal> {
     if request.all {
-        caller.needs(Scope::CachePurgeAll)?;
+        let allowed = caller.needs(Scope::CachePurgeAll);
+        allowed.inspect_err(|refusal| note_refused(desk, "purge", caller.author(), refusal))?;
     }
     let purge = parse::purge(&request)?;
     let token = parse::token(request.idempotency_token)?;
@@ -87,7 +90,22 @@ pub(crate) async fn append(
     caller: &Caller,
     token: Option<String>,
 ) -> Result<admin::Change, Refusal> {
-    let request = change::Request { asked, by: caller.author(), token };
-    let recorded = desk.log.append(request).await?;
-    Ok(recorded.to_wire())
+    let (kind, by) = (asked.kind(), caller.author());
+    let request = change::Request { asked, by: by.clone(), token };
+    match desk.log.append(request).await.map_err(Refusal::from) {
+        Ok(recorded) => Ok(recorded.to_wire()),
+        Err(refusal) => {
+            note_refused(desk, kind, by, &refusal);
+            Err(refusal)
+        }
+    }
+}
+
+/// What was not done is remembered, too.
+pub(crate) fn note_refused(desk: &Desk, action: &str, by: Author, refusal: &Refusal) {
+    let target = refusal.reason().to_owned();
+    let outcome =
+        if matches!(refusal, Refusal::StoreFailed) { Outcome::Failed } else { Outcome::Refused };
+    let draft = Draft::done(Class::Operation, action, by);
+    desk.audit.note_often(Draft { outcome, target, ..draft }, Instant::now());
 }

@@ -7,11 +7,13 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use serde_json::json;
 use tokio::time::Instant;
 use wcdn_proto::pb::admin::v1 as admin;
 
 use super::stream::{self, Feed, Sent};
 use crate::{
+    audit::{Class, Draft},
     auth::Caller,
     desk::Desk,
     health::{
@@ -70,6 +72,9 @@ pub(crate) fn probe(
 ) -> Result<Sent<admin::ProbeOriginsResponse>, Refusal> {
     let targets = chosen(desk, &request.names, request.kind())?;
     let room = desk.room_to_watch()?;
+    let draft = Draft::done(Class::Operation, "origins.probe", caller.author());
+    let detail = json!({"origins": targets.len()});
+    desk.audit.note_often(Draft { detail, ..draft }, Instant::now());
     Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {
         probe_all(&desk, &feed, targets).await
     }))

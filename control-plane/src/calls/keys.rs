@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use wcdn_proto::{Scopes, pb::admin::v1 as admin};
 
-use super::{changes::append, parse, queries};
+use super::{
+    changes::{append, note_refused},
+    parse, queries,
+};
 use crate::{
     api_key::ApiKey,
     auth::{Caller, Key, KeyChange, NewKey, Settings},
@@ -35,7 +38,7 @@ pub(crate) async fn create(
 ) -> Result<admin::CreateKeyResponse, Refusal> {
     let name = parse::name(request.name)?;
     let settings = settings(request.settings)?;
-    within(caller, &settings)?;
+    within(desk, caller, &settings)?;
     let made = ApiKey::generate();
     let id = made.id().parse().expect("a new key has an id");
     let text = desk.keys.text(made.expose());
@@ -78,9 +81,9 @@ pub(crate) async fn update(
     request: admin::UpdateKeyRequest,
 ) -> Result<admin::UpdateKeyResponse, Refusal> {
     let settings = settings(request.settings)?;
-    within(caller, &settings)?;
+    within(desk, caller, &settings)?;
     let key = named(desk, &request.key).await?;
-    within(caller, &key.settings)?;
+    within(desk, caller, &key.settings)?;
     let revision = request.revision;
     let update = KeyChange::Update { id: key.id.clone(), revision, settings };
     let change = change(desk, caller, update).await?;
@@ -94,7 +97,7 @@ pub(crate) async fn rotate(
     request: admin::RotateKeyRequest,
 ) -> Result<admin::RotateKeyResponse, Refusal> {
     let key = named(desk, &request.key).await?;
-    within(caller, &key.settings)?;
+    within(desk, caller, &key.settings)?;
     let until_ms = end_of_grace(desk, &request)?;
     let made = ApiKey::renew(&key.id);
     let text = desk.keys.text(made.expose());
@@ -148,9 +151,13 @@ fn told(desk: &Desk, key: Key) -> admin::ApiKey {
 }
 
 /// Nobody gives more than they have, or takes over a key that may do more.
-fn within(caller: &Caller, settings: &Settings) -> Result<(), Refusal> {
+fn within(desk: &Desk, caller: &Caller, settings: &Settings) -> Result<(), Refusal> {
     let own = &caller.key.settings;
-    let beyond = |what: &str| Err(Refusal::BeyondCaller { what: what.to_owned() });
+    let beyond = |what: &str| {
+        let refusal = Refusal::BeyondCaller { what: what.to_owned() };
+        note_refused(desk, "key.change", caller.author(), &refusal);
+        Err(refusal)
+    };
     if let Some(scope) = own.scopes.lacks(settings.scopes) {
         return beyond(&format!("the scope {scope}"));
     }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::json;
 use tokio::time::{Instant, sleep};
 use wcdn_proto::pb::admin::v1 as admin;
 
@@ -9,7 +10,13 @@ use super::{
     parse,
     stream::{self, Feed, Sent},
 };
-use crate::{auth::Caller, desk::Desk, refusal::Refusal, store::now_ms};
+use crate::{
+    audit::{Class, Draft},
+    auth::Caller,
+    desk::Desk,
+    refusal::Refusal,
+    store::now_ms,
+};
 
 /// Between two messages.
 const BETWEEN: Duration = Duration::from_millis(200);
@@ -23,6 +30,9 @@ pub(crate) fn begin(
     let regions = parse::regions(&request.regions)?;
     let mut preloads = desk.preloads.lock();
     let id = preloads.begin(&ids, regions, Instant::now(), now_ms())?;
+    let draft = Draft::done(Class::Operation, "preload", caller.author());
+    let detail = json!({"ids": ids.len(), "regions": request.regions});
+    desk.audit.note(Draft { target: id.clone(), detail, ..draft });
     tracing::info!(job = id, by = caller.key.name, blobs = ids.len(), "preload begins");
     Ok(admin::PreloadResponse { job: preloads.standing(&id) })
 }

@@ -101,6 +101,30 @@ impl Default for Keys {
     }
 }
 
+/// The audit log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Audit {
+    /// How long entries are kept.
+    pub retention: Span,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { retention: Span::secs(400 * 86_400) }
+    }
+}
+
+impl Audit {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        let least = Span::secs(86_400);
+        if self.retention < least {
+            let problem = format!("is {}; the least is {least}", self.retention);
+            problems.push("audit.retention", problem);
+        }
+    }
+}
+
 /// When a node counts as what.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

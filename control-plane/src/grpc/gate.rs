@@ -12,11 +12,14 @@ use http::{Request, Response, request::Parts};
 use tonic::{body::Body, server::NamedService};
 use tower::Service;
 use wcdn_proto::pb::{
-    admin::v1::{admin_service_server::AdminServiceServer, key_service_server::KeyServiceServer},
+    admin::v1::{
+        admin_service_server::AdminServiceServer, audit_service_server::AuditServiceServer,
+        key_service_server::KeyServiceServer,
+    },
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use super::{admin::Admin, admit, edge::Edge, keys::Keys};
+use super::{admin::Admin, admit, audit::Audit, edge::Edge, keys::Keys};
 use crate::{desk::Desk, refusal::Refusal};
 
 /// Stands before every service of the port.
@@ -62,7 +65,12 @@ where
 
 /// Whether a service needs an API key.
 fn is_of_operators(service: &str) -> bool {
-    [AdminServiceServer::<Admin>::NAME, KeyServiceServer::<Keys>::NAME].contains(&service)
+    let services = [
+        AdminServiceServer::<Admin>::NAME,
+        KeyServiceServer::<Keys>::NAME,
+        AuditServiceServer::<Audit>::NAME,
+    ];
+    services.contains(&service)
 }
 
 /// Notes who calls, for those who answer. Health and reflection are for everybody.

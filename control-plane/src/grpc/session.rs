@@ -3,6 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use serde_json::json;
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, sleep_until, timeout},
@@ -18,6 +19,7 @@ use wcdn_proto::{
 
 use super::admit;
 use crate::{
+    audit::Draft,
     calls::{
         parse,
         stream::{Feed, Sent},
@@ -85,6 +87,9 @@ pub(super) async fn open(
     desk.believe(applied, proof).await?;
     let entered = desk.sessions.enter(&who)?;
     tracing::info!(node = %who.node, region = %who.region, epoch = applied.epoch, seq = applied.seq, "edge registered");
+    let detail = json!({"region": who.region.to_string(), "version": who.version});
+    let draft = Draft::system("node.registered", who.node.to_string(), detail);
+    desk.audit.note_often(draft, Instant::now());
     desk.hear(&who, applied);
     desk.pins.lock().registered(&who, entered.number);
     let last_outcome =

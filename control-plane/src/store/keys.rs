@@ -5,14 +5,16 @@ mod change;
 use std::collections::HashMap;
 
 use ipnet::IpNet;
+use serde_json::json;
 use sqlx::FromRow;
 use wcdn_proto::{KeyId, KeyState, Scopes};
 
 pub(crate) use self::change::KeyRefused;
 pub(super) use self::change::change;
-use super::{Store, StoreError, Tx, now_ms, number, sql, statement::Statement};
+use super::{Store, StoreError, Tx, audit, now_ms, number, sql, statement::Statement};
 use crate::{
     api_key::{ApiKey, ApiKeyHash, Pepper},
+    audit::{Class, Draft},
     auth::{Author, Key, Keyring, NewKey, Presented, Settings, Use},
 };
 
@@ -84,6 +86,13 @@ impl Row {
             revision: number(self.revision),
         })
     }
+}
+
+/// A key as it is in a transaction.
+pub(super) async fn present(tx: &mut Tx, id: &KeyId) -> Result<Option<Key>, StoreError> {
+    let row: Option<Row> =
+        sqlx::query_as(row!("WHERE k.id = $1")).bind(id.as_str()).fetch_optional(&mut **tx).await?;
+    row.map(Row::key).transpose()
 }
 
 /// A new store gets what its keys are hashed with.
@@ -168,13 +177,20 @@ impl Store {
         name: &str,
         key: &ApiKey,
         scopes: Scopes,
+        by: &Author,
     ) -> Result<bool, StoreError> {
         let text = Keyring::new(self.pepper().await?).text(key.expose());
         let id = key.id().parse().map_err(|_| StoreError::Damaged { what: "API key" })?;
         let settings = Settings { scopes, ..Settings::unrestricted() };
         let new = NewKey { id, name: name.to_owned(), text, settings };
         let mut tx = self.write().await?;
-        let is_new = change::insert(&mut tx, &new, &Author::default(), sql(now_ms())).await?;
+        let is_new = change::insert(&mut tx, &new, by, sql(now_ms())).await?;
+        if is_new {
+            let draft = Draft::done(Class::Operation, "key.create", by.clone());
+            let detail = json!({"name": name, "after": {"scopes": scopes.names()}});
+            let draft = Draft { target: new.id.to_string(), detail, ..draft };
+            audit::append(&mut tx, &[draft]).await?;
+        }
         tx.commit().await?;
         Ok(is_new)
     }

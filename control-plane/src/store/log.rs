@@ -7,7 +7,7 @@ use wcdn_gossip::frame::{Frame, SigningKey};
 use wcdn_proto::{Change, ContentId, KeyState, Position, Purge, pb::edge::v1::OriginPool};
 
 use super::{
-    ROWS, Store, StoreError, Tx, blocks,
+    ROWS, Store, StoreError, Tx, audit, blocks,
     changes::Found,
     keys::{self, KeyRefused},
     listen,
@@ -15,8 +15,12 @@ use super::{
     quota::Quota,
     read, sql,
     statement::Statement,
+    told::Told,
 };
-use crate::change::{Asked, Recorded, Request, new_id};
+use crate::{
+    audit::detail::Before,
+    change::{Asked, Recorded, Request, new_id},
+};
 
 /// Signatures beyond which a thread is taken that may block: each is some 20 µs.
 const MANY: usize = 64;
@@ -90,6 +94,7 @@ struct Batch {
     teller: Option<u64>,
     blocks: Quota,
     pins: Quota,
+    told: Told,
 }
 
 impl Store {
@@ -126,6 +131,7 @@ impl Store {
             teller: self.is_shared().then_some(self.teller),
             blocks: Quota::of_blocks(most.blocks),
             pins: Quota::of_pins(most.pins),
+            told: Told::default(),
         })
     }
 }
@@ -148,11 +154,13 @@ impl Batch {
         if let Some(refused) = self.refused(&request.asked).await? {
             return Ok(Err(refused));
         }
+        let before = self.before(&request.asked).await?;
         let key = match self.effect(request).await? {
             Ok(key) => key,
             Err(refused) => return Ok(Err(refused)),
         };
         let change = self.record(request, key);
+        self.told.add(request, &change, &before);
         if let Some(token) = &request.token {
             let found = Found { change: change.clone(), digest };
             self.tokens.insert((request.by.name.clone(), token.clone()), found);
@@ -172,7 +180,7 @@ impl Batch {
     async fn refused(&mut self, asked: &Asked) -> Result<Option<Refused>, StoreError> {
         Ok(match asked {
             Asked::Origins(pool) => {
-                let revision = self.pool_revision().await?;
+                let revision = self.present_pool().await?.revision;
                 (pool.revision != revision).then_some(Refused::PoolChanged { revision })
             }
             Asked::Block { ids, .. } => {
@@ -227,13 +235,27 @@ impl Batch {
         Ok(Ok(None))
     }
 
-    async fn pool_revision(&mut self) -> Result<u64, StoreError> {
+    /// What is true before a change, as far as the audit log tells of it.
+    async fn before(&mut self, asked: &Asked) -> Result<Before, StoreError> {
+        Ok(match asked {
+            Asked::Origins(_) => {
+                let pool = self.present_pool().await?;
+                Before { pool: Some(pool).filter(|pool| pool.revision > 0), key: None }
+            }
+            Asked::Key(change) => {
+                Before { key: keys::present(&mut self.tx, change.id()).await?, pool: None }
+            }
+            _ => Before::default(),
+        })
+    }
+
+    async fn present_pool(&mut self) -> Result<OriginPool, StoreError> {
         if let Some(pool) = &self.pool {
-            return Ok(pool.revision);
+            return Ok(pool.clone());
         }
         let pool =
             sqlx::query_scalar("SELECT bytes FROM pool").fetch_optional(&mut *self.tx).await?;
-        Ok(read::pool(pool)?.revision)
+        read::pool(pool)
     }
 
     fn record(&mut self, request: &Request, key: Option<KeyState>) -> Recorded {
@@ -263,6 +285,7 @@ impl Batch {
         if !self.new.is_empty() {
             self.insert_frames(&frames).await?;
             super::changes::insert(&mut self.tx, &self.new).await?;
+            audit::append(&mut self.tx, &self.told.drafts()).await?;
             sqlx::query("UPDATE head SET seq = $1")
                 .bind(sql(head.seq))
                 .execute(&mut *self.tx)

@@ -1,5 +1,6 @@
 //! The store keeps its promises.
 
+mod audit;
 mod versions;
 
 use std::{sync::Arc, time::Duration};
@@ -331,8 +332,13 @@ async fn a_key_is_known_by_its_hash_alone(on: On) {
     let (_fresh, store) = on.store().await;
     assert!(!store.has_keys().await.unwrap());
     let key = ApiKey::generate();
-    assert!(store.add_key("ci", &key, Scopes::ALL).await.unwrap());
-    assert!(!store.add_key("ci", &ApiKey::generate(), Scopes::ALL).await.unwrap());
+    assert!(store.add_key("ci", &key, Scopes::ALL, &Author::program("test")).await.unwrap());
+    assert!(
+        !store
+            .add_key("ci", &ApiKey::generate(), Scopes::ALL, &Author::program("test"))
+            .await
+            .unwrap()
+    );
     let pepper = store.pepper().await.unwrap();
     let found = store.presented(&pepper.hash(key.expose())).await.unwrap().unwrap();
     assert_eq!((found.key.name.as_str(), found.until_ms), ("ci", None));
