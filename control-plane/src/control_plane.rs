@@ -151,6 +151,7 @@ pub async fn start(
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
+        hook_root: store.hook_root().await?,
         key_grace: config.keys.grace.duration(),
         signing: Arc::clone(&secrets.signing),
         store,

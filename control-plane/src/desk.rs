@@ -19,6 +19,7 @@ use crate::{
     auth::Keyring,
     config::Limits,
     health::Monitor,
+    hooks::Root,
     log::Log,
     metrics::Metrics,
     pins::Pins,
@@ -68,6 +69,8 @@ pub(crate) struct Desk {
     /// The event plane, if there is one.
     pub(crate) plane: Option<Plane>,
     pub(crate) keys: Keyring,
+    /// What secrets of hooks follow from.
+    pub(crate) hook_root: Root,
     /// What is to be written down of who did what.
     pub(crate) audit: Recorder,
     /// One write of it at a time, so that what comes first stands first.
@@ -91,6 +94,7 @@ pub(crate) struct Parts {
     pub(crate) issuers: IssuerKeys,
     pub(crate) pepper: Pepper,
     pub(crate) key_grace: Duration,
+    pub(crate) hook_root: Root,
     pub(crate) signing: Arc<SigningKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
@@ -109,6 +113,7 @@ impl Desk {
             issuers,
             pepper,
             key_grace,
+            hook_root,
             signing,
             limits,
             metrics,
@@ -134,6 +139,7 @@ impl Desk {
             cut: CancellationToken::new(),
             keys: Keyring::new(pepper),
             key_grace,
+            hook_root,
             audit: Recorder::default(),
             auditing: AsyncMutex::new(()),
             signing,

@@ -6,6 +6,7 @@ mod audit;
 mod edge;
 mod error;
 mod gate;
+mod hooks;
 mod incoming;
 mod keys;
 mod session;
@@ -23,12 +24,14 @@ use wcdn_proto::pb::{
     DESCRIPTORS,
     admin::v1::{
         admin_service_server::AdminServiceServer, audit_service_server::AuditServiceServer,
-        key_service_server::KeyServiceServer,
+        hook_service_server::HookServiceServer, key_service_server::KeyServiceServer,
     },
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use self::{admin::Admin, audit::Audit, edge::Edge, gate::Gate, keys::Keys, told::ask};
+use self::{
+    admin::Admin, audit::Audit, edge::Edge, gate::Gate, hooks::Hooks, keys::Keys, told::ask,
+};
 use crate::{desk::Desk, secrets::ServerTls};
 
 /// After how much silence a peer is pinged, and how long it may take to answer.
@@ -60,6 +63,7 @@ pub(crate) async fn serve(
     let admin = AdminServiceServer::new(Admin(Arc::clone(&desk)));
     let keys = KeyServiceServer::new(Keys(Arc::clone(&desk)));
     let audit = AuditServiceServer::new(Audit(Arc::clone(&desk)));
+    let hooks = HookServiceServer::new(Hooks(Arc::clone(&desk)));
     let edge = EdgeServiceServer::new(Edge(Arc::clone(&desk)));
     let (health, health_service) = tonic_health::server::health_reporter();
     let gated = Arc::clone(&desk);
@@ -75,6 +79,7 @@ pub(crate) async fn serve(
         .add_service(admin.max_decoding_message_size(most).max_encoding_message_size(most))
         .add_service(keys)
         .add_service(audit)
+        .add_service(hooks)
         .add_service(edge.max_decoding_message_size(MAX_EDGE).max_encoding_message_size(most))
         .add_service(health_service)
         .add_service(reflection().build_v1().expect("the descriptors are those of this build"))

@@ -12,6 +12,7 @@
 //! - `store`: the SQLite file or PostgreSQL database, and what is done with copies of it
 //! - `plane`: frames to nodes at once, and their confirmations
 //! - `state`: what the log amounts to, for edges that begin
+//! - `hooks`: doors for other systems
 //! - `health`: how origins are doing
 //! - `tracker`: which node has applied what, and when; receipts
 //! - `pins`: which node holds what is pinned
@@ -33,6 +34,7 @@ mod desk;
 mod doors;
 mod grpc;
 mod health;
+mod hooks;
 mod jobs;
 mod log;
 mod metrics;

@@ -74,6 +74,14 @@ refusals! {
     VaultsOnly { key: String } => PermissionDenied, "KEY_LIMITED_TO_VAULTS",
     /// A key would give what it does not have.
     BeyondCaller { what: String } => PermissionDenied, "BEYOND_CALLER",
+    /// There is no such hook.
+    NoHook => NotFound, "HOOK_UNKNOWN",
+    /// There is a hook of this name.
+    HookNameTaken { name: String } => AlreadyExists, "HOOK_NAME_TAKEN",
+    /// A call through a hook is not from whom it should be.
+    HookNotSigned { problem: String } => Unauthenticated, "HOOK_NOT_SIGNED",
+    /// The hook may not purge what is pinned.
+    HookMayNotForce { hook: String } => PermissionDenied, "HOOK_MAY_NOT_FORCE",
     /// There is no such key.
     NoKey { key: String } => NotFound, "KEY_UNKNOWN",
     /// There is a key of this name, or was.
@@ -178,6 +186,14 @@ impl Refusal {
                     "the caller's key lacks {what}; no key gives, or takes over, what it does not have"
                 )
             }
+            Self::NoHook => "there is no such hook; `wcdn hooks` lists them".into(),
+            Self::HookNameTaken { name } => {
+                format!("there is a hook {name:?} already; choose another name")
+            }
+            Self::HookNotSigned { problem } => format!("the call is not believed: {problem}"),
+            Self::HookMayNotForce { hook } => format!(
+                "the hook {hook:?} may not purge what is pinned; leave \"force\" out, or make a hook that may"
+            ),
             Self::NoKey { key } => format!("there is no key {key:?}; name its id or its name"),
             Self::KeyNameTaken { name } => format!(
                 "there is a key {name:?}, or was: changes and the audit log name it; choose another name"

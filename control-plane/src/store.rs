@@ -16,6 +16,7 @@ pub(crate) mod changes;
 mod claim;
 pub(crate) mod follow;
 pub(crate) mod health;
+pub(crate) mod hooks;
 pub(crate) mod jobs;
 pub(crate) mod keys;
 mod listen;
@@ -193,6 +194,7 @@ impl Store {
         .await?;
         keys::begin(&mut tx).await?;
         audit::begin(&mut tx).await?;
+        hooks::begin(&mut tx).await?;
         tx.commit().await?;
         match self.write_log().await {
             Err(StoreError::Replaced) => {

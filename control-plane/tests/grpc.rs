@@ -8,6 +8,8 @@ mod access;
 mod audit;
 #[path = "grpc/edges.rs"]
 mod edges;
+#[path = "grpc/hooks.rs"]
+mod hooks;
 #[path = "grpc/keys.rs"]
 mod keys;
 #[path = "grpc/log.rs"]

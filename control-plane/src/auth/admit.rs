@@ -112,7 +112,7 @@ pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The caller's own name for a call, if it is harmless, or a new one.
-fn request_id(headers: &HeaderMap) -> String {
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let is_harmless = |id: &&str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(is_plain)

@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::{Key, Text, uses::Uses};
 use crate::{
     api_key::{ApiKeyHash, Pepper},
+    hooks::Token,
     refusal::Refusal,
     store::{Store, StoreError},
 };
@@ -56,6 +57,11 @@ impl Keyring {
     /// What is kept of a text.
     pub(crate) fn text(&self, text: &str) -> Text {
         Text { hash: self.pepper.hash(text), edge_hash: self.edge_pepper.hash(text) }
+    }
+
+    /// What is kept of a hook's token.
+    pub(crate) fn hook(&self, token: &Token) -> ApiKeyHash {
+        token.hash(&self.pepper)
     }
 
     /// What edges hash keys with.

@@ -14,12 +14,12 @@ use tower::Service;
 use wcdn_proto::pb::{
     admin::v1::{
         admin_service_server::AdminServiceServer, audit_service_server::AuditServiceServer,
-        key_service_server::KeyServiceServer,
+        hook_service_server::HookServiceServer, key_service_server::KeyServiceServer,
     },
     edge::v1::edge_service_server::EdgeServiceServer,
 };
 
-use super::{admin::Admin, admit, audit::Audit, edge::Edge, keys::Keys};
+use super::{admin::Admin, admit, audit::Audit, edge::Edge, hooks::Hooks, keys::Keys};
 use crate::{desk::Desk, refusal::Refusal};
 
 /// Stands before every service of the port.
@@ -69,6 +69,7 @@ fn is_of_operators(service: &str) -> bool {
         AdminServiceServer::<Admin>::NAME,
         KeyServiceServer::<Keys>::NAME,
         AuditServiceServer::<Audit>::NAME,
+        HookServiceServer::<Hooks>::NAME,
     ];
     services.contains(&service)
 }
