@@ -12,7 +12,7 @@ mod operation;
 mod uses;
 
 pub(crate) use self::{
-    admit::{admit, bearer, request_id},
+    admit::{admit, anonymous, bearer, request_id, within_budget},
     caller::{Author, Caller},
     key::{Key, KeyChange, NewKey, Settings, Text},
     keyring::{Keyring, Presented},

@@ -7,7 +7,7 @@ mod store;
 mod walrus;
 
 use serde::{Deserialize, Serialize};
-use wcdn_daemon::config::Problems;
+use wcdn_daemon::{config::Problems, proxy::Proxy};
 use wcdn_proto::{Span, pb::edge::v1::OriginPool};
 
 pub use self::{
@@ -29,6 +29,8 @@ pub struct Config {
     pub gossip: Gossip,
     /// The certificate that is shown to operators and edges.
     pub tls: Tls,
+    /// The proxies in front of it.
+    pub proxy: Proxy,
     /// Where everything is kept.
     pub store: Store,
     /// How much of the past can be replayed.
@@ -65,6 +67,7 @@ impl Config {
         self.listen.check(&mut problems);
         self.gossip.check(&self.listen, &mut problems);
         self.tls.check(&mut problems);
+        self.proxy.check(&mut problems);
         self.store.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);

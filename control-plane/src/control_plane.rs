@@ -10,7 +10,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wcdn_daemon::{admin, config::Problems, drain, health::Health};
+use wcdn_daemon::{admin, config::Problems, drain, health::Health, proxy::Proxies, secret::Secret};
 use wcdn_gossip::frame::IssuerKey;
 use wcdn_proto::Scopes;
 
@@ -25,6 +25,7 @@ use crate::{
     grpc,
     health::Monitor,
     jobs::Jobs,
+    limits::Limiter,
     log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Plane},
@@ -69,6 +70,13 @@ pub enum StartError {
     /// The store cannot be used.
     #[error("cannot open the store")]
     Store(#[from] StoreError),
+    /// The Redis of the limits cannot be used.
+    #[error("cannot use limits.redis_url")]
+    Limits {
+        /// What is wrong with it.
+        #[source]
+        cause: redis::RedisError,
+    },
     /// The system refuses something.
     #[error("cannot start {what}")]
     System {
@@ -148,10 +156,18 @@ pub async fn start(
     let jobs = Jobs::new(store.clone(), &config.gossip.node, services.clone(), rest.clone());
     let health = Monitor::start(&config, store.clone(), log.clone(), registered, &jobs);
     let issuer = secrets.signing.public();
+    let password = secrets.limits_password.as_ref().map(Secret::expose);
+    let limiter = Limiter::new(&config.limits, password);
+    let limiter = Arc::new(limiter.map_err(|cause| StartError::Limits { cause })?);
+    let counting = Arc::clone(&limiter);
+    let resting = rest.clone();
+    services.spawn(async move { counting.keep_connected(resting).await });
     let parts = Parts {
         plane,
         pepper: store.pepper().await?,
         hook_root: store.hook_root().await?,
+        limiter: Arc::clone(&limiter),
+        proxies: Proxies::new(&config.proxy),
         key_grace: config.keys.grace.duration(),
         signing: Arc::clone(&secrets.signing),
         store,

@@ -10,6 +10,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
+use wcdn_daemon::proxy::Proxies;
 use wcdn_gossip::frame::{Frame, IssuerKeys, SigningKey};
 use wcdn_proto::Position;
 
@@ -20,6 +21,7 @@ use crate::{
     config::Limits,
     health::Monitor,
     hooks::Root,
+    limits::Limiter,
     log::Log,
     metrics::Metrics,
     pins::Pins,
@@ -69,6 +71,10 @@ pub(crate) struct Desk {
     /// The event plane, if there is one.
     pub(crate) plane: Option<Plane>,
     pub(crate) keys: Keyring,
+    /// How much callers may ask for.
+    pub(crate) limiter: Arc<Limiter>,
+    /// Whose word is taken for a caller's address.
+    pub(crate) proxies: Proxies,
     /// What secrets of hooks follow from.
     pub(crate) hook_root: Root,
     /// What is to be written down of who did what.
@@ -95,6 +101,8 @@ pub(crate) struct Parts {
     pub(crate) pepper: Pepper,
     pub(crate) key_grace: Duration,
     pub(crate) hook_root: Root,
+    pub(crate) limiter: Arc<Limiter>,
+    pub(crate) proxies: Proxies,
     pub(crate) signing: Arc<SigningKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
@@ -114,6 +122,8 @@ impl Desk {
             pepper,
             key_grace,
             hook_root,
+            limiter,
+            proxies,
             signing,
             limits,
             metrics,
@@ -140,6 +150,8 @@ impl Desk {
             keys: Keyring::new(pepper),
             key_grace,
             hook_root,
+            limiter,
+            proxies,
             audit: Recorder::default(),
             auditing: AsyncMutex::new(()),
             signing,

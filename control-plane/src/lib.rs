@@ -6,6 +6,7 @@
 //! - `auth`: who calls, and what they may do
 //! - `calls`: what may be asked for, whichever way it comes
 //! - `grpc`: calls by gRPC, and the sessions of edges
+//! - `limits`: how much callers may ask for
 //! - `log`: one task that commits what many ask for, reads what other control planes commit, and tells of
 //!   both
 //! - `jobs`: what only one of several control planes does
@@ -36,6 +37,7 @@ mod grpc;
 mod health;
 mod hooks;
 mod jobs;
+mod limits;
 mod log;
 mod metrics;
 mod pins;

@@ -6,6 +6,7 @@ use tonic::Code;
 use wcdn_proto::{Position, Region, Scope};
 
 use crate::{
+    limits::{Decision, whole_seconds},
     log::LogError,
     pins, preloads,
     store::{StoreError, keys::KeyRefused, log::Refused, pins::Spared},
@@ -66,6 +67,8 @@ refusals! {
     KeyRotated { key: String } => Unauthenticated, "API_KEY_ROTATED",
     /// Too many keys that are none came from this address.
     TooManyFailures { wait: Duration } => ResourceExhausted, "TOO_MANY_FAILURES",
+    /// More than a minute's worth was asked for.
+    RateLimited { budget: Box<Decision> } => ResourceExhausted, "RATE_LIMITED",
     /// It is good from other addresses only.
     AddressRefused { key: String, address: Option<IpAddr> } => PermissionDenied, "ADDRESS_NOT_ALLOWED",
     /// It has none of the scopes that admit.
@@ -164,6 +167,11 @@ impl Refusal {
             Self::TooManyFailures { wait } => format!(
                 "too many API keys that are none came from this address; try again in {} s",
                 wait.as_secs().max(1)
+            ),
+            Self::RateLimited { budget } => format!(
+                "more was asked for than {} requests a minute; try again in {} s",
+                budget.quota,
+                whole_seconds(budget.wait.unwrap_or_default()).max(1)
             ),
             Self::AddressRefused { key, address } => {
                 let address = address.map_or("an unknown address".to_owned(), |it| it.to_string());
@@ -272,6 +280,7 @@ impl Refusal {
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooManyFailures { wait } => Some(*wait),
+            Self::RateLimited { budget } => budget.wait,
             Self::Full { .. } | Self::Draining | Self::StoreFailed | Self::EpochRaised => {
                 Some(RETRY)
             }

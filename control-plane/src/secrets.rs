@@ -38,6 +38,8 @@ pub struct Secrets {
     pub(crate) tokens: ClusterTokens,
     /// An API key of the operator's choice.
     pub(crate) fixed_key: Option<ApiKey>,
+    /// The password of the Redis of the limits.
+    pub(crate) limits_password: Option<Secret>,
     /// What is shown to whoever connects.
     pub(crate) tls: Option<ServerTls>,
 }
@@ -108,6 +110,9 @@ impl Secrets {
             previous.and_then(|read| each(&mut problems, "cluster.previous_key_file", read));
         let password = config.store.password_file.as_deref().map(Secret::read);
         let _ = password.and_then(|read| each(&mut problems, "store.password_file", read));
+        let limits = config.limits.redis_password_file.as_deref().map(Secret::read);
+        let limits_password =
+            limits.and_then(|read| each(&mut problems, "limits.redis_password_file", read));
         let fixed = config.keys.fixed_key_file.as_deref().map(fixed_key);
         let fixed_key = fixed.and_then(|read| each(&mut problems, "keys.fixed_key_file", read));
         let tls = server_tls(&config.tls, &mut problems);
@@ -121,6 +126,7 @@ impl Secrets {
             signing: Arc::new(signing),
             tokens: ClusterTokens::new(key.iter().chain(&previous)),
             fixed_key,
+            limits_password,
             tls,
         })
     }

@@ -12,6 +12,8 @@ mod edges;
 mod hooks;
 #[path = "grpc/keys.rs"]
 mod keys;
+#[path = "grpc/limits.rs"]
+mod limits;
 #[path = "grpc/log.rs"]
 mod log;
 #[path = "grpc/origins.rs"]

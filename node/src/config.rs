@@ -8,14 +8,13 @@ mod fetch;
 mod limits;
 mod peer;
 mod place;
-mod proxy;
 mod redis;
 mod tls;
 mod verify;
 mod walrus;
 
 use serde::{Deserialize, Serialize};
-use wcdn_daemon::config::Problems;
+use wcdn_daemon::{config::Problems, proxy::Proxy};
 use wcdn_proto::{ByteSize, Span};
 
 pub use self::{
@@ -27,7 +26,6 @@ pub use self::{
     limits::Limits,
     peer::Peer,
     place::{Identity, Listen},
-    proxy::{ClientHeader, Proxy},
     redis::{Cluster, Redis},
     tls::Tls,
     verify::{Mode, Verify},

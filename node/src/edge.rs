@@ -5,7 +5,6 @@
 
 mod accept;
 pub mod body;
-mod client_addr;
 pub(crate) mod clients;
 mod connection;
 mod cors;
@@ -14,7 +13,6 @@ pub mod error;
 mod find;
 mod frames;
 mod gates;
-mod gcra;
 mod guard;
 mod http2;
 mod large;
@@ -22,7 +20,6 @@ pub mod media;
 mod multipart;
 mod opening;
 pub mod path;
-mod proxy_protocol;
 pub mod range;
 mod request_id;
 mod respond;
@@ -39,9 +36,10 @@ use std::{sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wcdn_daemon::proxy::Proxies;
 
+use self::clients::Clients;
 pub(crate) use self::{accept::accept, connection::Door, guard::Guard, http2::Tasks};
-use self::{client_addr::Proxies, clients::Clients};
 use crate::{
     access_log::AccessLog,
     cache::{Cache, fill::Fills},

@@ -12,6 +12,7 @@ use crate::{
     audit::{Class, Draft, Outcome},
     base32,
     desk::Desk,
+    limits::Decision,
     refusal::Refusal,
     store::now_ms,
 };
@@ -37,8 +38,11 @@ pub(crate) async fn admit(
     let admitted = match recognise(desk, headers, address, &mut author).await {
         Ok(key) => {
             let request_id = author.request_id.clone();
-            let caller = Caller { key, address, request_id, deadline: None };
-            caller.may(operation).map(|()| caller)
+            let budget = desk.limiter.key(&key.id, key.settings.per_minute).await;
+            let caller = Caller { key, address, request_id, budget, deadline: None };
+            within_budget(caller.budget.as_ref())
+                .and_then(|()| caller.may(operation))
+                .map(|()| caller)
         }
         Err(refusal) => Err(refusal),
     };
@@ -62,13 +66,18 @@ async fn recognise(
     address: Option<IpAddr>,
     author: &mut Author,
 ) -> Result<Arc<Key>, Refusal> {
-    let shown = shown(headers).ok_or(Refusal::KeyMissing)?;
+    let Some(shown) = shown(headers) else {
+        return Err(anonymous(desk, address).await.err().unwrap_or(Refusal::KeyMissing));
+    };
     if api_key::is_damaged(shown) {
-        return Err(Refusal::KeyDamaged);
+        return Err(anonymous(desk, address).await.err().unwrap_or(Refusal::KeyDamaged));
     }
     let changes = desk.log.key_changes();
-    let found = desk.keys.find(&desk.store, changes, shown, || Ok(())).await?;
-    let presented = found.ok_or(Refusal::KeyUnknown)?;
+    let turn = || desk.limiter.may_try(address).map_err(|wait| Refusal::TooManyFailures { wait });
+    let Some(presented) = desk.keys.find(&desk.store, changes, shown, turn).await? else {
+        desk.limiter.failed(address);
+        return Err(Refusal::KeyUnknown);
+    };
     author.key_id = presented.key.id.to_string();
     author.name.clone_from(&presented.key.name);
     let now_ms = now_ms();
@@ -76,6 +85,27 @@ async fn recognise(
     let key = Arc::clone(&presented.key);
     desk.keys.uses.note(&key.id, &key.name, address, now_ms);
     Ok(key)
+}
+
+/// Takes a request of somebody without a key.
+///
+/// # Errors
+/// [`Refusal::RateLimited`].
+pub(crate) async fn anonymous(
+    desk: &Desk,
+    address: Option<IpAddr>,
+) -> Result<Option<Decision>, Refusal> {
+    let budget = desk.limiter.anonymous(address).await;
+    within_budget(budget.as_ref()).map(|()| budget)
+}
+
+/// # Errors
+/// [`Refusal::RateLimited`].
+pub(crate) fn within_budget(budget: Option<&Decision>) -> Result<(), Refusal> {
+    match budget.filter(|budget| budget.wait.is_some()) {
+        Some(budget) => Err(Refusal::RateLimited { budget: budget.clone().into() }),
+        None => Ok(()),
+    }
 }
 
 /// # Errors

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use wcdn_proto::Scope;
 
 use super::{Key, Operation};
-use crate::refusal::Refusal;
+use crate::{limits::Decision, refusal::Refusal};
 
 /// An operator, or a program of one, whose key is good.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub(crate) struct Caller {
     pub(crate) address: Option<IpAddr>,
     /// By which the call is found in logs.
     pub(crate) request_id: String,
+    /// What is left of the minute's requests, if they are limited.
+    pub(crate) budget: Option<Decision>,
     /// When it no longer waits.
     pub(crate) deadline: Option<Instant>,
 }

@@ -11,7 +11,7 @@ use super::{
     parse,
 };
 use crate::{
-    auth::{Author, Caller, request_id},
+    auth::{Author, Caller, request_id, within_budget},
     base32,
     desk::Desk,
     hooks::{Hook, Token},
@@ -113,11 +113,16 @@ async fn pass(
     address: Option<IpAddr>,
     author: &mut Author,
 ) -> Result<admin::PurgeResponse, Refusal> {
-    let token = Token::parse(token).ok_or(Refusal::NoHook)?;
+    desk.limiter.may_try(address).map_err(|wait| Refusal::TooManyFailures { wait })?;
+    let token = Token::parse(token).ok_or(Refusal::NoHook);
+    let token = token.inspect_err(|_| desk.limiter.failed(address))?;
     let finding = desk.store.hook(desk.keys.hook(&token));
-    let hook = desk.store.in_time(finding).await?.ok_or(Refusal::NoHook)?;
+    let hook = desk.store.in_time(finding).await?.ok_or(Refusal::NoHook);
+    let hook = hook.inspect_err(|_| desk.limiter.failed(address))?;
     let key = hook.key();
     (author.key_id, author.name) = (key.id.to_string(), key.name.clone());
+    let budget = desk.limiter.key(&hook.id, 0).await;
+    within_budget(budget.as_ref())?;
     let secret = desk.hook_root.secret(&hook.id);
     let id = secret.verify(headers, body, now_ms() / 1_000);
     let id = id.map_err(|problem| Refusal::HookNotSigned { problem: problem.to_string() })?;
@@ -127,7 +132,7 @@ async fn pass(
         return Err(Refusal::HookMayNotForce { hook: hook.name });
     }
     let request_id = author.request_id.clone();
-    let caller = Caller { key: key.into(), address, request_id, deadline: None };
+    let caller = Caller { key: key.into(), address, request_id, budget, deadline: None };
     let Asked { ids, all, force } = asked;
     let request = admin::PurgeRequest { ids, all, force, idempotency_token: id };
     let purged = changes::purge(desk, &caller, request).await?;

@@ -1,5 +1,8 @@
 //! What operators and edges may take.
 
+use std::path::PathBuf;
+
+use redis::IntoConnectionInfo;
 use serde::{Deserialize, Serialize};
 use wcdn_daemon::config::Problems;
 use wcdn_proto::{ByteSize, MAX_BLOCKS, MAX_PINS, Span};
@@ -28,6 +31,20 @@ pub struct Limits {
     pub call_timeout: Span,
     /// A stream whose reader takes nothing for this long is cut.
     pub stall_timeout: Span,
+    /// Requests a minute without a key, of one address: an IPv4 address, or an IPv6 network of 64 bits.
+    /// All of them may come at once. 0 is no limit.
+    pub anonymous_per_minute: u32,
+    /// Requests a minute of one key, unless the key has a number of its own. 0 is no limit.
+    pub key_per_minute: u32,
+    /// Control planes that share these numbers: where they do not count together in a Redis, each gives
+    /// its part of them.
+    pub replicas: u32,
+    /// `redis://host:port` or, with TLS, `rediss://host:port`: where all control planes count together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_url: Option<String>,
+    /// The file with its password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis_password_file: Option<PathBuf>,
     /// From the signal to stop until streams end.
     pub drain_delay: Span,
     /// From then on until what still runs is cut.
@@ -49,6 +66,11 @@ impl Default for Limits {
             max_pins: MAX_PINS,
             call_timeout: Span::secs(30),
             stall_timeout: Span::secs(30),
+            anonymous_per_minute: 100,
+            key_per_minute: 1_000,
+            replicas: 1,
+            redis_url: None,
+            redis_password_file: None,
             drain_delay: Span::secs(1),
             drain_timeout: Span::secs(10),
         }
@@ -56,6 +78,30 @@ impl Default for Limits {
 }
 
 impl Limits {
+    fn check_redis(&self, problems: &mut Problems) {
+        let Some(url) = &self.redis_url else {
+            if self.redis_password_file.is_some() {
+                problems
+                    .push("limits.redis_url", "is missing; limits.redis_password_file needs it");
+            }
+            return;
+        };
+        match url.as_str().into_connection_info() {
+            Ok(info) if info.redis_settings().password().is_some() => {
+                problems.push(
+                    "limits.redis_url",
+                    "has a password; put it into a file, and name that in limits.redis_password_file",
+                );
+            }
+            Ok(_) => {}
+            // What it says may hold a password.
+            Err(_) => problems.push(
+                "limits.redis_url",
+                "cannot be used; write redis://host:port or rediss://host:port",
+            ),
+        }
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
         not_zero(
             problems,
@@ -66,6 +112,10 @@ impl Limits {
                 ("limits.max_watches", self.max_watches),
             ],
         );
+        if self.replicas == 0 {
+            problems.push("limits.replicas", "is 0; the least is 1, this one");
+        }
+        self.check_redis(problems);
         if self.max_message < LEAST_MESSAGE {
             let problem = format!("is {}; the least is {LEAST_MESSAGE}", self.max_message);
             problems.push("limits.max_message", problem);

@@ -26,14 +26,16 @@ pub(super) async fn recognise_operator(desk: &Desk, head: &Parts) -> Result<Call
     let operation = Operation::of_method(method);
     let operation =
         operation.ok_or_else(|| Refusal::NoCall { name: method.chars().take(80).collect() })?;
-    auth::admit(desk, &head.headers, address(head), operation).await
+    auth::admit(desk, &head.headers, address(desk, head), operation).await
 }
 
-/// From where a call comes.
-fn address(head: &Parts) -> Option<IpAddr> {
+/// From where a call comes, by the word of a trusted proxy if one brings it.
+fn address(desk: &Desk, head: &Parts) -> Option<IpAddr> {
     let tls = head.extensions.get::<TlsConnectInfo<TcpConnectInfo>>().map(TlsConnectInfo::get_ref);
     let peer = tls.or_else(|| head.extensions.get::<TcpConnectInfo>())?.remote_addr()?;
-    Some(peer.ip().to_canonical())
+    let peer = peer.ip().to_canonical();
+    let is_proxy = desk.proxies.trust(peer);
+    Some(if is_proxy { desk.proxies.client(peer, &head.headers) } else { peer })
 }
 
 /// Recognises an edge: by the cluster's token, or by a certificate that the handshake has checked.

@@ -20,7 +20,7 @@ use wcdn_proto::pb::{
 };
 
 use super::{admin::Admin, admit, audit::Audit, edge::Edge, hooks::Hooks, keys::Keys};
-use crate::{desk::Desk, refusal::Refusal};
+use crate::{auth::Caller, desk::Desk, limits::Decision, refusal::Refusal};
 
 /// Stands before every service of the port.
 #[derive(Debug, Clone)]
@@ -55,10 +55,20 @@ where
         let desk = Arc::clone(&self.desk);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
-            match pass(&desk, &mut head).await {
-                Ok(()) => inner.call(Request::from_parts(head, body)).await,
-                Err(refusal) => Ok(desk.refuse(refusal).into_http()),
+            let passed = pass(&desk, &mut head).await;
+            let budget = match &passed {
+                Ok(()) => head.extensions.get::<Caller>().and_then(|caller| caller.budget.clone()),
+                Err(Refusal::RateLimited { budget }) => Some(Decision::clone(budget)),
+                Err(_) => None,
+            };
+            let mut response = match passed {
+                Ok(()) => inner.call(Request::from_parts(head, body)).await?,
+                Err(refusal) => desk.refuse(refusal).into_http(),
+            };
+            if let Some(budget) = budget {
+                budget.tell(response.headers_mut());
             }
+            Ok(response)
         })
     }
 }

@@ -3,7 +3,6 @@
 mod ledger;
 
 use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
@@ -12,31 +11,9 @@ use std::{
 };
 
 use tokio::time::Instant;
+use wcdn_daemon::gcra::{Rate, Spent};
 
 pub(crate) use self::ledger::{Clients, Entered};
-use super::gcra::{Rate, Spent};
-
-/// What viewers are told apart by: an IPv4 address, or the IPv6 network of 64 bits that one
-/// customer of a provider has at least.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Key {
-    V4(Ipv4Addr),
-    V6([u8; 8]),
-}
-
-impl From<IpAddr> for Key {
-    fn from(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6(network(address)),
-        }
-    }
-}
-
-fn network(address: Ipv6Addr) -> [u8; 8] {
-    let [a, b, c, d, e, f, g, h, ..] = address.octets();
-    [a, b, c, d, e, f, g, h]
-}
 
 /// One client: what it has open, and what it has spent.
 #[derive(Debug, Default)]

@@ -16,12 +16,9 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
 };
+use wcdn_daemon::gcra::{Rate, Spent};
 
-use super::{
-    gcra::{Rate, Spent},
-    sniff::PREFACE,
-    watch::Standing,
-};
+use super::{sniff::PREFACE, watch::Standing};
 
 /// Frames that cost toll: what browsers and proxies send is far below.
 const PER_SECOND: u32 = 50;

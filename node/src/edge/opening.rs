@@ -12,11 +12,9 @@ use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     time::timeout,
 };
+use wcdn_daemon::proxy::protocol::{self as proxy_protocol, Header, NoHeader};
 
-use super::{
-    proxy_protocol::{self, Header, NoHeader},
-    sniff::{self, Protocol},
-};
+use super::sniff::{self, Protocol};
 use crate::config::Limits;
 
 /// A stream with what was read of it too early: reading begins with that.

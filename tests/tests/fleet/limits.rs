@@ -13,8 +13,8 @@ use tokio::{
     net::{TcpSocket, TcpStream},
     time::Instant,
 };
+use wcdn_daemon::proxy::ClientHeader;
 use wcdn_dev::Topology;
-use wcdn_node::config::ClientHeader;
 use wcdn_proto::{BlobId, ByteSize};
 use wcdn_tests::{
     Fleet, bytes,

@@ -14,11 +14,12 @@ use std::{
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::time::Instant;
-
-use super::{
-    super::gcra::{Rate, Spent},
-    Client, Key, Payer,
+use wcdn_daemon::{
+    gcra::{Rate, Spent},
+    proxy::Customer,
 };
+
+use super::{Client, Payer};
 use crate::config::Limits;
 
 /// Every client that has something open, or has spent what is not earned again. Clones share it.
@@ -45,7 +46,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Part {
-    clients: HashMap<Key, Arc<Client>, foldhash::fast::RandomState>,
+    clients: HashMap<Customer, Arc<Client>, foldhash::fast::RandomState>,
     /// One for all who found no room.
     crowd: Arc<Client>,
     swept: Option<Instant>,
@@ -130,7 +131,7 @@ impl Clients {
         Payer { client: Arc::default(), clients: self.clone() }
     }
 
-    fn client(&self, key: Key, now: Instant) -> Arc<Client> {
+    fn client(&self, key: Customer, now: Instant) -> Arc<Client> {
         let hash = self.shared.hasher.hash_one(key);
         let number = usize::try_from(hash % PARTS as u64).unwrap_or_default();
         let mut part = self.shared.parts[number].lock();

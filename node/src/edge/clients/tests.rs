@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv4Addr};
+
 use tokio::time::advance;
 
 use super::{ledger::MAX_CLIENTS, *};

@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the bytes so far are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Header {
+pub enum Header {
     /// The beginning of a header.
     Partial,
     /// A whole one.
@@ -25,7 +25,7 @@ pub(super) enum Header {
 /// Bytes that are no header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the connection begins with no valid PROXY header")]
-pub(super) struct NoHeader;
+pub struct NoHeader;
 
 const V1: &[u8] = b"PROXY ";
 const V1_MOST: usize = 107;
@@ -36,7 +36,10 @@ const V2_FIXED: usize = 16;
 const V2_MOST: usize = 2_048;
 
 /// Reads the header that `bytes` begin with.
-pub(super) fn parse(bytes: &[u8]) -> Result<Header, NoHeader> {
+///
+/// # Errors
+/// [`NoHeader`].
+pub fn parse(bytes: &[u8]) -> Result<Header, NoHeader> {
     if bytes.starts_with(V2) {
         version_2(bytes)
     } else if bytes.starts_with(V1) {

@@ -5,13 +5,13 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
-use crate::config::{ClientHeader, Proxy};
+use super::{ClientHeader, Proxy};
 
 static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The networks of proxies whose word is taken, and where it stands.
 #[derive(Debug, Clone)]
-pub(super) struct Proxies {
+pub struct Proxies {
     trusted: Vec<IpNet>,
     header: ClientHeader,
 }
@@ -20,11 +20,13 @@ pub(super) struct Proxies {
 const MAX_HOPS: usize = 64;
 
 impl Proxies {
-    pub(super) fn new(config: &Proxy) -> Self {
+    /// Those of a configuration.
+    pub fn new(config: &Proxy) -> Self {
         Self { trusted: config.trusted.clone(), header: config.header }
     }
 
-    pub(super) fn trust(&self, address: IpAddr) -> bool {
+    /// Whether an address is one of them.
+    pub fn trust(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted.iter().any(|net| net.contains(&address))
     }
@@ -35,7 +37,7 @@ impl Proxies {
     /// address that is no trusted proxy's is the client: whatever stands before, it may have made
     /// up. Where a proxy withholds an address (`unknown`, `_hidden`), the proxy itself is the last
     /// one known.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut last = peer;
         for hop in hops(headers, self.header).into_iter().take(MAX_HOPS) {
             let Some(address) = hop else { return last };

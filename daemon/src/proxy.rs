@@ -1,10 +1,16 @@
-//! Whose word is taken for a viewer's address.
+//! Whose word is taken for the address of whoever asks: proxies in front of a program.
+
+mod client;
+mod customer;
+pub mod protocol;
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
-use wcdn_daemon::config::Problems;
 
-/// The proxies in front of the edge.
+pub use self::{client::Proxies, customer::Customer};
+use crate::config::Problems;
+
+/// The proxies in front of a program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Proxy {
@@ -30,7 +36,8 @@ pub enum ClientHeader {
 }
 
 impl Proxy {
-    pub(super) fn check(&self, problems: &mut Problems) {
+    /// What makes no sense.
+    pub fn check(&self, problems: &mut Problems) {
         if self.protocol && self.trusted.is_empty() {
             problems.push("proxy.protocol", "is true; name those who send it in proxy.trusted");
         }

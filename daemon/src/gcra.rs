@@ -10,7 +10,7 @@ use std::{
 
 /// So many a second, and so many at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Rate {
+pub struct Rate {
     /// Nanoseconds between two permits.
     every: u64,
     /// How far the number may lie ahead of now, before one more is taken.
@@ -19,17 +19,46 @@ pub(crate) struct Rate {
 
 /// What somebody has spent: nanoseconds since a beginning that all callers share.
 #[derive(Debug, Default)]
-pub(crate) struct Spent(AtomicU64);
+pub struct Spent(AtomicU64);
 
 impl Rate {
     /// `None` for a rate of 0, which stands for no limit.
-    pub(crate) fn new(per_second: u32, burst: u32) -> Option<Self> {
+    pub fn new(per_second: u32, burst: u32) -> Option<Self> {
         let every = 1_000_000_000 / u64::from((per_second > 0).then_some(per_second)?);
         Some(Self { every, ahead: every * u64::from(burst.saturating_sub(1)) })
     }
 
+    /// So many a minute, all of which may come at once; `None` for 0, which stands for no limit.
+    pub fn per_minute(count: u32) -> Option<Self> {
+        let every = 60_000_000_000 / u64::from((count > 0).then_some(count)?);
+        Some(Self { every, ahead: every * u64::from(count - 1) })
+    }
+
+    /// Nanoseconds between two permits.
+    pub fn every(self) -> u64 {
+        self.every
+    }
+
+    /// How far what was spent may lie ahead of now, before one more is taken: nanoseconds.
+    pub fn ahead(self) -> u64 {
+        self.ahead
+    }
+
+    /// Permits that are left of what was spent so far ahead of now, in nanoseconds.
+    pub fn left(self, ahead: u64) -> u64 {
+        match self.ahead.checked_sub(ahead) {
+            Some(room) => room / self.every + 1,
+            None => 0,
+        }
+    }
+
+    /// How long to wait for one more, where that much lies ahead.
+    pub fn wait(self, ahead: u64) -> Duration {
+        Duration::from_nanos(ahead.saturating_sub(self.ahead))
+    }
+
     /// The same rate with half of the burst.
-    pub(crate) fn half(self) -> Self {
+    pub fn half(self) -> Self {
         Self { ahead: self.ahead / 2, ..self }
     }
 
@@ -48,7 +77,7 @@ impl Spent {
     ///
     /// # Errors
     /// How long to wait for it.
-    pub(crate) fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
+    pub fn take(&self, rate: Rate, now: u64) -> Result<(), Duration> {
         // Relaxed: the number guards itself, no other memory is published through it.
         let mut wait = Duration::ZERO;
         let taken = self.0.fetch_update(Relaxed, Relaxed, |spent| {
@@ -57,20 +86,25 @@ impl Spent {
         taken.map(drop).map_err(|_| wait)
     }
 
+    /// How far what was spent lies ahead of now: nanoseconds until all of it is earned again.
+    pub fn ahead(&self, now: u64) -> u64 {
+        self.0.load(Relaxed).saturating_sub(now)
+    }
+
     /// Whether a permit could be taken.
-    pub(crate) fn has_room(&self, rate: Rate, now: u64) -> bool {
+    pub fn has_room(&self, rate: Rate, now: u64) -> bool {
         rate.after(self.0.load(Relaxed), now).is_ok()
     }
 
     /// Gives a permit back.
-    pub(crate) fn refund(&self, rate: Rate) {
+    pub fn refund(&self, rate: Rate) {
         let refunded =
             self.0.fetch_update(Relaxed, Relaxed, |spent| Some(spent.saturating_sub(rate.every)));
         debug_assert!(refunded.is_ok(), "the update always gives a number");
     }
 
     /// Whether all that was spent is earned again.
-    pub(crate) fn is_whole(&self, now: u64) -> bool {
+    pub fn is_whole(&self, now: u64) -> bool {
         self.0.load(Relaxed) <= now
     }
 }
@@ -123,6 +157,14 @@ mod tests {
             prop_assert!(spent.take(rate, then - 1).is_err());
             prop_assert!(spent.has_room(rate, then));
             prop_assert_eq!(spent.take(rate, then), Ok(()));
+        }
+
+        #[test]
+        fn what_is_left_can_be_taken_and_no_more(count in 1u32..5_000, taken in 0u32..5_000) {
+            let (rate, spent) = (Rate::per_minute(count).unwrap(), Spent::default());
+            (0..taken).for_each(|_| drop(spent.take(rate, SECOND)));
+            let left = rate.left(spent.ahead(SECOND));
+            prop_assert_eq!(left, u64::from(count.saturating_sub(taken)));
         }
 
         #[test]
