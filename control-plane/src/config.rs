@@ -13,7 +13,7 @@ use wcdn_proto::{Span, pb::edge::v1::OriginPool};
 pub use self::{
     health::Health,
     limits::Limits,
-    parts::{Audit, Cluster, Gossip, Keys, Listen, Log, Receipts, Tls},
+    parts::{Audit, Cluster, Cors, Gossip, Keys, Listen, Log, Receipts, Tls},
     store::{InvalidStoreUrl, Store, StoreUrl},
     walrus::{OriginConfig, Walrus, WalrusNetwork},
 };
@@ -39,6 +39,8 @@ pub struct Config {
     pub cluster: Cluster,
     /// API keys.
     pub keys: Keys,
+    /// Which pages of other origins may call the REST API.
+    pub cors: Cors,
     /// Who did what.
     pub audit: Audit,
     /// When a node counts as what.
@@ -71,6 +73,7 @@ impl Config {
         self.store.check(&mut problems);
         self.log.check(&mut problems);
         self.cluster.check(&mut problems);
+        self.cors.check(&mut problems);
         self.audit.check(&mut problems);
         self.receipts.check(&mut problems);
         self.walrus.check(&mut problems);

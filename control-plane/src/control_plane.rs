@@ -29,6 +29,7 @@ use crate::{
     log::{Log, Room, Tell},
     metrics::Metrics,
     plane::{self, Plane},
+    rest::{self, Cors},
     secrets::{Secrets, ServerTls},
     store::{Claim, Place, Store, StoreError, log::Most},
     tracker::Tracker,
@@ -38,6 +39,7 @@ use crate::{
 #[derive(Debug)]
 pub struct ControlPlane {
     grpc: SocketAddr,
+    http: SocketAddr,
     admin: SocketAddr,
     gossip: Option<SocketAddr>,
     first_key: Option<ApiKey>,
@@ -117,9 +119,10 @@ pub async fn start(
     let addresses = (
         doors.grpc.local_addr().map_err(system("the gRPC port"))?,
         doors.admin.local_addr().map_err(system("the admin port"))?,
+        doors.http.local_addr().map_err(system("the REST port"))?,
         doors.gossip.as_ref().map(UdpSocket::local_addr).transpose(),
     );
-    let gossip = addresses.2.map_err(system("the gossip port"))?;
+    let gossip = addresses.3.map_err(system("the gossip port"))?;
     let place = Place::of(&config.store)?;
     let claim = place.claim()?;
     let store = Store::open(&place).await?;
@@ -168,6 +171,8 @@ pub async fn start(
         hook_root: store.hook_root().await?,
         limiter: Arc::clone(&limiter),
         proxies: Proxies::new(&config.proxy),
+        proxy_protocol: config.proxy.protocol,
+        cors: Cors::new(&config.cors),
         key_grace: config.keys.grace.duration(),
         signing: Arc::clone(&secrets.signing),
         store,
@@ -183,6 +188,7 @@ pub async fn start(
     let plane = ControlPlane {
         grpc: addresses.0,
         admin: addresses.1,
+        http: addresses.2,
         gossip,
         first_key,
         issuer,
@@ -198,7 +204,7 @@ pub async fn start(
         _claim: claim,
     };
     unfinished.disarm();
-    plane.serve(&config, (doors.grpc, doors.admin), secrets.tls, registry, shutdown);
+    plane.serve(&config, (doors.grpc, doors.http, doors.admin), secrets.tls, registry, shutdown);
     Ok(plane)
 }
 
@@ -254,7 +260,7 @@ impl ControlPlane {
     fn serve(
         &self,
         config: &Config,
-        (grpc, admin): (TcpListener, TcpListener),
+        (grpc, http, admin): (TcpListener, TcpListener, TcpListener),
         tls: Option<ServerTls>,
         registry: Registry,
         shutdown: CancellationToken,
@@ -274,6 +280,8 @@ impl ControlPlane {
         if let Some(ServerTls { certificates, .. }) = tls.clone() {
             self.services.spawn(certificates.keep_fresh(CERTIFICATES_EVERY, self.close.clone()));
         }
+        let (desk, refuse) = (Arc::clone(&self.desk), self.refuse.clone());
+        self.serving.spawn(rest::serve(desk, http, tls.clone(), refuse, self.serving.clone()));
         self.serving.spawn(serve(Arc::clone(&self.desk), grpc, tls, self.refuse.clone()));
         let (refuse, ending) = (self.refuse.clone(), self.desk.ending.clone());
         let delay = self.limits.drain_delay.duration();
@@ -292,7 +300,7 @@ impl ControlPlane {
         });
         self.desk.audit.note(Draft::system("control_plane.start", "", detail));
         tracing::info!(
-            grpc = %self.grpc, admin = %self.admin, epoch = head.epoch, seq = head.seq,
+            grpc = %self.grpc, http = %self.http, admin = %self.admin, epoch = head.epoch, seq = head.seq,
             issuer_key = %self.issuer, "control plane serves"
         );
     }
@@ -300,6 +308,11 @@ impl ControlPlane {
     /// Where operators and edges are served.
     pub fn grpc_addr(&self) -> SocketAddr {
         self.grpc
+    }
+
+    /// Where the REST API is.
+    pub fn http_addr(&self) -> SocketAddr {
+        self.http
     }
 
     /// Where the operator looks.

@@ -28,6 +28,7 @@ use crate::{
     plane::Plane,
     preloads::Preloads,
     refusal::Refusal,
+    rest::Cors,
     secrets::ClusterTokens,
     sessions::Sessions,
     store::{Store, StoreError},
@@ -75,6 +76,10 @@ pub(crate) struct Desk {
     pub(crate) limiter: Arc<Limiter>,
     /// Whose word is taken for a caller's address.
     pub(crate) proxies: Proxies,
+    /// Whether their connections begin with a PROXY header.
+    pub(crate) proxy_protocol: bool,
+    /// Which pages of other origins may call.
+    pub(crate) cors: Cors,
     /// What secrets of hooks follow from.
     pub(crate) hook_root: Root,
     /// What is to be written down of who did what.
@@ -103,6 +108,8 @@ pub(crate) struct Parts {
     pub(crate) hook_root: Root,
     pub(crate) limiter: Arc<Limiter>,
     pub(crate) proxies: Proxies,
+    pub(crate) proxy_protocol: bool,
+    pub(crate) cors: Cors,
     pub(crate) signing: Arc<SigningKey>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Arc<Metrics>,
@@ -124,6 +131,8 @@ impl Desk {
             hook_root,
             limiter,
             proxies,
+            proxy_protocol,
+            cors,
             signing,
             limits,
             metrics,
@@ -152,6 +161,8 @@ impl Desk {
             hook_root,
             limiter,
             proxies,
+            proxy_protocol,
+            cors,
             audit: Recorder::default(),
             auditing: AsyncMutex::new(()),
             signing,

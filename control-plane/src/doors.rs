@@ -12,6 +12,8 @@ use crate::config::Listen;
 pub struct Doors {
     /// For operators and edges.
     pub grpc: TcpListener,
+    /// For operators and browsers.
+    pub http: TcpListener,
     /// For the operator: probes and metrics.
     pub admin: TcpListener,
     /// For events to edges.
@@ -39,6 +41,7 @@ impl Doors {
         };
         Ok(Self {
             grpc: open("listen.grpc", config.grpc)?,
+            http: open("listen.http", config.http)?,
             admin: open("listen.admin", config.admin)?,
             gossip: config.gossip.map(bind_udp).transpose()?,
         })

@@ -5,6 +5,7 @@
 //! - `audit`: who did what
 //! - `auth`: who calls, and what they may do
 //! - `calls`: what may be asked for, whichever way it comes
+//! - `rest`: calls by REST, and the pages that describe them
 //! - `grpc`: calls by gRPC, and the sessions of edges
 //! - `limits`: how much callers may ask for
 //! - `log`: one task that commits what many ask for, reads what other control planes commit, and tells of
@@ -44,6 +45,7 @@ mod pins;
 mod plane;
 mod preloads;
 mod refusal;
+mod rest;
 mod secrets;
 mod sessions;
 mod state;

@@ -123,7 +123,7 @@ impl Limiter {
 
     /// An address has shown a key that is none.
     pub(crate) fn failed(&self, address: Option<IpAddr>) {
-        drop(self.failures(address, Spent::take));
+        let _is_slowed = self.failures(address, Spent::take).is_err();
     }
 
     fn failures(

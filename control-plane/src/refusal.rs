@@ -117,6 +117,8 @@ refusals! {
     PinsFull { most: usize } => ResourceExhausted, "TOO_MANY_PINS",
     /// What should be purged is pinned.
     Pinned { spared: Spared } => FailedPrecondition, "PINNED",
+    /// The blob is not pinned.
+    NotPinned { id: String } => NotFound, "NOT_PINNED",
     /// There is no such preload, or it is forgotten.
     NoPreload { id: String } => NotFound, "PRELOAD_UNKNOWN",
     /// No node of this region could do it; of any, if none is named.
@@ -247,6 +249,7 @@ impl Refusal {
                 format!("more than {most} blobs would be pinned (limits.max_pins)")
             }
             Self::Pinned { spared } => pinned(spared),
+            Self::NotPinned { id } => format!("{id} is not pinned"),
             Self::NoPreload { id } => format!(
                 "there is no preload {id:?} here: it is kept for an hour, by the control plane that was \
                  asked for it, until that stops"

@@ -13,6 +13,7 @@ pub mod gcra;
 pub mod health;
 pub mod listen;
 mod logs;
+pub mod origins;
 mod panics;
 pub mod probe;
 pub mod proxy;

@@ -148,6 +148,42 @@ impl Events {
 }
 
 impl Change {
+    /// As one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Purge(_) => "purge",
+            Self::Block(_) => "block",
+            Self::Unblock(_) => "unblock",
+            Self::Origins { .. } => "origins",
+            Self::Barrier => "barrier",
+            Self::Pin(_) => "pin",
+            Self::Unpin(_) => "unpin",
+            Self::Key(_) => "key",
+            Self::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// Whether it is of everything.
+    pub fn is_of_all(&self) -> bool {
+        matches!(self, Self::Purge(Purge::All))
+    }
+
+    /// The ids that it names, as texts.
+    pub fn ids(&self) -> Vec<String> {
+        fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
+            ids.iter().map(ToString::to_string).collect()
+        }
+        match self {
+            Self::Purge(Purge::Ids(ids)) | Self::Pin(ids) | Self::Unpin(ids) => texts(ids),
+            Self::Block(ids) | Self::Unblock(ids) => texts(ids),
+            Self::Purge(Purge::All)
+            | Self::Origins { .. }
+            | Self::Barrier
+            | Self::Key(_)
+            | Self::Unknown { .. } => Vec::new(),
+        }
+    }
+
     /// As it travels.
     pub fn to_wire(&self) -> event::Event {
         let contents = |ids: &[ContentId]| ids.iter().map(|id| id.to_vec().into()).collect();

@@ -69,6 +69,13 @@ pub(crate) async fn list(
     Ok(response(page, &after))
 }
 
+/// One pin.
+pub(crate) async fn get(desk: &Desk, _: &Caller, id: BlobId) -> Result<admin::PinnedId, Refusal> {
+    let row = desk.store.in_time(desk.store.pin(&id)).await?;
+    let row = row.ok_or_else(|| Refusal::NotPinned { id: id.to_string() })?;
+    Ok(told(&desk.pins.lock(), row))
+}
+
 fn response(pins: Vec<admin::PinnedId>, next: &[u8]) -> admin::ListPinsResponse {
     admin::ListPinsResponse { pins, next_page_token: queries::page_token(next) }
 }

@@ -75,7 +75,8 @@ async fn follow(
     }
 }
 
-fn standing(desk: &Desk, id: &str) -> Result<admin::PreloadJob, Refusal> {
+/// How far a preload is.
+pub(crate) fn standing(desk: &Desk, id: &str) -> Result<admin::PreloadJob, Refusal> {
     let unknown = || Refusal::NoPreload { id: id.chars().take(80).collect() };
     desk.preloads.lock().standing(id).ok_or_else(unknown)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use wcdn_proto::{Position, pb::admin::v1 as admin};
+use wcdn_proto::{Change, Position, pb::admin::v1 as admin};
 
 use super::stream::{self, Feed, Sent};
 use crate::{auth::Caller, desk::Desk, refusal::Refusal, store::read::StoredFrame};
@@ -20,6 +20,45 @@ pub(crate) async fn tail(
     Ok(stream::begin(desk, room, caller.deadline, move |desk, feed| async move {
         follow(&desk, &feed, after, request.follow).await
     }))
+}
+
+/// Some events after a position, or the oldest that there are; and after which to go on, if there are more.
+pub(crate) async fn page(
+    desk: &Arc<Desk>,
+    _: &Caller,
+    after: Option<Position>,
+    limit: usize,
+) -> Result<(Vec<admin::TailEventsResponse>, Option<Position>), Refusal> {
+    let _room = desk.room_to_read()?;
+    let head = desk.store.head().await?;
+    let mut after = match after {
+        Some(after) => reachable(desk, after).await?,
+        None => Position { epoch: head.epoch, seq: desk.store.pruned().await? },
+    };
+    let mut events = Vec::new();
+    while after < head {
+        for frame in next_frames(desk, after).await? {
+            for event in told(&frame, after)? {
+                if events.len() == limit {
+                    return Ok((events, Some(after)));
+                }
+                after = event.position.into();
+                events.push(event);
+            }
+        }
+    }
+    Ok((events, None))
+}
+
+/// The events of a frame that come after a position.
+fn told(frame: &StoredFrame, after: Position) -> Result<Vec<admin::TailEventsResponse>, Refusal> {
+    let events = frame.events()?;
+    let event = |(position, change): (Position, &Change)| admin::TailEventsResponse {
+        position: Some(position.into()),
+        committed_at_ms: events.committed_at_ms,
+        event: Some(change.to_wire()),
+    };
+    Ok(events.iter().filter(|(position, _)| *position > after).map(event).collect())
 }
 
 /// A position from which the log can be read; the beginning of all means that of the log.
@@ -70,14 +109,10 @@ async fn send(
     frame: &StoredFrame,
     after: Position,
 ) -> Result<Position, Refusal> {
-    let events = frame.events()?;
-    for (position, change) in events.iter().filter(|(position, _)| *position > after) {
-        let event = admin::TailEventsResponse {
-            position: Some(position.into()),
-            committed_at_ms: events.committed_at_ms,
-            event: Some(change.to_wire()),
-        };
+    let mut last = after;
+    for event in told(frame, after)? {
+        last = event.position.into();
         feed.send(event).await?;
     }
-    Ok(events.last().max(after))
+    Ok(last)
 }

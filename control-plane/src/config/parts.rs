@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
-use wcdn_daemon::config::Problems;
+use wcdn_daemon::{config::Problems, origins::Origins};
 use wcdn_gossip::frame::IssuerKey;
 use wcdn_proto::{NodeId, Region, Span};
 
@@ -16,6 +16,8 @@ use crate::tracker::Windows;
 pub struct Listen {
     /// gRPC, for operators and edges.
     pub grpc: SocketAddr,
+    /// REST, and the pages that describe it.
+    pub http: SocketAddr,
     /// For the operator: `/livez`, `/readyz`, `/metrics`. Keep it off the internet.
     pub admin: SocketAddr,
     /// UDP, for events to edges; nowhere if not given. `[gossip]` says who it is there.
@@ -101,6 +103,25 @@ impl Default for Keys {
     }
 }
 
+/// Which pages of other origins may call the REST API.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Cors {
+    /// `https://app.example`, `https://*.example.org`, or `*` for everybody.
+    pub origins: Origins,
+    /// Whether they may send what the browser keeps for this origin, such as client certificates.
+    pub credentials: bool,
+}
+
+impl Cors {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        if self.credentials && self.origins.is_everybody() {
+            problems
+                .push("cors.credentials", "is true; name the origins in cors.origins, not \"*\"");
+        }
+    }
+}
+
 /// The audit log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -139,7 +160,8 @@ impl Default for Listen {
     fn default() -> Self {
         Self {
             grpc: ([127, 0, 0, 1], 4501).into(),
-            admin: ([127, 0, 0, 1], 4500).into(),
+            http: ([127, 0, 0, 1], 4500).into(),
+            admin: ([127, 0, 0, 1], 4600).into(),
             gossip: None,
         }
     }
@@ -182,10 +204,16 @@ impl Default for Receipts {
 
 impl Listen {
     pub(super) fn check(&self, problems: &mut Problems) {
-        if self.admin == self.grpc && self.admin.port() != 0 {
-            let problem =
-                format!("is {}, as listen.grpc is; each needs an address of its own", self.admin);
-            problems.push("listen.admin", problem);
+        for (key, address, other, taken) in [
+            ("listen.admin", self.admin, "listen.grpc", self.grpc),
+            ("listen.admin", self.admin, "listen.http", self.http),
+            ("listen.http", self.http, "listen.grpc", self.grpc),
+        ] {
+            if address == taken && address.port() != 0 {
+                let problem =
+                    format!("is {address}, as {other} is; each needs an address of its own");
+                problems.push(key, problem);
+            }
         }
     }
 }

@@ -128,7 +128,7 @@ impl Shared {
             }
         };
         // It never ends by itself.
-        drop(shutdown.run_until_cancelled(keeping).await);
+        let _ended = shutdown.run_until_cancelled(keeping).await.is_none();
     }
 
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {

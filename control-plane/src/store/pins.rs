@@ -32,6 +32,16 @@ pub(crate) struct Spared {
 const TOLD: u8 = 3;
 
 impl Store {
+    /// One pin.
+    pub(crate) async fn pin(&self, id: &BlobId) -> Result<Option<Pinned>, StoreError> {
+        let row: Option<(String, String, i64)> =
+            sqlx::query_as("SELECT note, pinned_by, pinned_at_ms FROM pins WHERE content = $1")
+                .bind(&id.as_bytes()[..])
+                .fetch_optional(&self.readers)
+                .await?;
+        Ok(row.map(|(note, by, at)| Pinned { id: *id, note, by, at_ms: number(at) }))
+    }
+
     /// What is pinned, by id, after this one.
     pub(crate) async fn list_pins(
         &self,

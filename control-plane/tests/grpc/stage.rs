@@ -55,6 +55,7 @@ impl Stage {
         config.cluster.key_file = folder.path().join("keys/cluster.key");
         config.cluster.signing_key_file = folder.path().join("keys/signing.key");
         config.listen.grpc = ([127, 0, 0, 1], 0).into();
+        config.listen.http = ([127, 0, 0, 1], 0).into();
         config.listen.admin = ([127, 0, 0, 1], 0).into();
         // Nobody in tests asks the public origins.
         config.walrus.network = WalrusNetwork::Local;

@@ -6,7 +6,12 @@
 //! v2   12 bytes of signature · version and command · family · length (2) · addresses · TLVs
 //! ```
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// What the bytes so far are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +53,24 @@ pub fn parse(bytes: &[u8]) -> Result<Header, NoHeader> {
         Ok(Header::Partial)
     } else {
         Err(NoHeader)
+    }
+}
+
+/// Takes the header off a stream, and not a byte more: who is carried, if anybody is. Whoever calls says how
+/// long it may take.
+///
+/// # Errors
+/// Those of the stream, and [`NoHeader`] as `InvalidData`.
+pub async fn read<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<Option<IpAddr>> {
+    let mut seen = Vec::with_capacity(V1_MOST);
+    loop {
+        // One by one: what follows is not ours. A header has some fifty bytes.
+        seen.push(stream.read_u8().await?);
+        match parse(&seen) {
+            Ok(Header::Partial) => {}
+            Ok(Header::Whole { source, .. }) => return Ok(source),
+            Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+        }
     }
 }
 
