@@ -38,12 +38,10 @@ pub(crate) struct Limiter {
     shared: Option<Shared>,
     anonymous_per_minute: u32,
     key_per_minute: u32,
+    /// Nobody mistypes a key often, and each that is looked up costs a look into the store.
+    failures: Option<Rate>,
     replicas: u32,
 }
-
-/// Keys that are none, from one address: some at once, then one every six seconds. Nobody mistypes that
-/// often, and a key that is looked up costs a look into the store.
-const FAILURES_PER_MINUTE: u32 = 10;
 
 impl Limiter {
     /// Nothing is spent yet.
@@ -61,6 +59,7 @@ impl Limiter {
             shared: url.map(|url| Shared::new(url, password)).transpose()?,
             anonymous_per_minute: limits.anonymous_per_minute,
             key_per_minute: limits.key_per_minute,
+            failures: Rate::per_minute(limits.failures_per_minute),
             replicas: limits.replicas.max(1),
         })
     }
@@ -115,7 +114,7 @@ impl Limiter {
     /// # Errors
     /// How long to wait.
     pub(crate) fn may_try(&self, address: Option<IpAddr>) -> Result<(), Duration> {
-        self.failures(address, |failures, rate, now| {
+        self.with_failures(address, |failures, rate, now| {
             let ahead = failures.ahead(now);
             if rate.left(ahead) > 0 { Ok(()) } else { Err(rate.wait(ahead)) }
         })
@@ -123,16 +122,15 @@ impl Limiter {
 
     /// An address has shown a key that is none.
     pub(crate) fn failed(&self, address: Option<IpAddr>) {
-        let _is_slowed = self.failures(address, Spent::take).is_err();
+        let _is_slowed = self.with_failures(address, Spent::take).is_err();
     }
 
-    fn failures(
+    fn with_failures(
         &self,
         address: Option<IpAddr>,
         done: impl FnOnce(&Spent, Rate, u64) -> Result<(), Duration>,
     ) -> Result<(), Duration> {
-        let Some(address) = address else { return Ok(()) };
-        let rate = Rate::per_minute(FAILURES_PER_MINUTE).expect("it is no 0");
+        let (Some(address), Some(rate)) = (address, self.failures) else { return Ok(()) };
         let now = self.nanos();
         let payer = Payer::Address(address.into());
         self.accounts.with(&payer, now, |account| done(&account.failures, rate, now))

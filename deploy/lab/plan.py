@@ -152,8 +152,8 @@ def control_plane(options: Options, number: int) -> Machine:
         address,
         [program(options, "wcdn-control-plane")],
         environment,
-        {"grpc": (4501, grpc), "admin": (4500, grpc - 1)},
-        answers(4500, "/readyz"),
+        {"grpc": (4501, grpc), "http": (4500, grpc - 1), "admin": (4600, 4600 + number - 1)},
+        answers(4600, "/readyz"),
     )
 
 

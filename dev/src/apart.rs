@@ -12,11 +12,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_proto::Region;
 
 use crate::{
-    cluster::Cluster,
+    cluster::{Cluster, DeskPorts},
     desk::{self, Introduction},
     ports,
     process::Process,
-    topology::{CONTROL_PORT, PEER_PORT, Ports, Topology},
+    topology::{PEER_PORT, Ports, Topology},
 };
 
 /// A running system.
@@ -36,6 +36,8 @@ pub struct DeskPart {
     pub name: String,
     /// Where operators and edges are served.
     pub grpc: SocketAddr,
+    /// Where the REST API is.
+    pub http: SocketAddr,
     /// Where the operator looks.
     pub admin: SocketAddr,
     /// What calls need.
@@ -97,11 +99,12 @@ impl Apart {
     }
 
     async fn start_desk(&self, place: &Path, n: usize) -> anyhow::Result<DeskPart> {
-        let documented = CONTROL_PORT + 2 * u16::try_from(n)?;
-        let (admin, grpc) = pair(self.ground.topology.ports, documented)?;
+        let (ports, documented) = (self.ground.topology.ports, DeskPorts::documented(n)?);
+        let grpc = beside(ports, documented.grpc)?;
+        let (http, admin) = (beside(ports, documented.http)?, beside(ports, documented.admin)?);
         let (mut config, role) = self.ground.desk_role(n)?;
         let key = role.furnish(&mut config)?;
-        (config.listen.grpc, config.listen.admin) = (grpc, admin);
+        (config.listen.grpc, config.listen.http, config.listen.admin) = (grpc, http, admin);
         config.listen.gossip = Some(grpc);
         config.gossip.seeds = self.desks.iter().map(|desk| desk.grpc.to_string()).collect();
         let (file, name) = match n {
@@ -113,7 +116,7 @@ impl Apart {
         let issuer_key = process.said("issuer_key").context("a control plane without a key")?;
         let issuer_key = issuer_key.to_owned();
         let run = keep(&name, process, &self.processes, &self.shutdown);
-        Ok(DeskPart { name, grpc, admin, key, issuer_key, run })
+        Ok(DeskPart { name, grpc, http, admin, key, issuer_key, run })
     }
 
     async fn start_edge(

@@ -24,6 +24,7 @@ struct Edge<'a> {
 #[derive(Debug)]
 struct Desk<'a> {
     grpc: String,
+    http: String,
     admin: String,
     key: &'a str,
     run: Option<&'a Run>,
@@ -40,6 +41,7 @@ impl<'a> Banner<'a> {
         });
         let desks = cluster.desks().map(|desk| Desk {
             grpc: desk.grpc.to_string(),
+            http: desk.http.to_string(),
             admin: desk.admin.to_string(),
             key: &desk.key,
             run: None,
@@ -57,6 +59,7 @@ impl<'a> Banner<'a> {
         });
         let desks = apart.desks().iter().map(|desk| Desk {
             grpc: desk.grpc.to_string(),
+            http: desk.http.to_string(),
             admin: desk.admin.to_string(),
             key: &desk.key,
             run: Some(&desk.run),
@@ -91,8 +94,9 @@ impl<'a> Banner<'a> {
         for (n, desk) in self.desks.iter().enumerate() {
             let name =
                 if n == 0 { "control plane".into() } else { format!("control plane {}", n + 1) };
-            let note = format!("gRPC, with reflection{}", process(desk.run));
-            row(&name, format!("http://{}", desk.grpc), note);
+            let note = format!("REST: try it at /docs{}", process(desk.run));
+            row(&name, format!("http://{}", desk.http), note);
+            row("", format!("http://{}", desk.grpc), "gRPC, with reflection".into());
             row("", format!("http://{}", desk.admin), "its /livez /readyz /metrics".into());
         }
         if let Some(desk) = self.desks.first() {
@@ -155,6 +159,10 @@ impl<'a> Banner<'a> {
             commands.extend([
                 ("remove it from every edge, with a receipt", format!("{wcdn} purge {id} --wait")),
                 ("every edge, and how far it has followed", format!("{wcdn} nodes")),
+                (
+                    "the same by REST",
+                    format!("curl -H 'X-API-Key: {key}' http://{}/api/v1/nodes", desk.http),
+                ),
             ]);
         }
         if let Some(run) = last.run {

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use wcdn_proto::{Region, Span};
 
+pub(crate) use self::desks::DeskPorts;
 use self::desks::Desks;
 use crate::{
     desk,

@@ -20,6 +20,8 @@ use wcdn_proto::Span;
 pub struct Desk {
     /// Where operators and edges are served.
     pub grpc: SocketAddr,
+    /// Where the REST API is.
+    pub http: SocketAddr,
     /// Where the operator looks.
     pub admin: SocketAddr,
     /// Where edges send datagrams.
@@ -35,6 +37,8 @@ pub struct Desk {
 pub struct Place {
     /// gRPC.
     pub grpc: TcpListener,
+    /// REST.
+    pub http: TcpListener,
     /// Probes and metrics.
     pub admin: TcpListener,
     /// Datagrams.
@@ -71,11 +75,12 @@ impl Desk {
     pub async fn start(place: Place, mut config: Config, key: String) -> anyhow::Result<Self> {
         config.gossip.advertise = Some(place.advertise);
         let (grpc, gossip) = (place.grpc.local_addr()?, place.advertise);
-        let admin = place.admin.local_addr()?;
-        let doors = Doors { grpc: place.grpc, admin: place.admin, gossip: Some(place.gossip) };
+        let (http, admin) = (place.http.local_addr()?, place.admin.local_addr()?);
+        let Place { grpc: calls, http: rest, admin: probes, gossip: socket, .. } = place;
+        let doors = Doors { grpc: calls, http: rest, admin: probes, gossip: Some(socket) };
         let shutdown = CancellationToken::new();
         let plane = wcdn_control_plane::start(config, doors, shutdown.clone()).await?;
-        Ok(Self { grpc, admin, gossip, key, shutdown, plane })
+        Ok(Self { grpc, http, admin, gossip, key, shutdown, plane })
     }
 
     /// What an edge's configuration must say to follow it, and no other.

@@ -92,9 +92,12 @@ pub const PUBLISHER_PORT: u16 = 4590;
 /// Aggregators of the stand-in.
 pub const AGGREGATORS: u16 = 3;
 
-/// The control plane's port for the operator; that for gRPC and datagrams is one above, and those of
-/// further ones follow in twos.
+/// The control plane's port for REST; that for gRPC and datagrams is one above, and those of further ones
+/// follow in twos.
 pub const CONTROL_PORT: u16 = 4500;
+
+/// Its port for the operator; those of further ones follow.
+pub const CONTROL_ADMIN_PORT: u16 = 4600;
 
 /// The port of the first region's Redis; those of the others follow in tens.
 pub const REDIS_PORT: u16 = 4610;

@@ -36,6 +36,8 @@ pub struct Limits {
     pub anonymous_per_minute: u32,
     /// Requests a minute of one key, unless the key has a number of its own. 0 is no limit.
     pub key_per_minute: u32,
+    /// API keys that are none, of one address: so many at once, and a minute. 0 is no limit.
+    pub failures_per_minute: u32,
     /// Control planes that share these numbers: where they do not count together in a Redis, each gives
     /// its part of them.
     pub replicas: u32,
@@ -68,6 +70,7 @@ impl Default for Limits {
             stall_timeout: Span::secs(30),
             anonymous_per_minute: 100,
             key_per_minute: 1_000,
+            failures_per_minute: 10,
             replicas: 1,
             redis_url: None,
             redis_password_file: None,

@@ -2,9 +2,12 @@
 //! call, and how each is made in some languages.
 
 use serde_json::{Map, Value, json};
-use utoipa::openapi::{ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder, ServerBuilder};
+use utoipa::{
+    PartialSchema as _, ToSchema as _,
+    openapi::{ContactBuilder, InfoBuilder, OpenApi, OpenApiBuilder, ServerBuilder},
+};
 
-use super::{HOME, examples};
+use super::{HOME, error::ProblemDocument, examples};
 use crate::auth::Operation;
 
 /// Calls whose name is another one than that of the operation that they are.
@@ -59,6 +62,13 @@ pub(super) fn finished(described: &OpenApi) -> String {
         "ApiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "Bearer": {"type": "http", "scheme": "bearer"},
     });
+    let mut named = Vec::new();
+    ProblemDocument::schemas(&mut named);
+    named.push((ProblemDocument::name().into_owned(), ProblemDocument::schema()));
+    for (name, schema) in named {
+        let schema = serde_json::to_value(schema).expect("a description is JSON");
+        whole["components"]["schemas"][name] = schema;
+    }
     whole["security"] = json!([{"ApiKey": []}, {"Bearer": []}]);
     let schemas = whole["components"]["schemas"].clone();
     let paths = whole["paths"].as_object_mut().expect("there are paths");
@@ -104,6 +114,7 @@ fn finish(path: &str, method: &str, call: &mut Value, schemas: &Value) {
         let response = json!({"description": description, "content": problem});
         responses.entry(status).or_insert(response);
     }
+    tell_patterns(call);
     tell_scopes(&id, call);
     if is_changing(method, &id) {
         add_idempotency_key(call);
@@ -115,6 +126,27 @@ fn finish(path: &str, method: &str, call: &mut Value, schemas: &Value) {
 fn describe(response: &mut Value) {
     if response["description"].as_str().is_none_or(str::is_empty) {
         response["description"] = json!("as it should be");
+    }
+}
+
+/// What ids look like: of a blob, 43 digits of base64url in canonical form; of a file of a quilt, 50.
+const CONTENT: &str = "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048](B[A-Za-z0-9_-]{5}[AQgw])?$";
+
+/// Parameters whose form can be told.
+fn tell_patterns(call: &mut Value) {
+    let parameters = call.get_mut("parameters").and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let is_content =
+            parameter["description"].as_str().is_some_and(|text| text.starts_with("a blob id"));
+        if is_content {
+            parameter["schema"]["pattern"] = json!(CONTENT);
+        }
+        if parameter["name"] == "If-Match" {
+            parameter["schema"]["pattern"] = json!("^(\"r[0-9]{1,19}\"|\\*)$");
+        }
+        if parameter["name"] == "wait" {
+            parameter["schema"]["pattern"] = json!("^[0-9]{1,4}(ms|s)$");
+        }
     }
 }
 
@@ -154,7 +186,7 @@ fn add_idempotency_key(call: &mut Value) {
         "description": "the same request under the same key is one change",
         "schema": {"type": "string", "maxLength": 128},
     });
-    match call["parameters"].as_array_mut() {
+    match call.get_mut("parameters").and_then(Value::as_array_mut) {
         Some(parameters) => parameters.push(parameter),
         None => call["parameters"] = json!([parameter]),
     }

@@ -117,6 +117,12 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<u64>, Problem> {
     if text == "*" {
         return Ok(None);
     }
+    let tag = text.strip_prefix("W/").unwrap_or(text);
+    if !(tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"')) {
+        let shown: String = text.chars().take(60).collect();
+        let problem = format!("is {shown:?}; send an ETag with its quotes, or *");
+        return Err(Refusal::invalid("If-Match", problem).into());
+    }
     let digits = text.strip_prefix("\"r").and_then(|text| text.strip_suffix('"'));
     let number = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let revision = number.and_then(|text| text.parse().ok());
@@ -174,6 +180,7 @@ mod tests {
         assert_eq!(of("*").unwrap(), None);
         assert!(matches!(of("\"7\""), Err(Problem::PreconditionFailed { .. })));
         assert!(matches!(of("W/\"r7\""), Err(Problem::PreconditionFailed { .. })));
+        assert_eq!(field(of("7").unwrap_err()), "If-Match");
         assert!(matches!(if_match(&HeaderMap::new()), Err(Problem::PreconditionMissing)));
     }
 

@@ -7,7 +7,7 @@ use super::{Cluster, Home};
 use crate::{
     desk::{Desk, Introduction, Place, Role},
     gossip_place::{GossipPlace, listen},
-    topology::{CONTROL_PORT, Ports, Topology},
+    topology::{CONTROL_ADMIN_PORT, CONTROL_PORT, Ports, Topology},
 };
 
 /// The name of the database that they share.
@@ -21,13 +21,30 @@ pub(super) struct Desks {
     postgres: Option<Postgres>,
 }
 
+/// The ports of a control plane; 0 for any.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct DeskPorts {
+    pub(crate) grpc: u16,
+    pub(crate) http: u16,
+    pub(crate) admin: u16,
+}
+
 /// The place of a control plane.
 #[derive(Debug, Default)]
 struct Seat {
     /// It, if it runs.
     desk: Option<Desk>,
-    /// Its ports for gRPC and for the operator, if it ever ran.
-    ports: Option<(u16, u16)>,
+    /// Its ports, if it ever ran.
+    ports: Option<DeskPorts>,
+}
+
+impl DeskPorts {
+    /// Those of one of several, from 0, that people are told.
+    pub(crate) fn documented(n: usize) -> anyhow::Result<Self> {
+        let n = u16::try_from(n)?;
+        let http = CONTROL_PORT + 2 * n;
+        Ok(Self { grpc: http + 1, http, admin: CONTROL_ADMIN_PORT + n })
+    }
 }
 
 impl Desks {
@@ -84,34 +101,35 @@ impl Cluster {
     ) -> anyhow::Result<()> {
         let ports = self.desk_ports(n)?;
         let (grpc, place) = match place {
-            Some(place) => (listen(ports.0).await?, place),
-            None => GossipPlace::beside(ports.0).await?,
+            Some(place) => (listen(ports.grpc).await?, place),
+            None => GossipPlace::beside(ports.grpc).await?,
         };
-        let admin = listen(ports.1).await?;
-        let ports = (grpc.local_addr()?.port(), admin.local_addr()?.port());
+        let (http, admin) = (listen(ports.http).await?, listen(ports.admin).await?);
+        let ports = DeskPorts {
+            grpc: grpc.local_addr()?.port(),
+            http: http.local_addr()?.port(),
+            admin: admin.local_addr()?.port(),
+        };
         let GossipPlace { socket, advertise } = place;
         let (mut config, role) = self.desk_role(n)?;
         let key = role.furnish(&mut config)?;
-        let desk =
-            Desk::start(Place { grpc, admin, gossip: socket, advertise }, config, key).await?;
+        let desk = Desk::start(Place { grpc, http, admin, gossip: socket, advertise }, config, key)
+            .await?;
         self.desks.all.resize_with(self.desks.all.len().max(n + 1), Default::default);
         self.desks.all[n] = Seat { desk: Some(desk), ports: Some(ports) };
         Ok(())
     }
 
-    fn desk_ports(&self, n: usize) -> anyhow::Result<(u16, u16)> {
+    fn desk_ports(&self, n: usize) -> anyhow::Result<DeskPorts> {
         if let Some(ports) = self.desks.all.get(n).and_then(|seat| seat.ports) {
             return Ok(ports);
         }
-        if let Some(ports) = self.topology.control_ports.filter(|_| n == 0) {
-            return Ok(ports);
+        if let Some((grpc, admin)) = self.topology.control_ports.filter(|_| n == 0) {
+            return Ok(DeskPorts { grpc, admin, http: 0 });
         }
         Ok(match self.topology.ports {
-            Ports::Documented => {
-                let admin = CONTROL_PORT + 2 * u16::try_from(n)?;
-                (admin + 1, admin)
-            }
-            Ports::Any => (0, 0),
+            Ports::Documented => DeskPorts::documented(n)?,
+            Ports::Any => DeskPorts::default(),
         })
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Map, Value};
 use toml::Table;
-use wcdn_dev::topology::{CONTROL_PORT, REGIONS};
+use wcdn_dev::topology::{CONTROL_ADMIN_PORT, CONTROL_PORT, REGIONS};
 use wcdn_tests::deploy::{self, Deployment, file};
 
 use crate::configs::environment;
@@ -137,8 +137,12 @@ fn ports_are_those_of_make_run_and_those_of_operators_stay_on_the_machine() {
     }
     for n in 0..2u16 {
         let name = format!("control-plane-{}", n + 1);
-        let (grpc, admin) = (CONTROL_PORT + 1 + 2 * n, CONTROL_PORT + 2 * n);
-        let expected = [format!("127.0.0.1:{grpc}:4501"), format!("127.0.0.1:{admin}:4500")];
+        let (http, admin) = (CONTROL_PORT + 2 * n, CONTROL_ADMIN_PORT + n);
+        let expected = [
+            format!("127.0.0.1:{}:4501", http + 1),
+            format!("127.0.0.1:{http}:4500"),
+            format!("127.0.0.1:{admin}:4600"),
+        ];
         assert_eq!(texts(&services[&name]["ports"]), expected, "{name}");
     }
 }

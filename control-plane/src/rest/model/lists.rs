@@ -71,6 +71,7 @@ pub(in crate::rest) struct NewBlock {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::rest) struct NewPreload {
     /// Blob ids or quilt patch ids. At most 10,000.
+    #[schema(example = json!(["AGWKSVxMdoyCHdYpfXRyCPHoE2zdwqTE5-_h4FxKKlc"]))]
     pub(in crate::rest) ids: Vec<String>,
     /// All if there is none.
     #[serde(default)]
