@@ -40,6 +40,7 @@ pub mod frames;
 pub mod grpc_peer;
 pub mod lab;
 pub mod nghttp2;
+pub mod openapi;
 pub mod operator;
 pub mod origins;
 pub mod program;

@@ -27,6 +27,8 @@ mod large;
 mod limits;
 #[path = "fleet/linters.rs"]
 mod linters;
+#[path = "fleet/openapi.rs"]
+mod openapi;
 #[path = "fleet/operations.rs"]
 mod operations;
 #[path = "fleet/origins.rs"]

@@ -14,7 +14,7 @@ use wcdn_proto::pb::admin::v1::{self as admin, AuditFormat};
 use super::{
     error::Problem,
     model::{Page, audit::AuditEntry, key::moment},
-    read,
+    read::{self, Limit},
     visit::Door,
 };
 use crate::{auth::Operation, calls::audit, refusal::Refusal};
@@ -30,8 +30,8 @@ pub(super) struct AuditQuery {
     cursor: String,
     /// Items of a page: 100 if it is left out, 1,000 at most.
     #[serde(default)]
-    #[param(required = false, maximum = 1_000)]
-    limit: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    limit: Limit,
     /// From then on.
     #[param(format = DateTime)]
     from: Option<String>,
@@ -77,7 +77,7 @@ pub(super) async fn list(door: Door) -> Result<Json<Page<AuditEntry>>, Problem> 
         let problem = "is of use for /audit/export only";
         return Err(Refusal::invalid("format", problem).into());
     }
-    let (page_size, page_token) = (query.limit, query.cursor.clone());
+    let (page_size, page_token) = (query.limit.0, query.cursor.clone());
     let filter = Some(query.filter()?);
     let request = admin::ListAuditRequest { filter, page_size, page_token };
     let list = audit::list(&door.desk, &caller, request).await?;
@@ -99,7 +99,7 @@ pub(super) async fn export(door: Door) -> Result<Response, Problem> {
         "csv" => (AuditFormat::Csv, "text/csv; charset=utf-8", "audit.csv"),
         _ => return Err(Refusal::invalid("format", "must be jsonl or csv").into()),
     };
-    if query.limit > 0 || !query.cursor.is_empty() {
+    if query.limit.0 > 0 || !query.cursor.is_empty() {
         let problem = "is of use for /audit only; an export has everything";
         return Err(Refusal::invalid("limit", problem).into());
     }

@@ -156,24 +156,21 @@ async fn receipt(door: Door, change_id: String) -> Result<Json<Receipt>, Problem
     let caller = door.admit(Operation::GetReceipt).await?;
     let Wait { wait } = read::query(&door.head.uri)?;
     let wait = wait.map_or(Duration::ZERO, Span::duration).min(WAIT);
-    if wait.is_zero() {
-        let request = admin::GetReceiptRequest { change_id };
-        let told = receipts::get(&door.desk, &caller, request).await?;
-        return Ok(Json(told.receipt.unwrap_or_default().into()));
-    }
     let until = Instant::now() + wait;
+    let now = admin::GetReceiptRequest { change_id: change_id.clone() };
+    let now = receipts::get(&door.desk, &caller, now).await?;
+    let mut receipt = now.receipt.unwrap_or_default();
+    if receipt.settled || wait.is_zero() {
+        return Ok(Json(receipt.into()));
+    }
     let request = admin::WatchReceiptRequest { change_id };
     let mut told = receipts::watch(&door.desk, &caller, request).await?;
-    let mut last = None;
     while let Ok(Some(next)) = timeout_at(until, told.next()).await {
-        let receipt = next?.receipt.unwrap_or_default();
-        let is_settled = receipt.settled;
-        last = Some(receipt);
-        if is_settled {
+        receipt = next?.receipt.unwrap_or_default();
+        if receipt.settled {
             break;
         }
     }
-    let receipt = last.ok_or(Problem::Overdue)?;
     Ok(Json(receipt.into()))
 }
 

@@ -23,7 +23,7 @@ use super::{
         change::Changed,
         key::{Key, KeyPatch, MadeKey, Me, NewKey, Rotation, moment},
     },
-    read,
+    read::{self, Limit},
     visit::Door,
 };
 use crate::{auth::Operation, calls::keys, refusal::Refusal};
@@ -39,8 +39,8 @@ pub(super) struct KeysQuery {
     cursor: String,
     /// Items of a page: 100 if it is left out, 1,000 at most.
     #[serde(default)]
-    #[param(required = false, maximum = 1_000)]
-    limit: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    limit: Limit,
     /// Also those that are revoked or have expired.
     #[serde(default)]
     #[param(required = false)]
@@ -53,7 +53,7 @@ pub(super) struct KeysQuery {
 pub(super) async fn list(door: Door) -> Result<Json<Page<Key>>, Problem> {
     let caller = door.admit(Operation::ListKeys).await?;
     let KeysQuery { cursor, limit, ended } = read::query(&door.head.uri)?;
-    let request = admin::ListKeysRequest { page_size: limit, page_token: cursor, ended };
+    let request = admin::ListKeysRequest { page_size: limit.0, page_token: cursor, ended };
     let list = keys::list(&door.desk, &caller, request).await?;
     Ok(Json(Page::new(list.keys, list.next_page_token)))
 }

@@ -19,7 +19,7 @@ use super::{
         change::Changed,
         lists::{Block, NewBlock, NewPin, Pin},
     },
-    read,
+    read::{self, Limit},
     visit::Door,
 };
 use crate::{
@@ -39,8 +39,8 @@ pub(super) struct Cursor {
     pub(super) cursor: String,
     /// Items of a page: 100 if it is left out, 1,000 at most.
     #[serde(default)]
-    #[param(required = false, maximum = 1_000)]
-    pub(super) limit: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    pub(super) limit: Limit,
 }
 
 /// Which pins.
@@ -54,8 +54,8 @@ pub(super) struct PinsQuery {
     cursor: String,
     /// Items of a page: 100 if it is left out, 1,000 at most.
     #[serde(default)]
-    #[param(required = false, maximum = 1_000)]
-    limit: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    limit: Limit,
     /// Only those that are "requested", "filling", "held", "degraded" or "over_budget".
     #[serde(default)]
     #[param(required = false)]
@@ -82,7 +82,7 @@ pub(super) async fn pins(door: Door) -> Result<Json<Page<Pin>>, Problem> {
             })?,
     };
     let request = admin::ListPinsRequest {
-        page_size: query.limit,
+        page_size: query.limit.0,
         page_token: query.cursor,
         state: state.into(),
     };
@@ -137,7 +137,7 @@ pub(super) async fn unpin(door: Door, Path(id): Path<String>) -> Result<Response
 pub(super) async fn blocks(door: Door) -> Result<Json<Page<Block>>, Problem> {
     let caller = door.admit(Operation::ListBlocks).await?;
     let Cursor { cursor, limit } = read::query(&door.head.uri)?;
-    let request = admin::ListBlocksRequest { page_size: limit, page_token: cursor };
+    let request = admin::ListBlocksRequest { page_size: limit.0, page_token: cursor };
     let list = queries::list_blocks(&door.desk, &caller, request).await?;
     Ok(Json(Page::new(list.blocks, list.next_page_token)))
 }

@@ -23,7 +23,7 @@ use wcdn_proto::{Change, Position, pb::admin::v1 as admin};
 use super::{
     error::Problem,
     model::{Page, position, time},
-    read,
+    read::{self, Limit},
     visit::Door,
 };
 use crate::{
@@ -73,8 +73,8 @@ pub(super) struct EventsQuery {
     cursor: String,
     /// Items of a page: 100 if it is left out, 1,000 at most.
     #[serde(default)]
-    #[param(required = false, maximum = 1_000)]
-    limit: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    limit: Limit,
 }
 
 /// Where to begin.
@@ -103,10 +103,7 @@ pub(super) async fn page(door: Door) -> Result<Json<Page<LogEvent>>, Problem> {
         (true, false) => Some(decoded(&cursor)?),
         (true, true) => None,
     };
-    let limit = match limit {
-        0 => 100,
-        limit => limit.min(1_000),
-    };
+    let limit = if limit.0 == 0 { 100 } else { limit.0 };
     let (events, next) = tail::page(&door.desk, &caller, after, limit as usize).await?;
     let next = next.map(encoded).unwrap_or_default();
     Ok(Json(Page::new(events, next)))

@@ -16,7 +16,7 @@ use super::{
     model::origin::{
         NewPool, OriginsHealth, Pool, ProbeRequest, Probed, RefreshRequest, Refreshed, SetPool,
     },
-    read,
+    read::{self, Limit},
     visit::Door,
 };
 use crate::{
@@ -75,8 +75,8 @@ pub(super) struct HealthQuery {
     healthy: bool,
     /// So many, those with the highest score first; 0 for all.
     #[serde(default)]
-    #[param(required = false)]
-    best: u32,
+    #[param(required = false, maximum = 1_000, value_type = u32)]
+    best: Limit,
     /// Without probes, strip, regions and changes.
     #[serde(default)]
     #[param(required = false)]
@@ -99,7 +99,7 @@ pub(super) async fn health(door: Door) -> Result<Json<OriginsHealth>, Problem> {
         names: Some(query.name).filter(|name| !name.is_empty()).into_iter().collect(),
         kind: kind.into(),
         healthy: query.healthy,
-        best: query.best,
+        best: query.best.0,
         brief: query.brief,
     };
     Ok(Json(health::get(&door.desk, &caller, request).await?.into()))

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use http::{HeaderMap, Uri, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::error::Problem;
 use crate::refusal::Refusal;
@@ -13,6 +13,22 @@ pub(super) const BODY: usize = 1 << 20;
 
 /// Bytes of the largest body: a hundred thousand ids.
 pub(super) const LARGE_BODY: usize = 8 << 20;
+
+/// How many items are wanted: 1,000 at most.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(try_from = "u32")]
+pub(super) struct Limit(pub(super) u32);
+
+impl TryFrom<u32> for Limit {
+    type Error = String;
+
+    fn try_from(count: u32) -> Result<Self, String> {
+        match count {
+            0..=1_000 => Ok(Self(count)),
+            _ => Err(format!("{count} is too many; the most is 1000")),
+        }
+    }
+}
 
 /// Reads a body of JSON.
 ///
@@ -58,6 +74,10 @@ pub(super) async fn bytes(body: Body, most: usize) -> Result<bytes::Bytes, Probl
 }
 
 fn parsed<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    // The parser would take a list of values for an object whose names it knows.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Refusal::invalid("body", "must be a JSON object").into());
+    }
     serde_json::from_slice(bytes).map_err(|error| wrong(&error.to_string(), "body"))
 }
 
@@ -140,7 +160,6 @@ pub(super) fn tag(revision: u64) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde::Deserialize;
 
     use super::*;
 
