@@ -6,10 +6,16 @@ use clap::{Args as ClapArgs, Parser, Subcommand};
 use clap_complete::Shell;
 use wcdn_proto::{ContentId, Position, Span};
 
-pub(crate) use self::origins::{ListArgs, OneArgs, OriginsArgs, OriginsCommand};
+pub(crate) use self::{
+    audit::{AuditArgs, AuditCommand, ChainEnd, FilterArgs, Format},
+    keys::{HooksArgs, HooksCommand, KeysArgs, KeysCommand, SettingsArgs},
+    origins::{ListArgs, OneArgs, OriginsArgs, OriginsCommand},
+};
 use crate::text;
 
+mod audit;
 mod help;
+mod keys;
 mod origins;
 mod pins;
 #[cfg(test)]
@@ -108,6 +114,15 @@ pub(crate) enum Command {
     /// Show what every live node holds of an id, and why
     #[command(after_long_help = help::EXPLAIN)]
     Explain(ExplainArgs),
+    /// List API keys, make, change, rotate and revoke them
+    #[command(after_long_help = help::KEYS)]
+    Keys(KeysArgs),
+    /// List hooks, by which other systems purge; make and end them
+    #[command(after_long_help = help::HOOKS)]
+    Hooks(HooksArgs),
+    /// Show who did what; take it away as a file, and check that
+    #[command(after_long_help = help::AUDIT)]
+    Audit(AuditArgs),
     /// Show how the control plane itself is
     #[command(after_long_help = help::STATUS)]
     Status,

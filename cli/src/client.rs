@@ -1,7 +1,10 @@
 //! The connection to a control plane: the key in every call, a deadline on every answer, and another
 //! one where the first is gone.
 
-use std::time::Duration;
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use tokio::time::{sleep, timeout};
 use tonic::{
@@ -9,15 +12,52 @@ use tonic::{
     service::{Interceptor, interceptor::InterceptedService},
     transport::Channel,
 };
-use wcdn_proto::pb::admin::v1::admin_service_client::AdminServiceClient;
+use wcdn_proto::pb::admin::v1::{
+    admin_service_client::AdminServiceClient, audit_service_client::AuditServiceClient,
+    hook_service_client::HookServiceClient, key_service_client::KeyServiceClient,
+};
 
 use crate::{
     config::{ApiKey, CONNECT_TIMEOUT, Connection, Way},
     failure::Failure,
 };
 
-/// The service, as generated.
-pub(crate) type Admin = AdminServiceClient<InterceptedService<Channel, Key>>;
+type Keyed = InterceptedService<Channel, Key>;
+
+/// The services, as generated, on one connection. Most calls are of the one that it stands for.
+#[derive(Debug)]
+pub(crate) struct Admin {
+    service: AdminServiceClient<Keyed>,
+    pub(crate) keys: KeyServiceClient<Keyed>,
+    pub(crate) audit: AuditServiceClient<Keyed>,
+    pub(crate) hooks: HookServiceClient<Keyed>,
+}
+
+impl Admin {
+    fn new(channel: Channel, key: ApiKey) -> Self {
+        let key = Key(key);
+        Self {
+            service: AdminServiceClient::with_interceptor(channel.clone(), key.clone()),
+            keys: KeyServiceClient::with_interceptor(channel.clone(), key.clone()),
+            audit: AuditServiceClient::with_interceptor(channel.clone(), key.clone()),
+            hooks: HookServiceClient::with_interceptor(channel, key),
+        }
+    }
+}
+
+impl Deref for Admin {
+    type Target = AdminServiceClient<Keyed>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.service
+    }
+}
+
+impl DerefMut for Admin {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.service
+    }
+}
 
 /// The control planes, and the one that is asked.
 #[derive(Debug)]
@@ -52,7 +92,7 @@ impl Way {
             return Err(Failure::Silent { address: address.clone(), waited: CONNECT_TIMEOUT });
         };
         match connected {
-            Ok(channel) => Ok(AdminServiceClient::with_interceptor(channel, Key(key))),
+            Ok(channel) => Ok(Admin::new(channel, key)),
             Err(cause) => Err(Failure::Unreachable { address: address.clone(), cause }),
         }
     }

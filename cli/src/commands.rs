@@ -6,23 +6,27 @@ use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::{
-    args::{Args, Command, ConnectionArgs},
+    args::{Args, AuditArgs, AuditCommand, Command, ConnectionArgs},
     client::Client,
     config::Connection,
     failure::Failure,
     output::Output,
 };
 
+mod audit;
 mod blocks;
 mod change;
 mod events;
 mod explain;
+mod hooks;
+mod keys;
 mod nodes;
 mod origins;
 mod pins;
 mod preload;
 mod status;
 
+pub(crate) use audit::verify::VerifyError;
 use change::Asked;
 pub(crate) use origins::PoolError;
 
@@ -94,8 +98,28 @@ pub(crate) async fn run(
         }
         Command::Events(args) => events::tail(&mut connect().await?, output, &args).await,
         Command::Explain(args) => explain::id(&mut connect().await?, output, args.id).await,
+        Command::Keys(args) => keys::run(&mut connect().await?, output, args).await,
+        Command::Hooks(args) => hooks::run(&mut connect().await?, output, args).await,
+        Command::Audit(args) => audit_log(connect, output, args).await,
         Command::Status => status::show(&mut connect().await?, output).await,
         Command::Completions { shell } => completions(output, shell),
+    }
+}
+
+async fn audit_log(
+    connect: impl AsyncFnOnce() -> Result<Client, Failure>,
+    output: &Output,
+    args: AuditArgs,
+) -> Result<Outcome, Failure> {
+    match args.command {
+        None => audit::list(&mut connect().await?, output, args.filter, args.limit).await,
+        Some(AuditCommand::Export { filter, format, to }) => {
+            audit::export(&mut connect().await?, output, filter, format, to).await
+        }
+        // Nobody is asked.
+        Some(AuditCommand::Verify { file, issuer_key, after }) => {
+            audit::verify::run(output, &file, issuer_key.as_deref(), after)
+        }
     }
 }
 

@@ -5,7 +5,12 @@ use std::{error::Error as _, io, process::ExitCode, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use crate::{commands::PoolError, config::ConfigError, ids::InvalidIds, text::plain};
+use crate::{
+    commands::{PoolError, VerifyError},
+    config::ConfigError,
+    ids::InvalidIds,
+    text::plain,
+};
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +24,8 @@ pub(crate) enum Failure {
     Ids(#[from] InvalidIds),
     #[error(transparent)]
     Pool(#[from] PoolError),
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
     #[error("cannot reach {address}")]
     Unreachable {
         address: String,
@@ -52,7 +59,7 @@ impl Failure {
             Self::Config(_) | Self::Ids(_) => USAGE,
             Self::Pool(error) if error.is_usage() => USAGE,
             Self::Output(_) if self.is_closed_pipe() => 0,
-            Self::Pool(_) | Self::Nonsense { .. } | Self::Output(_) => 1,
+            Self::Pool(_) | Self::Verify(_) | Self::Nonsense { .. } | Self::Output(_) => 1,
             Self::Unreachable { .. } | Self::Silent { .. } => UNREACHABLE,
             Self::Overdue { .. } => OVERDUE,
             Self::Refused { .. } if self.is_lost_connection() => UNREACHABLE,

@@ -1,7 +1,9 @@
 //! How positions, times and amounts are written.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
-use wcdn_proto::{Position, pb::event::v1 as event};
+use wcdn_proto::{Position, Span, pb::event::v1 as event};
 
 /// What stands where there is nothing.
 pub(crate) const NOTHING: &str = "-";
@@ -38,6 +40,53 @@ pub(crate) fn wire_position(wire: Option<event::Position>) -> Option<String> {
 pub(crate) fn time(unix_ms: u64) -> Option<String> {
     let time = Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
     Some(format!("{time:.3}"))
+}
+
+/// A moment, by this machine's clock where it is counted from now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// This one.
+    pub(crate) fn now() -> Self {
+        Self(u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0))
+    }
+
+    /// Unix time in milliseconds; 0 for never.
+    pub(crate) fn unix_ms(self) -> u64 {
+        self.0
+    }
+}
+
+/// A time in RFC 3339.
+pub(crate) fn parse_moment(text: &str) -> Result<Moment, String> {
+    let time = text.parse::<Timestamp>().ok();
+    let millis = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    millis.map(Moment).ok_or_else(|| "write a time such as 2026-12-31T00:00:00Z".to_owned())
+}
+
+/// A time, a span from now, or never.
+pub(crate) fn parse_end(text: &str) -> Result<Moment, String> {
+    match text.parse::<Span>() {
+        _ if text == "never" => Ok(Moment(0)),
+        Ok(span) => Ok(Moment(Moment::now().0.saturating_add(millis(span.duration())))),
+        Err(_) => {
+            parse_moment(text).map_err(|told| format!("{told}, a span such as 90d, or never"))
+        }
+    }
+}
+
+/// A time, or a span back from now.
+pub(crate) fn parse_past(text: &str) -> Result<Moment, String> {
+    match text.parse::<Span>() {
+        Ok(span) => Ok(Moment(Moment::now().0.saturating_sub(millis(span.duration())))),
+        Err(_) => parse_moment(text).map_err(|told| format!("{told}, or a span such as 24h")),
+    }
+}
+
+/// A span in milliseconds.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A span as people read it, rounded up, since it is an upper bound.

@@ -113,3 +113,30 @@ A node serves what it holds if the token, the position known when the bytes were
 that of the latest removal.";
 
 pub(crate) const STATUS: &str = "JSON: {endpoint, version, head, floorSeq, nodesLive}.";
+
+pub(crate) const KEYS: &str = "\
+JSON: {keys: [{id, name, scopes, vaults, networks, perMinute, expiresAt, createdAt, createdBy,
+rotatedAt, previousUntil, revokedAt, usedAt, usedFrom}]}; of one key, such an object; of one that was
+made or rotated, {key, about}.
+
+Scopes: analytics:read audit:read blocks:read blocks:write cache:preload cache:purge cache:purge_all
+cache:read events:read files:read files:write hooks:admin keys:admin nodes:admin nodes:read
+origins:read origins:write pins:read pins:write, and * for all. To write is to read. No key gives what
+it does not have itself.";
+
+pub(crate) const HOOKS: &str = "\
+JSON: {hooks: [{id, name, all, force, createdAt, createdBy, usedAt}]}; of one that was made, {path,
+secret, hook}.
+
+POST {\"ids\": [...]} or {\"all\": true} to the path on the control plane's REST port, signed as Standard
+Webhooks say: webhook-id, webhook-timestamp (Unix seconds, five minutes off at most), and
+webhook-signature: v1,BASE64 of HMAC-SHA-256 over id.timestamp.body, with the secret after whsec_ as
+base64. The same webhook-id is one change.";
+
+pub(crate) const AUDIT: &str = "\
+JSON: {entries: [{seq, at, class, action, outcome, keyId, keyName, address, requestId, target, count,
+detail}]}; verify: {first, last, hash, issuerKey, isKeyGiven}.
+
+Each entry holds the hash of the one before, so that none can be changed, removed or moved unnoticed;
+an export without a filter ends with how far the chain reaches, signed by the control plane. Keep the
+end that verify prints: a later export must go on from there (--after).";

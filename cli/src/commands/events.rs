@@ -128,33 +128,7 @@ impl Tail<'_> {
 fn line(position: Position, committed_at_ms: u64, change: &Change) -> String {
     let (position, time) = (text::position(position), text::time(committed_at_ms));
     let (time, what) = (time.as_deref().unwrap_or(NOTHING), subject(change));
-    format!("{position:<12}  {time:<24}  {:<7}  {what}", kind(change)).trim_end().to_owned()
-}
-
-fn kind(change: &Change) -> &'static str {
-    match change {
-        Change::Purge(_) => "purge",
-        Change::Block(_) => "block",
-        Change::Unblock(_) => "unblock",
-        Change::Origins { .. } => "origins",
-        Change::Barrier => "barrier",
-        Change::Pin(_) => "pin",
-        Change::Unpin(_) => "unpin",
-        Change::Key(_) => "key",
-        Change::Unknown { .. } => "unknown",
-    }
-}
-
-fn ids(change: &Change) -> Vec<String> {
-    match change {
-        Change::Purge(Purge::Ids(ids)) | Change::Pin(ids) | Change::Unpin(ids) => texts(ids),
-        Change::Block(ids) | Change::Unblock(ids) => texts(ids),
-        _ => Vec::new(),
-    }
-}
-
-fn texts<T: ToString>(ids: &[T]) -> Vec<String> {
-    ids.iter().map(ToString::to_string).collect()
+    format!("{position:<12}  {time:<24}  {:<7}  {what}", change.kind()).trim_end().to_owned()
 }
 
 fn subject(change: &Change) -> String {
@@ -167,7 +141,7 @@ fn subject(change: &Change) -> String {
         Change::Unknown { .. } => return "this program is too old to know it".to_owned(),
         _ => {}
     }
-    let ids = ids(change);
+    let ids = change.ids();
     match ids.len() {
         0..=MAX_NAMED => ids.join(" "),
         all => format!("{} and {}", ids[0], count(all as u64 - 1, "other id")),
@@ -186,9 +160,9 @@ impl Document {
         Self {
             position: text::position(position),
             committed_at: text::time(committed_at_ms),
-            kind: kind(change),
-            all: matches!(change, Change::Purge(Purge::All)),
-            ids: ids(change),
+            kind: change.kind(),
+            all: change.is_of_all(),
+            ids: change.ids(),
             revision,
             key: if let Change::Key(key) = change { Some(key.id.to_string()) } else { None },
         }
