@@ -200,7 +200,8 @@ fn print_made(output: &Output, key: String, about: ApiKey) -> Result<Outcome, Fa
         return Ok(Outcome::Done);
     }
     output.line(&key)?;
-    if let Some(until) = moment(about.previous_until_ms) {
+    let until = Some(about.previous_until_ms).filter(|until| *until > Moment::now().unix_ms());
+    if let Some(until) = until.and_then(moment) {
         output.remark(&format!("the one before is good until {until}"))?;
     }
     output.remark("keep it: it is shown this once")?;
