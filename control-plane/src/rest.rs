@@ -24,7 +24,7 @@ mod serve;
 mod system;
 mod visit;
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use axum::{
     Router,
@@ -90,7 +90,7 @@ fn api() -> OpenApiRouter<Arc<Desk>> {
 fn router(desk: &Arc<Desk>) -> Router {
     let (api, described) = api().split_for_parts();
     let described = openapi::finished(&described);
-    let api = api.route("/openapi.json", get(move || docs::described(described.clone())));
+    let api = api.route("/openapi.json", get(move || ready(docs::described(described.clone()))));
     Router::new()
         .nest(HOME, api)
         .merge(docs::pages())

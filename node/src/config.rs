@@ -3,6 +3,7 @@
 mod access_log;
 mod cache;
 mod control;
+mod cors;
 mod dns;
 mod fetch;
 mod limits;
@@ -21,6 +22,7 @@ pub use self::{
     access_log::{AccessLog, LogFormat},
     cache::Cache,
     control::{Control, Gossip},
+    cors::Cors,
     dns::Dns,
     fetch::Fetch,
     limits::Limits,
@@ -42,6 +44,8 @@ pub struct Config {
     pub listen: Listen,
     /// The certificate that viewers are shown.
     pub tls: Tls,
+    /// The web pages that may read responses.
+    pub cors: Cors,
     /// The proxies in front of it.
     pub proxy: Proxy,
     /// The Walrus network it serves.
@@ -82,6 +86,7 @@ impl Config {
         let mut problems = Problems::default();
         self.listen.check(&mut problems);
         self.tls.check(&self.listen, &mut problems);
+        self.cors.check(&mut problems);
         self.proxy.check(&mut problems);
         self.walrus.check(&mut problems);
         walrus::check_origins(&self.origins, &mut problems);

@@ -39,7 +39,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::proxy::Proxies;
 
 use self::clients::Clients;
-pub(crate) use self::{accept::accept, connection::Door, guard::Guard, http2::Tasks};
+pub(crate) use self::{accept::accept, connection::Door, cors::Cors, guard::Guard, http2::Tasks};
 use crate::{
     access_log::AccessLog,
     cache::{Cache, fill::Fills},
@@ -65,6 +65,8 @@ pub struct Edge {
     pub(crate) view: View,
     pub(crate) access_log: AccessLog,
     pub(crate) labels: response::Labels,
+    /// Whose pages may read responses.
+    pub(crate) cors: Cors,
     /// From a miss to the first byte.
     pub(crate) patience: Duration,
     pub(crate) viewers: Viewers,

@@ -28,6 +28,7 @@ pub struct Seat {
     pub key: String,
     admin: SocketAddr,
     gossip: SocketAddr,
+    http: SocketAddr,
     data: PathBuf,
     /// Says to `faketime` what time it is.
     clock: Option<PathBuf>,
@@ -42,8 +43,9 @@ pub struct ControlPlaneProcess {
 impl Seat {
     /// The seat of the control plane of a system that keeps everything in `data`.
     pub fn of(desk: &Desk, data: &Path) -> Self {
-        let (grpc, admin, gossip) = (desk.grpc, desk.admin, desk.gossip);
-        Self { grpc, admin, gossip, key: desk.key.clone(), data: data.to_owned(), clock: None }
+        let (grpc, http, admin, gossip) = (desk.grpc, desk.http, desk.admin, desk.gossip);
+        let (key, data) = (desk.key.clone(), data.to_owned());
+        Self { grpc, http, admin, gossip, key, data, clock: None }
     }
 
     /// The store.
@@ -77,12 +79,15 @@ impl Seat {
         let mut command = self.command();
         command
             .env("WCDN_LISTEN__GRPC", self.grpc.to_string())
+            .env("WCDN_LISTEN__HTTP", self.http.to_string())
             .env("WCDN_LISTEN__ADMIN", self.admin.to_string())
             .env("WCDN_LISTEN__GOSSIP", self.gossip.to_string())
             .env("WCDN_STORE__PATH", self.store())
             .env("WCDN_CLUSTER__KEY_FILE", self.data.join("cluster.key"))
             .env("WCDN_CLUSTER__SIGNING_KEY_FILE", home.join("signing.key"))
             .env("WCDN_KEYS__FIXED_KEY_FILE", home.join("api.key"))
+            // Tests ask as fast as they can.
+            .env("WCDN_LIMITS__KEY_PER_MINUTE", "0")
             // Nobody in tests asks the public origins.
             .env("WCDN_WALRUS__NETWORK", "local")
             // Nodes that share a machine with whoever compiles may be late.

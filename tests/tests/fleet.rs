@@ -17,6 +17,8 @@ mod block;
 mod conditions;
 #[path = "fleet/control_planes.rs"]
 mod control_planes;
+#[path = "fleet/cors.rs"]
+mod cors;
 #[path = "fleet/fills.rs"]
 mod fills;
 #[path = "fleet/health.rs"]

@@ -200,20 +200,20 @@ fn settings(given: Option<admin::KeySettings>) -> Result<Settings, Refusal> {
     let given = given.ok_or_else(|| Refusal::invalid("settings", "is missing"))?;
     let mut scopes = Scopes::NONE;
     for (n, name) in given.scopes.iter().enumerate() {
-        let wrong = |error| Refusal::invalid(format!("settings.scopes[{n}]"), format!("{error}"));
+        let wrong = |error| Refusal::invalid(format!("scopes[{n}]"), format!("{error}"));
         scopes.add(name).map_err(wrong)?;
     }
     if scopes.is_empty() {
         let problem = "is empty: name at least one scope, such as cache:purge, or * for all";
-        return Err(Refusal::invalid("settings.scopes", problem));
+        return Err(Refusal::invalid("scopes", problem));
     }
     if given.per_minute > MAX_PER_MINUTE {
         let problem = format!("is {}; the most is {MAX_PER_MINUTE}", given.per_minute);
-        return Err(Refusal::invalid("settings.per_minute", problem));
+        return Err(Refusal::invalid("per_minute", problem));
     }
     if given.expires_at_ms > 0 && given.expires_at_ms <= now_ms() {
         let problem = format!("is {}, which is past", given.expires_at_ms);
-        return Err(Refusal::invalid("settings.expires_at_ms", problem));
+        return Err(Refusal::invalid("expires_at_ms", problem));
     }
     Ok(Settings {
         scopes,
@@ -225,10 +225,10 @@ fn settings(given: Option<admin::KeySettings>) -> Result<Settings, Refusal> {
 }
 
 fn vaults(names: Vec<String>) -> Result<Vec<String>, Refusal> {
-    at_most("settings.vaults", names.len(), MAX_VAULTS)?;
+    at_most("vaults", names.len(), MAX_VAULTS)?;
     let mut vaults = BTreeSet::new();
     for (n, name) in names.into_iter().enumerate() {
-        let field = format!("settings.vaults[{n}]");
+        let field = format!("vaults[{n}]");
         let name = parse::text(&field, name)?;
         if name.is_empty() {
             return Err(Refusal::invalid(field, "is empty: name a vault"));
@@ -240,13 +240,13 @@ fn vaults(names: Vec<String>) -> Result<Vec<String>, Refusal> {
 
 /// An address alone stands for itself.
 fn networks(texts: &[String]) -> Result<Vec<IpNet>, Refusal> {
-    at_most("settings.networks", texts.len(), MAX_NETWORKS)?;
+    at_most("networks", texts.len(), MAX_NETWORKS)?;
     let network = |(n, text): (usize, &String)| {
         let shown: String = text.chars().take(60).collect();
         let problem = format!("is {shown:?}; write 10.0.0.0/8, 2001:db8::/32 or one address");
         let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let network =
-            parsed.map_err(|_| Refusal::invalid(format!("settings.networks[{n}]"), problem))?;
+            parsed.map_err(|_| Refusal::invalid(format!("networks[{n}]"), problem))?;
         Ok(network.trunc())
     };
     texts.iter().enumerate().map(network).collect()
@@ -278,13 +278,13 @@ mod tests {
     #[test]
     fn settings_that_make_no_sense_are_told_with_the_field_and_the_remedy() {
         let none = admin::KeySettings { scopes: vec![], ..given() };
-        assert!(wrong(none).starts_with("settings.scopes is empty"));
+        assert!(wrong(none).starts_with("scopes is empty"));
         let scopes = vec!["cache:read".to_owned(), "cache:eat".to_owned()];
         let unknown = wrong(admin::KeySettings { scopes, ..given() });
-        assert!(unknown.starts_with("settings.scopes[1] is \"cache:eat\""), "{unknown}");
+        assert!(unknown.starts_with("scopes[1] is \"cache:eat\""), "{unknown}");
         let networks = vec!["10.0.0.0/33".to_owned()];
         let network = wrong(admin::KeySettings { networks, ..given() });
-        assert!(network.starts_with("settings.networks[0] is \"10.0.0.0/33\""), "{network}");
+        assert!(network.starts_with("networks[0] is \"10.0.0.0/33\""), "{network}");
         let past = wrong(admin::KeySettings { expires_at_ms: 1, ..given() });
         assert!(past.contains("which is past"), "{past}");
     }

@@ -153,7 +153,7 @@ impl Drop for Redis {
 }
 
 /// A limiter that counts there.
-async fn counting(folder: &Path, quota: u32) -> Arc<Limiter> {
+fn counting(folder: &Path, quota: u32) -> Arc<Limiter> {
     let url = format!("redis+unix://{}", folder.join("redis.sock").display());
     let limits = config::Limits { redis_url: Some(url), ..limits(quota, quota, 2) };
     let limiter = Arc::new(Limiter::new(&limits, None).unwrap());
@@ -176,7 +176,7 @@ async fn is_up(limiter: &Limiter, expected: bool) {
 async fn two_that_count_in_one_redis_give_one_budget_together() {
     let folder = tempfile::tempdir().unwrap();
     let _redis = Redis::start(folder.path());
-    let (one, other) = (counting(folder.path(), 60).await, counting(folder.path(), 60).await);
+    let (one, other) = (counting(folder.path(), 60), counting(folder.path(), 60));
     is_up(&one, true).await;
     is_up(&other, true).await;
     let mut passed = 0;
@@ -194,7 +194,7 @@ async fn two_that_count_in_one_redis_give_one_budget_together() {
 async fn a_redis_that_hangs_or_dies_costs_one_deadline_and_each_gives_its_part() {
     let folder = tempfile::tempdir().unwrap();
     let redis = Redis::start(folder.path());
-    let limiter = counting(folder.path(), 100).await;
+    let limiter = counting(folder.path(), 100);
     is_up(&limiter, true).await;
     redis.signal("-STOP");
     let begin = Instant::now();

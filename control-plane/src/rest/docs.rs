@@ -39,7 +39,7 @@ pub(super) fn pages() -> Router<Arc<Desk>> {
 }
 
 /// The description of the API.
-pub(super) async fn described(text: String) -> Response {
+pub(super) fn described(text: String) -> Response {
     ([(CONTENT_TYPE, "application/json")], text).into_response()
 }
 

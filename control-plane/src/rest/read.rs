@@ -103,9 +103,12 @@ fn wrong(text: &str, whole: &str) -> Problem {
     };
     let field = named("unknown field `").or_else(|| named("missing field `"));
     // "ids: invalid type …", as queries tell it.
-    let prefix = text.split_once(": ").map(|(field, _)| field.to_owned());
-    let is_name = |field: &String| field.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let field = field.or(prefix.filter(is_name)).unwrap_or_else(|| whole.to_owned());
+    let is_name = |field: &str| field.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let (prefix, text) = match text.split_once(": ") {
+        Some((prefix, rest)) if is_name(prefix) => (Some(prefix.to_owned()), rest),
+        _ => (None, text),
+    };
+    let field = field.or(prefix).unwrap_or_else(|| whole.to_owned());
     Refusal::invalid(field, format!("is wrong: {text}")).into()
 }
 

@@ -82,22 +82,28 @@ async fn pause_after(error: &io::Error) {
 /// Tells one connection too many that it is one. `None` where it is closed without a word: there
 /// are too many of these, too, or it speaks TLS and would not understand.
 pub(super) fn refusal<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     door: &Door,
     opening: Opening<S>,
 ) -> Option<impl Future<Output = ()> + Send + 'static + use<S>> {
     let Door::Plain = door else { return None };
     let permit = Arc::clone(&edge.viewers.turned_away).try_acquire_owned().ok()?;
+    let edge = Arc::clone(edge);
     Some(async move {
-        if !matches!(timeout(Duration::from_secs(1), turn_away(opening)).await, Ok(Ok(()))) {
+        let answering = turn_away(&edge, opening);
+        if !matches!(timeout(Duration::from_secs(1), answering).await, Ok(Ok(()))) {
             tracing::debug!("a connection too many went away unanswered");
         }
         drop(permit);
     })
 }
 
-const HTTP1_ANSWER: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
-    connection: close\r\naccess-control-allow-origin: *\r\ncontent-length: 0\r\n\r\n";
+/// What follows are the lines for other origins' pages, and an empty one.
+const HTTP1_ANSWER: &str = "HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n\
+    connection: close\r\ncontent-length: 0\r\n";
+
+/// Bytes of a head in which an `Origin` is looked for: browsers send about one KiB in all.
+const ENOUGH_OF_HEAD: usize = 8 << 10;
 
 /// An empty SETTINGS frame, and GOAWAY with `ENHANCE_YOUR_CALM`.
 const HTTP2_ANSWER: &[u8] = &[
@@ -106,9 +112,16 @@ const HTTP2_ANSWER: &[u8] = &[
 ];
 
 /// It reads first, for a client that is reset while it sends does not see the answer.
-async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(mut opening: Opening<S>) -> io::Result<()> {
-    let speaks_http2 = opening.seen().await?.starts_with(&PREFACE[..3]);
-    let answer = if speaks_http2 { HTTP2_ANSWER } else { HTTP1_ANSWER };
-    opening.write_all(answer).await?;
+async fn turn_away<S: AsyncRead + AsyncWrite + Unpin>(
+    edge: &Edge,
+    mut opening: Opening<S>,
+) -> io::Result<()> {
+    if opening.seen().await?.starts_with(&PREFACE[..3]) {
+        opening.write_all(HTTP2_ANSWER).await?;
+    } else {
+        let enough = if edge.cors.depends_on_origin() { ENOUGH_OF_HEAD } else { 0 };
+        let lines = edge.cors.lines(opening.head(enough).await?);
+        opening.write_all(format!("{HTTP1_ANSWER}{lines}\r\n").as_bytes()).await?;
+    }
     opening.shutdown().await
 }

@@ -43,6 +43,14 @@ impl<S: AsyncRead + Unpin> Opening<S> {
         Ok(&self.seen)
     }
 
+    /// What the connection begins with, once that is a whole head or `enough` bytes.
+    pub(super) async fn head(&mut self, enough: usize) -> io::Result<&[u8]> {
+        while self.seen.len() < enough && !self.seen.windows(4).any(|end| end == b"\r\n\r\n") {
+            self.more().await?;
+        }
+        Ok(&self.seen)
+    }
+
     /// Whom a load balancer carries, by the PROXY header that must come first.
     pub(super) async fn proxied(&mut self) -> io::Result<Option<IpAddr>> {
         timeout(PROXY_TIMEOUT, async {

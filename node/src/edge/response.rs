@@ -11,7 +11,7 @@ use http::{
 };
 use wcdn_proto::NodeId;
 
-use super::{cors, media::MediaType};
+use super::media::MediaType;
 use crate::{cache::entry::Level, events::Confirmation};
 
 /// Where the bytes of a response came from.
@@ -147,10 +147,9 @@ const IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=3153600
 /// Unverified bytes are looked at again; [`UNCHECKED_TTL`](crate::cache::entry::UNCHECKED_TTL).
 const MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 
-/// Headers on every response.
-pub fn every(headers: &mut HeaderMap, request_id: HeaderValue) {
-    cors::allow(headers);
-    headers.insert(X_REQUEST_ID, request_id);
+/// What names the request, on every response.
+pub fn request_id(headers: &mut HeaderMap, id: HeaderValue) {
+    headers.insert(X_REQUEST_ID, id);
 }
 
 /// How long the edge took to have the head ready, and where the bytes came from.

@@ -331,7 +331,8 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
         // Over HTTP/2 it cannot be.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    response::every(response.headers_mut(), asked.id);
+    edge.cors.allow(response.headers_mut(), &asked.headers);
+    response::request_id(response.headers_mut(), asked.id);
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let (connection, stream) = (asked.connection, asked.stream);

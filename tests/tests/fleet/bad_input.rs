@@ -11,13 +11,13 @@ use wcdn_dev::Topology;
 use wcdn_proto::{ByteSize, Span};
 use wcdn_tests::{Fleet, bytes, eventually};
 
-async fn connect(fleet: &Fleet) -> TcpStream {
+pub(super) async fn connect(fleet: &Fleet) -> TcpStream {
     let address = fleet.edge(0, "").replace("http://", "");
     TcpStream::connect(address).await.expect("the edge listens")
 }
 
 /// Sends bytes as they are; what comes back until the connection closes.
-async fn raw(fleet: &Fleet, request: &[u8]) -> String {
+pub(super) async fn raw(fleet: &Fleet, request: &[u8]) -> String {
     let mut stream = connect(fleet).await;
     // The edge may hang up while we still send: what it said before is the answer.
     let _cut_short = stream.write_all(request).await.is_err();

@@ -104,15 +104,16 @@ impl Fleet {
 
 impl Desk {
     fn start(home: &Path) -> anyhow::Result<Self> {
-        let (grpc, admin, gossip) = (free_port()?, free_port()?, free_udp_port()?);
+        let (grpc, http, admin) = (free_port()?, free_port()?, free_port()?);
+        let gossip = free_udp_port()?;
         let file = |name: &str| home.join(name).display().to_string();
         secret(&home.join("signing.key"), &hex(&SEED))?;
         secret(&home.join("api.key"), API_KEY)?;
         let text = format!(
-            "[listen]\ngrpc = \"127.0.0.1:{grpc}\"\nadmin = \"127.0.0.1:{admin}\"\n\
+            "[listen]\ngrpc = \"127.0.0.1:{grpc}\"\nhttp = \"127.0.0.1:{http}\"\nadmin = \"127.0.0.1:{admin}\"\n\
              gossip = \"127.0.0.1:{gossip}\"\n[store]\npath = \"{}\"\n\
              [cluster]\nkey_file = \"{}\"\nsigning_key_file = \"{}\"\n\
-             [keys]\nfixed_key_file = \"{}\"\n[limits]\ndrain_delay = \"0s\"\n",
+             [keys]\nfixed_key_file = \"{}\"\n[limits]\ndrain_delay = \"0s\"\nkey_per_minute = 0\n",
             file("control-plane.db"),
             file("cluster.key"),
             file("signing.key"),
