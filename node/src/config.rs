@@ -29,7 +29,7 @@ pub use self::{
     peer::Peer,
     place::{Identity, Listen},
     redis::{Cluster, Redis},
-    tls::Tls,
+    tls::{Hsts, Tls},
     verify::{Mode, Verify},
     walrus::{OriginSpec, Walrus},
 };

@@ -34,6 +34,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use http::HeaderValue;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wcdn_daemon::proxy::Proxies;
@@ -65,6 +66,8 @@ pub struct Edge {
     pub(crate) view: View,
     pub(crate) access_log: AccessLog,
     pub(crate) labels: response::Labels,
+    /// What browsers are told over TLS.
+    pub(crate) hsts: Option<HeaderValue>,
     /// Whose pages may read responses.
     pub(crate) cors: Cors,
     /// From a miss to the first byte.

@@ -16,6 +16,8 @@ use tokio_util::task::TaskTracker;
 
 use super::*;
 
+mod profile;
+
 const NAME: &str = "edge.test";
 
 /// For anything that should take milliseconds.

@@ -34,6 +34,35 @@ fn the_origin_in_the_example_is_one() {
 }
 
 #[test]
+fn what_browsers_are_told_of_tls_in_the_example_is_the_default() {
+    let at = EXAMPLE.find("# [tls.hsts]").unwrap();
+    let block: String =
+        EXAMPLE[at..].lines().take(4).map(|line| format!("{}\n", &line[2..])).collect();
+    let text = format!(
+        "[listen]\ntls = \"127.0.0.1:1\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n{block}"
+    );
+    let config: Config = toml::from_str(&text).unwrap();
+    assert_eq!(config.check(), Ok(()));
+    assert_eq!(config.tls.hsts, Some(Hsts::default()));
+    assert_eq!(Hsts::default().header(), "max-age=31536000");
+}
+
+#[test]
+fn browsers_are_told_only_what_holds() {
+    let config: Config = toml::from_str(
+        "[tls.hsts]\nmax_age = \"364d\"\ninclude_subdomains = true\npreload = true\n",
+    )
+    .unwrap();
+    assert_eq!(
+        config.check().unwrap_err().to_string(),
+        "tls.hsts is given, and is said over TLS only; give listen.tls, too\n\
+         tls.hsts.preload is true; lists take names only with include_subdomains and a max_age of 365d"
+    );
+    let hsts = config.tls.hsts.unwrap();
+    assert_eq!(hsts.header(), "max-age=31449600; includeSubDomains; preload");
+}
+
+#[test]
 fn defaults_make_sense_and_fill_from_mainnet() {
     let config = Config::default();
     assert_eq!(config.check(), Ok(()));

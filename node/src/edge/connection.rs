@@ -46,6 +46,8 @@ pub(super) struct Connection {
     pub(super) payer: Payer,
     /// Whether requests may name their client: the peer is a trusted proxy.
     pub(super) is_proxy: bool,
+    /// Whether it came to the port for TLS.
+    pub(super) is_encrypted: bool,
     pub(super) ids: RequestIds,
     pub(super) standing: Arc<Standing>,
     /// Where requests are counted that run beside each other: over HTTP/2.
@@ -106,6 +108,7 @@ struct Viewer {
     address: IpAddr,
     payer: Payer,
     is_proxy: bool,
+    is_encrypted: bool,
     log: Arc<Log>,
     fate: Fate,
 }
@@ -139,7 +142,8 @@ async fn converse(
         return;
     };
     let (log, fate) = (Arc::clone(&edge.log), fate.clone());
-    let viewer = Viewer { address, payer, is_proxy, log, fate };
+    let is_encrypted = matches!(door, Door::Tls(_));
+    let viewer = Viewer { address, payer, is_proxy, is_encrypted, log, fate };
     let opened = match door {
         Door::Plain => sniffed(edge, viewer, opening, &limits, shutdown).await,
         Door::Tls(acceptor) => encrypted(edge, viewer, acceptor, opening, &limits, shutdown).await,
@@ -222,9 +226,20 @@ impl Viewer {
     }
 
     fn connection(self, streams: Option<Arc<Streams>>) -> Connection {
-        let Self { address, payer, is_proxy, log, fate } = self;
+        let Self { address: peer, payer, is_proxy, is_encrypted, log, fate } = self;
         let (ids, standing, sending) = (RequestIds::new(), Arc::default(), Mutex::default());
-        Connection { peer: address, payer, is_proxy, ids, standing, streams, log, sending, fate }
+        Connection {
+            peer,
+            payer,
+            is_proxy,
+            is_encrypted,
+            ids,
+            standing,
+            streams,
+            log,
+            sending,
+            fate,
+        }
     }
 }
 

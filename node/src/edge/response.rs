@@ -12,7 +12,7 @@ use http::{
 use wcdn_proto::NodeId;
 
 use super::media::MediaType;
-use crate::{cache::entry::Level, events::Confirmation};
+use crate::{cache::entry::Level, config::Hsts, events::Confirmation};
 
 /// Where the bytes of a response came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -150,6 +150,11 @@ const MINUTE: HeaderValue = HeaderValue::from_static("public, max-age=60");
 /// What names the request, on every response.
 pub fn request_id(headers: &mut HeaderMap, id: HeaderValue) {
     headers.insert(X_REQUEST_ID, id);
+}
+
+/// What tells browsers to come by TLS only.
+pub(crate) fn hsts(hsts: &Hsts) -> HeaderValue {
+    HeaderValue::try_from(hsts.header()).expect("words and digits are visible ASCII")
 }
 
 /// How long the edge took to have the head ready, and where the bytes came from.

@@ -333,6 +333,9 @@ fn finish(edge: &Edge, asked: Asked, result: Result<Reply, ServeError>) -> Respo
     }
     edge.cors.allow(response.headers_mut(), &asked.headers);
     response::request_id(response.headers_mut(), asked.id);
+    if let Some(hsts) = edge.hsts.as_ref().filter(|_| asked.connection.is_encrypted) {
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, hsts.clone());
+    }
     let cache = result.map(CacheResult::as_str);
     let log = asked.log.map(|log| log.answered(status, cache, source.as_str()));
     let (connection, stream) = (asked.connection, asked.stream);

@@ -156,6 +156,27 @@ async fn tls_speaks_both_versions_and_the_protocol_that_was_agreed() {
 }
 
 #[tokio::test]
+async fn browsers_are_told_over_tls_alone_to_come_by_it() {
+    let issued = Issued::new();
+    let deployed = Deployed::new(&issued);
+    let fleet = Fleet::with(|topology| {
+        deployed.serve(topology);
+        topology.edge.tls.hsts =
+            Some(wcdn_node::config::Hsts { include_subdomains: true, ..Default::default() });
+    })
+    .await;
+    for protocol in [Protocol::Http1, Protocol::Http2] {
+        let client = Client::over_tls(protocol, &issued.der, &[&TLS13]);
+        for path in ["/status", "/cdn/nonsense"] {
+            let told = client.get(&fleet.tls(path)).await;
+            let told = told.header("strict-transport-security").to_owned();
+            assert_eq!(told, "max-age=31536000; includeSubDomains", "{path}");
+            assert_eq!(fleet.get(path).await.header("strict-transport-security"), "", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_certificate_is_exchanged_under_load_and_nothing_is_dropped() {
     let (first, second) = (Issued::new(), Issued::new());
     let deployed = Deployed::new(&first);
