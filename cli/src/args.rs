@@ -122,7 +122,7 @@ pub(crate) enum Command {
     Hooks(HooksArgs),
     /// Show who did what; take it away as a file, and check that
     #[command(after_long_help = help::AUDIT)]
-    Audit(AuditArgs),
+    Audit(Box<AuditArgs>),
     /// Show how the control plane itself is
     #[command(after_long_help = help::STATUS)]
     Status,

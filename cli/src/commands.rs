@@ -100,7 +100,7 @@ pub(crate) async fn run(
         Command::Explain(args) => explain::id(&mut connect().await?, output, args.id).await,
         Command::Keys(args) => keys::run(&mut connect().await?, output, args).await,
         Command::Hooks(args) => hooks::run(&mut connect().await?, output, args).await,
-        Command::Audit(args) => audit_log(connect, output, args).await,
+        Command::Audit(args) => audit_log(connect, output, *args).await,
         Command::Status => status::show(&mut connect().await?, output).await,
         Command::Completions { shell } => completions(output, shell),
     }

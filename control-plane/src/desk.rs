@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Response, Status};
 use wcdn_daemon::proxy::Proxies;
 use wcdn_gossip::frame::{Frame, IssuerKeys, SigningKey};
-use wcdn_proto::Position;
+use wcdn_proto::{MAX_PINS, Position};
 
 use crate::{
     api_key::Pepper,
@@ -145,7 +145,8 @@ impl Desk {
             log,
             health,
             tracker,
-            pins: Mutex::new(Pins::new(limits.max_pins)),
+            // However few may be pinned from now on, nodes tell of all that are.
+            pins: Mutex::new(Pins::new(MAX_PINS)),
             preloads: Mutex::default(),
             sessions: Sessions::new(limits.max_sessions),
             tokens,

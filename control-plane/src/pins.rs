@@ -174,6 +174,7 @@ impl Pins {
         for (n, state) in pins.states.iter().enumerate() {
             let id = BlobId::try_from(&*state.id).map_err(|_| Wrong::Id(n))?;
             let row = self.rows.entry(id).or_default();
+            self.changed.insert(id);
             let before = row.told.len();
             row.told.retain(|told| told.node != number);
             keeper.blobs -= before - row.told.len();
@@ -189,7 +190,6 @@ impl Pins {
                     reason: reason(node, &state.reason),
                 });
             }
-            self.changed.insert(id);
         }
         Ok(())
     }

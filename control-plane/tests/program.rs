@@ -23,6 +23,7 @@ fn program(home: &Path) -> Command {
     command
         .current_dir(home)
         .env("WCDN_LISTEN__GRPC", "127.0.0.1:0")
+        .env("WCDN_LISTEN__HTTP", "127.0.0.1:0")
         .env("WCDN_LISTEN__ADMIN", "127.0.0.1:0")
         .env("WCDN_LIMITS__DRAIN_DELAY", "0s")
         .env("WCDN_WALRUS__NETWORK", "local")

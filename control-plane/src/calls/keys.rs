@@ -245,8 +245,7 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>, Refusal> {
         let shown: String = text.chars().take(60).collect();
         let problem = format!("is {shown:?}; write 10.0.0.0/8, 2001:db8::/32 or one address");
         let parsed = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-        let network =
-            parsed.map_err(|_| Refusal::invalid(format!("networks[{n}]"), problem))?;
+        let network = parsed.map_err(|_| Refusal::invalid(format!("networks[{n}]"), problem))?;
         Ok(network.trunc())
     };
     texts.iter().enumerate().map(network).collect()

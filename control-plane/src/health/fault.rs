@@ -117,10 +117,10 @@ impl Fault {
         let kind = match (error.outage(), error) {
             (Some(outage), _) => of_outage(outage),
             (None, E::TooManyRequests { .. } | E::Unavailable { .. }) => FaultKind::Throttled,
-            (None, E::BlobNotFound | E::UnknownPath | E::Blocked) => FaultKind::Missing,
-            (None, E::Invalid(_)) => FaultKind::Wrong,
+            (None, E::BlobNotFound) => FaultKind::Missing,
+            (None, E::Invalid(_) | E::UnknownPath) => FaultKind::Wrong,
             // Its operator's choice.
-            (None, E::TooLarge) => FaultKind::Unknown,
+            (None, E::TooLarge | E::Blocked) => FaultKind::Unknown,
             (None, _) => FaultKind::Error,
         };
         Self::new(kind, told(error))

@@ -2,8 +2,8 @@
 //!
 //! Bytes that are not the blob are a lie only if others do not send the same ones. There are blobs whose id
 //! nobody can compute any more (of an encoding that was retired), and the control plane's own memory may be
-//! bad; so the id is computed twice, and the answer of one other origin is looked at before anybody is
-//! called a liar.
+//! bad; so the id is computed twice, and nobody is called a liar unless another origin sends the blob, or two
+//! know of none.
 
 use std::time::Duration;
 
@@ -38,10 +38,13 @@ enum Given {
 }
 
 const SAME: &str = "others send the same bytes, which are not the blob";
-const ALONE: &str = "sent bytes that are not the blob, and nobody else can be asked for it";
+const ALONE: &str = "sent bytes that are not the blob, and too few others say what it is";
 
-/// Other origins that are asked, until one answers.
+/// Other origins that are asked, until it is clear.
 const OTHERS: usize = 3;
+
+/// Origins that must say that there is no such blob.
+const WITNESSES: usize = 2;
 
 impl Verifier {
     pub(crate) fn new(config: &Config) -> Self {
@@ -78,23 +81,25 @@ impl Verifier {
         (finding, Probe { at_ms, asked: Asked::Verify, took, outcome, about: Some(*blob) })
     }
 
-    /// Whether somebody else says otherwise; none if nobody says anything.
+    /// Whether the others say otherwise; none if too few of them say anything. Who sends the blob proves
+    /// it; a word alone proves nothing, for who gives it may be the liar.
     async fn is_contradicted(
         &self,
         blob: &BlobId,
         bytes: blake3::Hash,
         others: &[Aggregator],
     ) -> Option<bool> {
+        let mut against = 0;
         for other in others.iter().take(OTHERS) {
             match self.fetch(blob, other).await {
                 Given::Blob => return Some(true),
-                Given::Other(theirs) => return Some(theirs != bytes),
+                Given::Other(theirs) if theirs == bytes => return Some(false),
                 // Who says that there is no such blob says that these bytes are none.
-                Given::Nothing(fault) if fault.kind == FaultKind::Missing => return Some(true),
-                Given::Nothing(_) => {}
+                Given::Nothing(fault) if fault.kind == FaultKind::Missing => against += 1,
+                Given::Other(_) | Given::Nothing(_) => {}
             }
         }
-        None
+        (against >= WITNESSES).then_some(true)
     }
 
     async fn fetch(&self, blob: &BlobId, from: &Aggregator) -> Given {

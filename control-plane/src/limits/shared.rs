@@ -8,7 +8,7 @@ use std::{
 use parking_lot::RwLock;
 use redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, Script,
-    aio::MultiplexedConnection,
+    aio::MultiplexedConnection, io::tcp::TcpSettings,
 };
 use tokio::{
     sync::Notify,
@@ -24,18 +24,22 @@ use super::Payer;
 pub(super) struct Shared {
     client: Client,
     script: Script,
-    connection: RwLock<Option<MultiplexedConnection>>,
+    /// With its number.
+    connection: RwLock<Option<(u64, MultiplexedConnection)>>,
     is_up: AtomicBool,
     lost: Notify,
 }
 
 /// The generic cell rate algorithm, by the clock of the Redis. Times are microseconds; the one number that
-/// is kept is when all that was spent will have been earned again.
+/// is kept is when all that was spent will have been earned again. What a clock that was ahead has left
+/// there costs no more than a whole budget, and what is no number is written over.
 const SCRIPT: &str = "
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local every, room = tonumber(ARGV[1]), tonumber(ARGV[2])
-local spent = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
+local kept = redis.pcall('GET', KEYS[1])
+local spent = math.max(type(kept) == 'string' and tonumber(kept) or 0, now)
+spent = math.min(spent, now + room + every)
 if spent - now > room then
   return { 0, spent - now, spent - now - room }
 end
@@ -59,7 +63,7 @@ impl Shared {
             login = login.set_password(password);
         }
         Ok(Self {
-            client: Client::open(info.set_redis_settings(login))?,
+            client: Client::open(info.set_redis_settings(login).set_tcp_settings(at_once()))?,
             script: Script::new(SCRIPT),
             connection: RwLock::default(),
             is_up: AtomicBool::new(false),
@@ -79,7 +83,7 @@ impl Shared {
         payer: &Payer,
         rate: Rate,
     ) -> Option<Result<u64, (u64, Duration)>> {
-        let mut connection = self.connection.read().clone()?;
+        let (number, mut connection) = self.connection.read().clone()?;
         let mut call = self.script.key(name(payer));
         call.arg(rate.every().div_ceil(1_000)).arg(rate.ahead() / 1_000);
         let asked = timeout(PATIENCE, call.invoke_async::<(u8, u64, u64)>(&mut connection)).await;
@@ -89,34 +93,40 @@ impl Shared {
                 Some(Err((ahead.saturating_mul(1_000), Duration::from_micros(wait))))
             }
             Ok(Err(error)) => {
-                self.down(&error.to_string());
+                self.down(number, &error.to_string());
                 None
             }
             Err(_elapsed) => {
-                self.down("it does not answer in time");
+                self.down(number, "it does not answer in time");
                 None
             }
         }
     }
 
-    fn down(&self, why: &str) {
+    /// That connection is no good any more; another one may have taken its place.
+    fn down(&self, number: u64, why: &str) {
+        let mut connection = self.connection.write();
+        if connection.as_ref().is_none_or(|(current, _)| *current != number) {
+            return;
+        }
+        *connection = None;
+        drop(connection);
         if self.is_up.swap(false, SeqCst) {
             tracing::warn!(
                 why,
                 "the Redis of the limits is away: each control plane counts by itself"
             );
         }
-        *self.connection.write() = None;
         self.lost.notify_one();
     }
 
     /// Connects, and again whenever that is lost.
     pub(super) async fn keep_connected(&self, shutdown: CancellationToken) {
         let keeping = async {
-            loop {
+            for number in 0.. {
                 match timeout(CONNECT, self.connect()).await {
                     Ok(Ok(connection)) => {
-                        *self.connection.write() = Some(connection);
+                        *self.connection.write() = Some((number, connection));
                         self.is_up.store(true, SeqCst);
                         tracing::info!("limits are counted in Redis");
                         self.lost.notified().await;
@@ -141,6 +151,12 @@ impl Shared {
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
         Ok(connection)
     }
+}
+
+/// What is asked leaves at once: by default it may wait for the acknowledgement of what was asked before,
+/// for nearly as long as is waited for an answer.
+fn at_once() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 /// Where the count of a payer is kept.

@@ -215,3 +215,23 @@ async fn a_redis_that_hangs_or_dies_costs_one_deadline_and_each_gives_its_part()
     is_up(&limiter, true).await;
     assert!(passes(&limiter.key(&key(3), 0).await));
 }
+
+#[tokio::test]
+async fn what_lies_in_redis_wrongly_costs_a_budget_at_most_and_nobody_else_anything() {
+    let folder = tempfile::tempdir().unwrap();
+    let _redis = Redis::start(folder.path());
+    let limiter = counting(folder.path(), 60);
+    is_up(&limiter, true).await;
+    let url = format!("redis+unix://{}", folder.path().join("redis.sock").display());
+    let mut client = redis::Client::open(url).unwrap().get_connection().unwrap();
+    let place = |n: u8| format!("wcdn:limit:{{key-{}}}", key(n));
+    redis::cmd("RPUSH").arg(place(1)).arg("x").exec(&mut client).unwrap();
+    redis::cmd("SET").arg(place(2)).arg("x").exec(&mut client).unwrap();
+    redis::cmd("SET").arg(place(3)).arg("99999999999999999").exec(&mut client).unwrap();
+    for n in [1, 2] {
+        assert_eq!(limiter.key(&key(n), 0).await.unwrap().left, 59);
+    }
+    let wait = limiter.key(&key(3), 0).await.unwrap().wait.unwrap();
+    assert!(wait <= Duration::from_secs(1), "{wait:?}");
+    is_up(&limiter, true).await;
+}

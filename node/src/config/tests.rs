@@ -35,9 +35,9 @@ fn the_origin_in_the_example_is_one() {
 
 #[test]
 fn what_browsers_are_told_of_tls_in_the_example_is_the_default() {
-    let at = EXAMPLE.find("# [tls.hsts]").unwrap();
+    let lines = EXAMPLE.lines().skip_while(|line| *line != "# [tls.hsts]").take(4);
     let block: String =
-        EXAMPLE[at..].lines().take(4).map(|line| format!("{}\n", &line[2..])).collect();
+        lines.map(|line| format!("{}\n", line.strip_prefix("# ").unwrap())).collect();
     let text = format!(
         "[listen]\ntls = \"127.0.0.1:1\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n{block}"
     );

@@ -19,7 +19,7 @@ use super::gathered::Gathered;
 use crate::{
     events::{Log, outcome::Outcomes},
     origin::Pool,
-    pins::told::Told,
+    pins::told::{Mark, Told},
 };
 
 /// What there is to tell.
@@ -48,7 +48,7 @@ pub(super) struct Reporter {
     sources: Sources,
     marks: Marks,
     /// The number of the last word on pins that was told in this session: each begins with all of them.
-    pins: Option<u64>,
+    pins: Option<Mark>,
     applied: watch::Receiver<Position>,
     outcomes: watch::Receiver<u64>,
     /// Each session is told all of it anew.

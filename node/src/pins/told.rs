@@ -40,13 +40,22 @@ struct Word {
     reason: Arc<str>,
 }
 
+/// How far somebody was told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// The number of the last word.
+    word: u64,
+    /// Of the last end that was forgotten when this telling began.
+    forgotten: u64,
+}
+
 /// What a control plane is told at once.
 #[derive(Debug, PartialEq)]
 pub struct Chunk {
     /// As it travels; `None` if there is nothing to tell.
     pub pins: Option<Pins>,
-    /// The number of the last word in it: whoever was told it is told what comes after.
-    pub last: u64,
+    /// How far it tells: whoever was told it is told what comes after.
+    pub last: Mark,
     /// Whether there is no more.
     pub is_all: bool,
 }
@@ -89,15 +98,18 @@ impl Told {
 
     /// What came after a word of this number, `most` of it at once; everything, for whoever was told
     /// nothing.
-    pub fn after(&self, told: Option<u64>, most: usize) -> Chunk {
+    pub fn after(&self, told: Option<Mark>, most: usize) -> Chunk {
         let words = self.words.lock();
-        let told = told.filter(|told| *told >= words.forgotten);
-        let (begins, from) = (told.is_none(), told.map_or(0, |told| told + 1));
+        // No end was forgotten that it was not told.
+        let is_complete =
+            |told: &Mark| told.word >= words.forgotten || told.forgotten == words.forgotten;
+        let told = told.filter(is_complete);
+        let (begins, from) = (told.is_none(), told.map_or(0, |told| told.word + 1));
         let mut rest = words
             .by_number
             .range(from..)
             .filter(|(number, _)| !begins || !words.ends.contains(number));
-        let mut last = told.unwrap_or(words.forgotten);
+        let mut last = told.map_or(0, |told| told.word);
         let mut states = Vec::new();
         for (number, id) in rest.by_ref().take(most) {
             last = *number;
@@ -108,6 +120,7 @@ impl Told {
             last = words.last;
         }
         let pins = (begins || !states.is_empty()).then_some(Pins { begins, states });
+        let last = Mark { word: last, forgotten: words.forgotten };
         Chunk { pins, last, is_all }
     }
 
@@ -179,7 +192,7 @@ mod tests {
     /// A control plane that takes what it is told.
     #[derive(Default)]
     struct Heard {
-        told: Option<u64>,
+        told: Option<Mark>,
         states: BTreeMap<Vec<u8>, (i32, String)>,
     }
 
@@ -244,5 +257,23 @@ mod tests {
         assert!(chunk.pins.is_some_and(|pins| pins.begins && pins.states.is_empty()));
         assert!(chunk.is_all);
         assert!(told.words.lock().words.len() <= MAX_ENDS);
+    }
+
+    #[test]
+    fn what_is_told_in_pieces_after_ends_were_forgotten_has_an_end() {
+        let told = Told::default();
+        (1..=5).for_each(|n| told.tell(id(n), Keeping::Held, ""));
+        let numbered = |n: usize| BlobId::from_bytes(*blake3::hash(&n.to_le_bytes()).as_bytes());
+        for n in 0..=MAX_ENDS {
+            told.tell(numbered(n), Keeping::Filling, "");
+            told.end(numbered(n));
+        }
+        let mut heard = Heard::default();
+        // Ends that came since are told with it.
+        assert!((0..=MAX_ENDS).any(|_| heard.hear(&told, 2)), "it has no end");
+        assert_eq!(heard.states.len(), 5);
+        told.end(id(1));
+        while !heard.hear(&told, 2) {}
+        assert_eq!(heard.states.len(), 4);
     }
 }
